@@ -1,0 +1,68 @@
+"""What several tests share: small folders of images, and manifests of them."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers import datasets
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture
+def write_image():
+    """Return a function that writes an image of random colours, the same for the same seed, and returns its path."""
+    def write(file, seed, size=(20, 16), mode="RGB"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def image_set(tmp_path, write_image):
+    """A folder with Train/ and Test/ of the classes nevus (6 + 2 images) and melanoma (4 + 1)."""
+    root = tmp_path / "set"
+    seed = 0
+    for split, label, count in [("Train", "nevus", 6), ("Train", "melanoma", 4), ("Test", "nevus", 2), ("Test", "melanoma", 1)]:
+        for _ in range(count):
+            seed += 1
+            write_image(root / split / label / f"ISIC_{seed:07d}.png", seed)
+    return root
+
+
+@pytest.fixture
+def small_manifest(image_set):
+    """The manifest of ``image_set`` with validation rows, groups and hashes that keep every rule."""
+    table = datasets.list_images(image_set)
+    table = table.assign(group=table["image_id"], sha256=[f"{number:064x}" for number in range(len(table))])
+    val = table[table["split"] == "train"].groupby("label").head(1).index
+    table.loc[val, "split"] = "val"
+    return table
+
+
+@pytest.fixture(scope="session")
+def sample_root():
+    """The embedded synthetic sample, made once if it is not there yet."""
+    return datasets.find("sample").root
+
+
+@pytest.fixture(scope="session")
+def isic9():
+    """The folder of real images that ``ISIC9_DIR`` names; the test is skipped where it is not set."""
+    if not os.environ.get("ISIC9_DIR"):
+        pytest.skip("ISIC9_DIR is not set")
+    return os.environ["ISIC9_DIR"]
+
+
+def rows(**columns):
+    """Return a manifest with the given columns, the others empty."""
+    from helpers import manifest
+
+    table = pd.DataFrame(columns)
+    return table.reindex(columns=manifest.COLUMNS, fill_value="")

@@ -1,0 +1,77 @@
+"""The manifest keeps its rules, survives the way to disk and back, and its fingerprint says what changed."""
+
+import pandas as pd
+import pytest
+
+from helpers import manifest
+
+
+@pytest.mark.parametrize("change, word", [
+    (lambda t: t.rename(columns={"flag": "flags"}), "columns"),
+    (lambda t: t.assign(extra=1), "extra"),
+    (lambda t: t.assign(path=t["path"].iloc[0]), "path"),
+    (lambda t: t.assign(image_id="same"), "image_id"),
+    (lambda t: t.assign(split="trian"), "trian"),
+    (lambda t: t.assign(flag="ugly"), "ugly"),
+    (lambda t: t.assign(label=""), "no label"),
+    (lambda t: t.assign(group="one lesion"), "cross"),
+    (lambda t: t.assign(parent=t["image_id"].iloc[0]), "Augmented"),
+])
+def test_check_refuses_a_broken_manifest(small_manifest, change, word):
+    manifest.check(small_manifest)
+    with pytest.raises(manifest.ManifestError, match=word):
+        manifest.check(change(small_manifest.copy()))
+
+
+def test_a_flagged_row_may_share_a_group_with_another_split(small_manifest):
+    table = small_manifest.copy()
+    train, test = table.index[table["split"] == "train"][0], table.index[table["split"] == "test"][0]
+    table.loc[train, "group"] = table.loc[test, "group"]
+    with pytest.raises(manifest.ManifestError, match="cross"):
+        manifest.check(table)
+    table.loc[train, "flag"] = "test twin"
+    manifest.check(table)
+
+
+def test_write_and_read_give_the_same_table(small_manifest, image_set, tmp_path):
+    file = tmp_path / "run" / "manifest.csv"
+    manifest.write(small_manifest, file, image_set)
+    pd.testing.assert_frame_equal(manifest.read(file, image_set), small_manifest)
+    assert "set" not in file.read_text() and sorted(file.parent.iterdir()) == [file]
+
+
+def test_a_run_reads_where_the_images_lie_elsewhere(small_manifest, image_set, tmp_path):
+    file = tmp_path / "run" / "manifest.csv"
+    manifest.write(small_manifest, file, image_set)
+    elsewhere = image_set.rename(tmp_path / "moved")
+    table = manifest.read(file, elsewhere)
+    assert table["path"].str.startswith(str(elsewhere)).all()
+    assert manifest.fingerprint(table) == manifest.fingerprint(small_manifest)
+
+
+def test_a_refused_table_leaves_the_old_file(small_manifest, image_set, tmp_path):
+    file = tmp_path / "manifest.csv"
+    manifest.write(small_manifest, file, image_set)
+    before = file.read_bytes()
+    with pytest.raises(manifest.ManifestError):
+        manifest.write(small_manifest.assign(group="one"), file, image_set)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("column", ["label", "split", "group", "sha256", "flag", "parent"])
+def test_fingerprint_changes_with_every_column_that_matters(small_manifest, column):
+    changed = small_manifest.copy()
+    changed.loc[changed.index[0], column] = "other"
+    assert manifest.fingerprint(changed) != manifest.fingerprint(small_manifest)
+
+
+def test_fingerprint_does_not_depend_on_the_order_of_rows_or_on_paths(small_manifest):
+    shuffled = small_manifest.sample(frac=1, random_state=1).assign(path=lambda t: "/elsewhere" + t["path"])
+    assert manifest.fingerprint(shuffled) == manifest.fingerprint(small_manifest)
+
+
+def test_active_leaves_out_flagged_rows(small_manifest):
+    table = small_manifest.copy()
+    table.loc[table.index[0], "flag"] = "duplicate"
+    assert len(manifest.active(table)) == len(table) - 1
+    assert set(manifest.active(table, "val")["split"]) == {"val"}
