@@ -1,0 +1,149 @@
+"""From a manifest to batches: decode once, keep the pixels as uint8, shuffle images, change them on the fly."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+MEMORY_BUDGET = 2 * 1024**3  # bytes of pixels kept in memory; a larger set is kept in a file beside the run
+
+
+def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
+    """Decode and resize the images of a manifest, once.
+
+    Parameters
+    ----------
+    table : manifest rows, n of them; grey, palette and transparent files become RGB.
+    size : side of the square result in pixels.
+    cache_dir : folder for the pixels of a set larger than ``budget`` bytes (a ``.npy`` file read through ``mmap``).
+    keep_aspect : False squeezes the image into the square; True fits it in, on black.
+    budget : bytes of pixels that may be held in memory.
+
+    Returns
+    -------
+    uint8 array of shape (n, size, size, 3), in the order of ``table``; resized with anti-aliasing (Lanczos).
+
+    Raises
+    ------
+    OSError
+        If a file is gone or cannot be decoded, with its path.
+    """
+    shape = (len(table), size, size, 3)
+    paths = table["path"].tolist()
+    if np.prod(shape) <= budget:
+        return _decode(paths, np.empty(shape, np.uint8), keep_aspect)
+    key = hashlib.sha256("\n".join([*table["sha256"], str(shape), str(keep_aspect)]).encode()).hexdigest()[:12]
+    file = Path(cache_dir) / f"pixels-{key}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".part{os.getpid()}")
+        _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
+        os.replace(part, file)
+    return np.load(file, mmap_mode="r")
+
+
+def one_hot(table, classes):
+    """Return the labels of n manifest rows as a float32 array (n, len(classes)) of zeros and ones."""
+    return (table["label"].to_numpy()[:, None] == np.array(classes)).astype("float32")
+
+
+def batches(images, targets, batch_size, seed=None, augment=None):
+    """Return a tf.data pipeline of (images, targets) batches.
+
+    Parameters
+    ----------
+    images : uint8 array (n, height, width, 3), in memory or memory-mapped.
+    targets : float32 array (n, classes).
+    batch_size : images a batch; the last batch may be smaller.
+    seed : None keeps the order (evaluation); a number shuffles images anew each epoch (training), the same way for
+        the same number.
+    augment : function of (float32 images, int32 seed of shape (2,)) -> images, see :func:`augmenter`; training only.
+
+    Returns
+    -------
+    tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
+    """
+    def pick(index):
+        rows = tf.numpy_function(lambda i: images[i], [index], tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(rows, (None, *images.shape[1:])), tf.float32), tf.gather(targets, index)
+
+    order = tf.data.Dataset.range(len(images))
+    if seed is not None:
+        order = order.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+    data = order.batch(batch_size).map(pick, num_parallel_calls=tf.data.AUTOTUNE)
+    if augment is not None:
+        numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        data = tf.data.Dataset.zip(data, numbers).map(
+            lambda batch, number: (augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[1]),
+            num_parallel_calls=tf.data.AUTOTUNE)
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def augmenter(rotation=180.0, zoom=0.15, shift=0.08, light=0.15):
+    """Return a function that changes each image of a batch at random, with one resampling.
+
+    A lesion has no up: any turn and both flips show the same lesion. Zoom and shift stay small, so that it stays in
+    view; light scales brightness, contrast and saturation, and leaves the hue, which is diagnostic, alone.
+
+    Parameters
+    ----------
+    rotation : largest turn to either side in degrees, 0 to 180.
+    zoom, shift, light : largest relative change to either side, 0 to 1.
+
+    Returns
+    -------
+    Function of float32 images (n, height, width, 3) in [0, 255] and an int32 seed of shape (2,) to images of the same
+    shape and range; the same seed gives the same images.
+    """
+    def change(images, seed):
+        n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        draw = tf.random.stateless_uniform((9, n), seed, -1.0, 1.0)
+        turn, flip = draw[0] * rotation * np.pi / 180, tf.sign(draw[1:3])
+        scale = 1 + draw[3] * zoom
+        cos, sin = tf.cos(turn) / scale, tf.sin(turn) / scale
+        a, b, c, d = flip[0] * cos, -flip[0] * sin, flip[1] * sin, flip[1] * cos
+        x, y = (width - 1) / 2, (height - 1) / 2
+        dx, dy = draw[4] * shift * width, draw[5] * shift * height
+        zero = tf.zeros_like(a)
+        matrix = tf.stack([a, b, x - a * x - b * y + dx, c, d, y - c * x - d * y + dy, zero, zero], axis=1)
+        images = keras.ops.image.affine_transform(images, matrix, "bilinear", fill_mode="reflect")
+        bright, contrast, colour = tf.unstack(1 + light * draw[6:9, :, None, None, None])
+        mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+        images = (images - mean) * contrast + mean * bright
+        grey = tf.reduce_mean(images, axis=-1, keepdims=True)
+        return tf.clip_by_value((images - grey) * colour + grey, 0.0, 255.0)
+
+    return change
+
+
+def _decode(paths, pixels, keep_aspect):
+    size = pixels.shape[1]
+
+    def fill(item):
+        place, path = item
+        try:
+            with Image.open(path) as file:
+                file.draft("RGB", (2 * size, 2 * size))
+                pixels[place] = np.asarray(_square(file.convert("RGB"), size, keep_aspect))
+        except OSError as error:
+            raise OSError(f"{path} cannot be read as an image ({error}); make the manifest again with notebook 01, "
+                          "which flags it.") from error
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, enumerate(paths)):
+            pass
+    return pixels
+
+
+def _square(image, size, keep_aspect):
+    if not keep_aspect:
+        return image.resize((size, size), Image.Resampling.LANCZOS)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (size, size))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return square

@@ -1,0 +1,111 @@
+"""Images become batches: every kind of file, the promised order, the same changes for the same seed."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import rows
+from PIL import Image
+
+from helpers import pipeline
+
+
+@pytest.fixture
+def numbered():
+    """Ten images whose pixels all hold their own number, and one-hot targets that name it."""
+    images = np.repeat(np.arange(10, dtype=np.uint8), 8 * 8 * 3).reshape(10, 8, 8, 3)
+    return images, np.eye(10, dtype="float32")
+
+
+def _seen(data):
+    batches = [(images.numpy(), targets.numpy()) for images, targets in data]
+    images, targets = (np.concatenate(part) for part in zip(*batches))
+    assert (images[:, 0, 0, 0] == targets.argmax(axis=1)).all()
+    return images[:, 0, 0, 0].astype(int).tolist()
+
+
+@pytest.mark.parametrize("mode, suffix, size", [("RGB", "jpg", (40, 30)), ("L", "png", (40, 30)), ("RGBA", "png", (40, 30)),
+                                                ("P", "png", (40, 30)), ("RGB", "png", (1, 1)), ("L", "jpg", (3000, 40))])
+def test_every_kind_of_file_becomes_a_square_of_rgb(tmp_path, write_image, mode, suffix, size):
+    path = write_image(tmp_path / f"a.{suffix}", 1, size, mode)
+    pixels = pipeline.load(rows(path=[str(path)], sha256=["1"]), 16, tmp_path)
+    assert pixels.shape == (1, 16, 16, 3) and pixels.dtype == np.uint8
+
+
+def test_resizing_does_not_alias(tmp_path):
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).save(tmp_path / "board.png")
+    pixels = pipeline.load(rows(path=[str(tmp_path / "board.png")], sha256=["1"]), 8, tmp_path)
+    assert abs(pixels.astype(int) - 127).max() <= 3
+
+
+def test_aspect_is_kept_on_request(tmp_path):
+    Image.new("RGB", (40, 20), "white").save(tmp_path / "wide.png")
+    table = rows(path=[str(tmp_path / "wide.png")], sha256=["1"])
+    assert pipeline.load(table, 16, tmp_path).min() == 255
+    kept = pipeline.load(table, 16, tmp_path, keep_aspect=True)[0]
+    assert kept[:4].max() == 0 and kept[12:].max() == 0 and kept[5:11].min() == 255
+
+
+def test_cache_on_disk_equals_cache_in_memory(tmp_path, write_image):
+    paths = [str(write_image(tmp_path / f"{number}.png", number)) for number in range(5)]
+    table = rows(path=paths, sha256=paths)
+    memory, disk = pipeline.load(table, 12, tmp_path / "c"), pipeline.load(table, 12, tmp_path / "c", budget=100)
+    assert isinstance(disk, np.memmap) and np.array_equal(memory, disk)
+    assert len(list((tmp_path / "c").iterdir())) == 1
+    again = pipeline.load(table.iloc[::-1], 12, tmp_path / "c", budget=100)
+    assert np.array_equal(again, memory[::-1])
+
+
+def test_a_file_that_is_gone_is_named(tmp_path):
+    with pytest.raises(OSError, match="gone.jpg.*notebook 01"):
+        pipeline.load(rows(path=[str(tmp_path / "gone.jpg")], sha256=["1"]), 8, tmp_path)
+
+
+def test_evaluation_keeps_the_order(numbered):
+    assert _seen(pipeline.batches(*numbered, 3)) == list(range(10))
+
+
+def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(numbered):
+    data = pipeline.batches(*numbered, 3, seed=1)
+    first, second = _seen(data), _seen(data)
+    assert sorted(first) == sorted(second) == list(range(10)) and first != second
+    again = pipeline.batches(*numbered, 3, seed=1)
+    assert [_seen(again), _seen(again)] == [first, second]
+    assert _seen(pipeline.batches(*numbered, 3, seed=2)) != first
+
+
+def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs():
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    targets = np.eye(12, dtype="float32")
+
+    def epochs(seed):
+        data = pipeline.batches(images, targets, 4, seed=seed, augment=pipeline.augmenter())
+        return [np.concatenate([batch.numpy() for batch, _ in data]) for _ in range(2)]
+
+    first, again = epochs(3), epochs(3)
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_augmenter_stays_in_range_and_leaves_a_flat_image_flat():
+    flat = tf.fill((6, 20, 20, 3), 100.0)
+    changed = pipeline.augmenter(light=0.0)(flat, tf.constant([1, 2])).numpy()
+    assert np.allclose(changed, 100, atol=1e-3)
+    bright = pipeline.augmenter(light=0.5)(tf.fill((50, 4, 4, 3), 250.0), tf.constant([1, 2])).numpy()
+    assert bright.max() <= 255 and bright.min() >= 0 and bright.std() > 1
+
+
+def test_augmenter_without_zoom_and_shift_only_turns_and_flips_quarters():
+    """With no rotation but flips, every result is one of the four flips of the original."""
+    image = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 3)).astype("float32")
+    flips = [image[0], image[0][::-1], image[0][:, ::-1], image[0][::-1, ::-1]]
+    change = pipeline.augmenter(rotation=0.0, zoom=0.0, shift=0.0, light=0.0)
+    seen = {min(range(4), key=lambda k: abs(change(image, tf.constant([seed, 0])).numpy()[0] - flips[k]).max())
+            for seed in range(30)}
+    worst = max(min(abs(change(image, tf.constant([seed, 0])).numpy()[0] - flip).max() for flip in flips)
+                for seed in range(30))
+    assert seen == {0, 1, 2, 3} and worst < 0.01
+
+
+def test_one_hot():
+    assert pipeline.one_hot(rows(label=["b", "a"]), ["a", "b"]).tolist() == [[0, 1], [1, 0]]
