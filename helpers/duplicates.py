@@ -1,0 +1,95 @@
+"""Near-duplicates: one picture under other bytes, found by perceptual hash and confirmed on small grey copies."""
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import imagehash
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
+BLOCK = 256  # rows compared at once: memory grows with BLOCK x images, not with images x images
+
+
+def near_duplicates(table, max_distance=8, min_similarity=0.88):
+    """Find the pairs of different pictures that are one picture re-encoded, resized, mirrored or turned.
+
+    Two pictures are a candidate if the 64-bit pHash of one, in any of its eight orientations, lies within
+    ``max_distance`` of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of perceptual image
+    hash functions"). A candidate is confirmed if edges lie in the same places: the correlation of the brightness steps
+    between neighbouring pixels of 32 x 32 px grey copies. That does not change with brightness, contrast or white
+    balance, while skin lesions that merely look alike have their hairs and borders elsewhere.
+
+    Parameters
+    ----------
+    table : manifest that :func:`helpers.audit.inspect` has filled; the files are read once more.
+    max_distance : int, bits of 64 (0 to 64) by which the hashes may differ.
+    min_similarity : float, -1 to 1, the least correlation of a confirmed pair.
+
+    Returns
+    -------
+    DataFrame, one row per pair of pictures (a picture that lies in several files stands under its first
+    ``image_id``): ``image_id``, ``other_id``, ``distance`` (bits), ``similarity`` (correlation), ``how``: what was done
+    to the image to make the other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...).
+    """
+    rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
+    grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
+    found, hashes = [], _hashes(grey)
+    for mirrored in (False, True):
+        for turns in range(4):
+            view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
+            how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
+            for i, j, distance in _close(_hashes(view), hashes, max_distance):
+                similarity = _similarity(view[i], grey[j])
+                sure = similarity >= min_similarity
+                found.append(pd.DataFrame({"image_id": i[sure], "other_id": j[sure], "distance": distance[sure],
+                                           "similarity": similarity[sure], "how": how}))
+    pairs = pd.concat(found or [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])])
+    pairs = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["image_id", "other_id"])
+    ids = rows["image_id"].to_numpy()
+    pairs[["image_id", "other_id"]] = ids[pairs[["image_id", "other_id"]].to_numpy(int)]
+    return pairs.sort_values(["image_id", "other_id"], ignore_index=True)
+
+
+def read_files(read, paths, workers=None):
+    """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without its warnings."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        warnings.filterwarnings("ignore", module="PIL")
+        return list(pool.map(read, paths))
+
+
+def _thumbnail(path):
+    with Image.open(path) as image:
+        image.draft("L", (4 * SIDE, 4 * SIDE))  # a large JPEG is decoded at a fraction of its size
+        return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def _hashes(grey):
+    """Return the 64-bit pHash of each grey copy (n x 32 x 32, uint8) as n unsigned integers."""
+    bits = [imagehash.phash(Image.fromarray(copy)).hash.ravel() for copy in grey]
+    return np.packbits(np.array(bits, bool).reshape(-1, 64), axis=1).view(np.uint64).ravel()
+
+
+def _close(hashes, others, max_distance):
+    """Yield (i, j, distance) arrays of the pairs i < j whose hashes differ in at most ``max_distance`` bits."""
+    for start in range(0, len(hashes), BLOCK):
+        distances = np.bitwise_count(hashes[start:start + BLOCK, None] ^ others[None, start:])
+        i, j = np.nonzero(distances <= max_distance)
+        i, j, distance = i[i < j] + start, j[i < j] + start, distances[i, j][i < j]
+        for part in range(0, len(i), 16 * BLOCK):
+            chosen = slice(part, part + 16 * BLOCK)
+            yield i[chosen], j[chosen], distance[chosen].astype(int)
+
+
+def _similarity(grey, others):
+    """Correlate the brightness steps of each grey copy with its partner's; 0 where a copy is flat."""
+    a, b = _steps(grey), _steps(others)
+    scale = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return (a * b).sum(1) / np.where(scale > 0, scale, np.inf)
+
+
+def _steps(grey):
+    grey = grey.astype(np.float32)
+    return np.concatenate([np.diff(grey, axis=axis).reshape(len(grey), SIDE * (SIDE - 1)) for axis in (1, 2)], axis=1)
