@@ -1,0 +1,101 @@
+"""Splits that do not leak: stratified by class, whole groups (lesion, picture) on one side, seeded."""
+
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from helpers import manifest
+
+
+def split(table, val_fraction=0.2, test_fraction=0.15, seed=0):
+    """Assign the images that take part to train, validation and test.
+
+    A published Test (or validation) folder is kept as it is. What is missing is held out of the rest, in whole groups,
+    by scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
+    and a class of one group in train.
+
+    Parameters
+    ----------
+    table : manifest after ``audit.apply_labels``.
+    val_fraction, test_fraction : float above 0, at most 0.5: about this part of the images left at that point.
+    seed : int; the same seed gives the same split whatever the order of the rows.
+
+    Returns
+    -------
+    manifest with ``split`` filled in every row that takes part.
+
+    Raises
+    ------
+    ValueError
+        If a fraction is out of range, or there are fewer than two groups to divide.
+    """
+    table = table.copy()
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+        if not 0 < fraction <= 0.5:
+            raise ValueError(f"{name}_fraction is {fraction}; choose one above 0 and at most 0.5.")
+        rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
+        if not (table["split"] == name).any():
+            table.loc[_held_out(rows, fraction, seed), "split"] = name
+    table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
+    return manifest.check(table)
+
+
+def folds(table, k=5, seed=0):
+    """Divide train and validation into ``k`` folds: each image is validated in exactly one of the returned manifests.
+
+    Parameters
+    ----------
+    table : manifest that :func:`split` has filled; its Test stays as it is.
+    k : int, 2 or more; a class with fewer groups than ``k`` is missing from some validation folds.
+    seed : int.
+
+    Returns
+    -------
+    list of ``k`` manifests.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than ``k``.
+    """
+    rows = table[(table["flag"] == "") & table["split"].isin(["train", "val"])]
+    fold = _fold_numbers(rows, k, np.random.default_rng(seed)).reindex(table.index)
+    return [manifest.check(table.assign(split=table["split"].mask(fold.notna(), "train").mask(fold == number, "val")))
+            for number in range(k)]
+
+
+def _fold_numbers(rows, k, rng):
+    """Return the fold (0 to k - 1) of each row; rows of one group are in one fold."""
+    rows = rows.sort_values("image_id")
+    groups, names = pd.factorize(rows["group"].str.removeprefix("val/"))  # the prefix that published labels bring
+    if len(names) < k:
+        raise ValueError(f"{len(names)} groups of images cannot be divided into {k} parts; "
+                         "give more images or ask for fewer parts.")
+    # The splitter refuses more folds than the largest class has images; so few images are divided as one class.
+    classes = rows["label"] if rows["label"].value_counts().max() >= k else np.zeros(len(rows))
+    # Its own shuffling spoils the stratification before scikit-learn 1.8 (pull request 32540); shuffled numbers do not.
+    groups = rng.permutation(len(names))[groups]
+    fold = np.zeros(len(rows), int)
+    with warnings.catch_warnings():  # it warns of classes smaller than k, which the docstrings promise to take
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, held) in enumerate(StratifiedGroupKFold(k).split(rows, classes, groups)):
+            fold[held] = number
+    return pd.Series(fold, rows.index)
+
+
+def _held_out(rows, fraction, seed):
+    """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
+    rng = np.random.default_rng(seed)
+    k = min(Fraction(fraction).limit_denominator(10).denominator, max(rows["group"].nunique(), 2))
+    fold = _fold_numbers(rows, k, rng)
+    held = fold.isin(rng.permutation(k)[:max(round(fraction * k), 1)])
+    for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
+        inside, smallest = held[groups.index], rows["group"] == groups.value_counts(sort=False).idxmin()
+        if inside.all():
+            held[rows.index[smallest]] = False
+        elif not inside.any() and groups.nunique() > 1:
+            held[rows.index[smallest]] = True
+    return held.index[held]
