@@ -1,0 +1,144 @@
+"""Grad-CAM against a case worked by hand and a network that was taught where to look; nearest images; features."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+from keras import layers
+from sklearn.metrics.pairwise import cosine_distances
+
+from helpers import explain
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def network(head, size=32):
+    return keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 255),
+                             layers.Conv2D(4, 3, strides=2, activation="relu"),
+                             layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(),
+                             layers.ReLU(), layers.MaxPooling2D(), layers.Dropout(0.2), layers.Flatten(), *head])
+
+
+def with_softmax(classes=3):
+    return [layers.Dense(classes, activation="softmax")]
+
+
+def pictures(n=4, size=32):
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3)).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """A network that tells red, green and blue squares on grey noise apart, its images, classes and squares."""
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    classes, corners = random.integers(0, 3, 96), random.integers(2, 20, (96, 2))
+    images, squares = random.integers(60, 120, (96, 32, 32, 3)).astype("uint8"), np.zeros((96, 32, 32), bool)
+    for image, square, colour, (row, column) in zip(images, squares, classes, corners):
+        square[row:row + 10, column:column + 10] = True
+        image[square, colour] = 250
+    model = keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1 / 255),
+                              layers.Conv2D(12, 3, padding="same", activation="relu"), layers.MaxPooling2D(),
+                              layers.Conv2D(12, 3, padding="same", activation="relu"), layers.GlobalMaxPooling2D(),
+                              layers.Dense(3, activation="softmax")])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(images, classes, epochs=20, verbose=0)
+    assert model.evaluate(images, classes, verbose=0)[1] > 0.9
+    return model, images, classes, squares
+
+
+@pytest.mark.parametrize("head", [with_softmax(2), [layers.Dense(2), layers.Activation("softmax")], [layers.Dense(2)]],
+                         ids=["dense softmax", "activation", "logits"])
+def test_heatmap_worked_by_hand(head):
+    model = keras.Sequential([keras.Input((6, 6, 3)), layers.Conv2D(4, 3, padding="same", name="maps"),
+                              layers.GlobalAveragePooling2D(), *head])
+    images = pictures(3, 6).astype("float32")
+    maps = keras.Model(model.inputs, model.get_layer("maps").output).predict(images, verbose=0)
+    kernel = next(layer for layer in model.layers if isinstance(layer, layers.Dense)).get_weights()[0]
+    for index in (0, 1):  # the gradient of a dense layer's score through an average over 36 pixels is kernel / 36
+        heat = np.maximum((maps * kernel[:, index] / 36).sum(axis=-1), 0)
+        top = heat.max(axis=(1, 2), keepdims=True)
+        expected = np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
+        np.testing.assert_allclose(explain.grad_cam(model, images, [index] * 3), expected, atol=1e-5)
+
+
+def test_heatmaps_lie_on_what_was_taught(taught):
+    model, images, classes, squares = taught
+    heat = explain.grad_cam(model, images, classes)
+    assert heat.shape == (96, 32, 32) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
+    assert heat[squares].mean() > 3 * heat[~squares].mean()
+    assert (explain.grad_cam(model, images[40:41], classes[40:41])[0] == pytest.approx(heat[40], abs=1e-4))
+
+
+def test_random_weights_change_the_heatmaps(taught):
+    model, images, classes, _ = taught
+    before = model.get_weights()
+    similarity = explain.randomised_similarity(model, images[:24], classes[:24])
+    assert similarity.shape == (24,) and np.nanmean(similarity) < 0.7
+    again = explain.randomised_similarity(model, images[:24], classes[:24])
+    np.testing.assert_allclose(similarity, again, atol=1e-3)
+    for weight, after in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(weight, after)
+
+
+def test_similarity_is_spearmans_and_undefined_for_flat_maps(monkeypatch):
+    maps = np.random.default_rng(0).random((2, 3, 8, 8))
+    maps[1, 1], maps[1, 2] = 2 * maps[0, 1], 0
+    given = iter(maps)
+    monkeypatch.setattr(explain, "grad_cam", lambda *_: next(given))
+    result = explain.randomised_similarity(network(with_softmax()), None, None)
+    assert result[0] == pytest.approx(scipy.stats.spearmanr(maps[0, 0].ravel(), maps[1, 0].ravel()).statistic)
+    assert result[1] == pytest.approx(1) and np.isnan(result[2])
+
+
+def test_default_layer_is_the_last_convolution_with_its_activation():
+    model, images = network(with_softmax()), pictures()
+    names = [layer.name for layer in model.layers]
+    default = explain.grad_cam(model, images, [0, 1, 2, 0])
+    np.testing.assert_array_equal(default, explain.grad_cam(model, images, [0, 1, 2, 0], layer=names[4]))
+    assert not np.array_equal(default, explain.grad_cam(model, images, [0, 1, 2, 0], layer=names[5]))
+
+
+def test_nested_network_that_other_models_share():
+    keras.utils.set_random_seed(0)
+    base = keras.Sequential([keras.Input((16, 16, 3)), layers.Conv2D(4, 3, strides=2, activation="relu")], name="base")
+    for _ in range(2):  # the second model's Grad-CAM must not follow the first one's graph
+        inputs = keras.Input((16, 16, 3))
+        maps = layers.GlobalAveragePooling2D()(base(layers.Rescaling(1 / 255)(inputs), training=False))
+        model = keras.Model(inputs, layers.Dense(3, activation="softmax", dtype="float32")(maps))
+    heat = explain.grad_cam(model, pictures(4, 16), [0, 1, 2, 0])
+    assert heat.shape == (4, 16, 16) and heat.max() == 1
+    assert explain.features(model, pictures(4, 16)).shape == (4, 4)
+
+
+def test_odd_requests_are_refused_or_empty():
+    model = network(with_softmax())
+    assert explain.grad_cam(model, pictures(0), []).shape == (0, 32, 32)
+    with pytest.raises(ValueError, match="4 images and classes of shape"):
+        explain.grad_cam(model, pictures(), 0)
+    with pytest.raises(ValueError, match="No such layer"):
+        explain.grad_cam(model, pictures(), [0] * 4, layer="none")
+    flat = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten()])
+    with pytest.raises(ValueError, match="no convolution"):
+        explain.grad_cam(flat, pictures(), [0] * 4)
+    with pytest.raises(ValueError, match="no dense layer"):
+        explain.features(flat, pictures())
+
+
+def test_features_are_what_the_last_dense_layer_receives():
+    model = network([layers.Dense(5, activation="relu"), layers.Dropout(0.5), *with_softmax()])
+    features = explain.features(model, pictures())
+    assert features.shape == (4, 5) and features.dtype == np.float32
+    kernel, bias = model.layers[-1].get_weights()
+    np.testing.assert_allclose(scipy.special.softmax(features @ kernel + bias, axis=1),
+                               model.predict(pictures(), verbose=0), atol=1e-5)
+
+
+def test_nearest_equals_a_full_search():
+    random = np.random.default_rng(0)
+    query, train = random.normal(size=(5, 7)), random.normal(size=(40, 7))
+    rows, distances = explain.nearest(query, train, count=3)
+    every = cosine_distances(query, train)
+    np.testing.assert_array_equal(rows, every.argsort(axis=1)[:, :3])
+    np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :3])
+    assert explain.nearest(np.zeros((1, 7)), train)[1] == [[1]]
