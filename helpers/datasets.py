@@ -12,7 +12,8 @@ from helpers import manifest, sample
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
-SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val",
+                 "test": "test"}
 EXPECTED = "expected Train/ and Test/ (or train/, valid/, test/) of class folders, or class folders alone"
 
 
@@ -96,7 +97,8 @@ def list_images(root):
         raise FileNotFoundError(f"No image under {root}: {EXPECTED}.")
     table = pd.DataFrame(rows)
     places = table["split"] + "-" + table["published_label"].str.replace(r"\W+", "-", regex=True)
-    table["image_id"] = table["image_id"].where(~table["image_id"].duplicated(keep=False), table["image_id"] + "@" + places)
+    doubled = table["image_id"].duplicated(keep=False)
+    table["image_id"] = table["image_id"].mask(doubled, table["image_id"] + "@" + places)
     again = table.groupby("image_id").cumcount()
     table["image_id"] += again.map(lambda count: f"~{count}" if count else "")
     table["label"] = table["published_label"]
@@ -114,7 +116,7 @@ def _folders(folder):
 
 
 def _image_files(folder):
-    """Return the image files of the class folders in ``folder``, in the order of their paths; hidden ones are passed over."""
+    """Return the image files of the class folders in ``folder``, by path; hidden ones are passed over."""
     return [file for place in _folders(folder) for file in sorted(place.iterdir())
             if file.suffix.lower() in manifest.IMAGE_SUFFIXES and not file.name.startswith(".")]
 

@@ -36,7 +36,7 @@ def check(table):
     """
     if sorted(table.columns) != sorted(COLUMNS):
         odd = sorted(set(table.columns) ^ set(COLUMNS))
-        raise ManifestError(f"The manifest's columns differ from the known ones in {odd}; make it again with notebook 01.")
+        raise ManifestError(f"The manifest's columns differ from what is known in {odd}; make it with notebook 01.")
     for column in ("path", "image_id"):
         twice = table.loc[table[column].duplicated(), column]
         if len(twice):
@@ -54,7 +54,7 @@ def check(table):
     splits = placed.groupby("group")["split"].nunique()
     if (splits > 1).any():
         group = splits.index[splits > 1][0]
-        raise ManifestError(f"{(splits > 1).sum()} groups cross splits, first {group!r}: the same lesion or picture would "
+        raise ManifestError(f"{(splits > 1).sum()} groups cross splits, first {group!r}: one lesion or picture would "
                             "be learned and tested; make the manifest again with notebook 01.")
     children = used[used["parent"] != ""]
     orphans = children[(children["split"] != "train")

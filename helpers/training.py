@@ -147,7 +147,7 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):
 class _Checkpoint(keras.callbacks.Callback):
     """After each epoch: its history row, then the best weights, then the whole state, each by an atomic rename.
 
-    The state comes last: a training killed between two of the writes goes on from the epoch before, whose state is whole.
+    The state comes last: a training killed between two of the writes goes on from the epoch before, which is whole.
     """
 
     def __init__(self, run):
