@@ -1,9 +1,10 @@
-"""From probabilities to decisions: yes-or-no views, thresholds, net benefit, calibration, and results by subgroup."""
+"""From probabilities to decisions: yes-or-no views, thresholds, net benefit, and results by subgroup."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
 from helpers import evaluation
@@ -40,6 +41,20 @@ def binary(labelled, positive=None):
                          "view needs at least one that does and one that does not.")
     rest = labelled.drop(columns=["label", *(f"p_{name}" for name in names)])
     return rest.assign(truth=labelled["label"].isin(positive), probability=labelled[yes].sum(axis=1).clip(0, 1))
+
+
+def unanswerable(val, test, positive=None):
+    """Return why a yes-or-no question cannot be put to these labelled validation and test tables; "" if it can.
+
+    A threshold needs a positive validation image, a curve a positive and a negative test image; ``positive`` as in
+    :func:`binary`.
+    """
+    try:
+        on_val, on_test = binary(val, positive), binary(test, positive)
+        _refuse_one_sided(on_test)
+    except ValueError as reason:
+        return str(reason)
+    return "" if on_val["truth"].any() else "no validation image is positive, so no threshold can be chosen."
 
 
 def _refuse_one_sided(view):
@@ -154,69 +169,6 @@ def decision_curve(view):
                          "treat_all": ratio(truth.sum() - (~truth).sum() * odds, len(view)), "treat_none": 0.0})
 
 
-def reliability(confidence, correct, bins=10):
-    """Return the reliability table of forecasts, one row per bin of confidence.
-
-    Parameters
-    ----------
-    confidence : forecasts (n,), 0 to 1: ``outcomes(...)["confidence"]``, or a yes-or-no view's ``probability``.
-    correct : bool (n,), whether they came true: ``outcomes(...)["correct"]``, or the view's ``truth``.
-    bins : number of bins of equal width; a bin holds its upper edge, the first also 0.
-
-    Returns
-    -------
-    DataFrame low, high (the bin's edges), n, accuracy (share that came true), accuracy_low, accuracy_high (Wilson,
-    95 %), confidence (mean); NaN in an empty bin.
-    """
-    confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
-    edges = np.arange(bins + 1) / bins
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    n, right = np.bincount(place, minlength=bins), np.bincount(place[correct], minlength=bins)
-    low, high = wilson(right, n)
-    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": n, "accuracy": ratio(right, n), "accuracy_low": low,
-                         "accuracy_high": high, "confidence": ratio(np.bincount(place, confidence, bins), n)})
-
-
-def expected_calibration_error(table):
-    """Return the mean gap of accuracy and confidence in a :func:`reliability` table, weighted by n: 0 to 1 (Guo 2017).
-
-    It depends on the bins, so tell them with it. NaN without images.
-    """
-    gaps = (table["accuracy"] - table["confidence"]).abs() * table["n"]
-    return float(ratio(gaps.sum(), table["n"].sum()))
-
-
-def _log_softmax(probabilities, temperature):
-    logits = np.log(np.clip(probabilities, np.finfo(float).eps, 1)) / temperature
-    return logits - logsumexp(logits, axis=1, keepdims=True)
-
-
-def apply_temperature(predictions, temperature):
-    """Return the table with its probabilities softened (temperature > 1) or sharpened: softmax(log p / temperature)."""
-    values = np.exp(_log_softmax(evaluation.probabilities(predictions), temperature))
-    columns = [f"p_{name}" for name in evaluation.classes(predictions)]
-    return predictions.assign(**dict(zip(columns, values.T)))
-
-
-def fit_temperature(labelled):
-    """Return the temperature (0.05 to 20) of the least log loss on a labelled table (Guo et al. 2017).
-
-    Fit it on validation images, then :func:`apply_temperature`. Images of classes the model does not know are left
-    out. Where no temperature changes the loss (a constant uniform model), it is 1. ValueError without images.
-    """
-    names = evaluation.classes(labelled)
-    known = labelled[labelled["label"].isin(names)]
-    if known.empty:
-        raise ValueError("No image has a label that the model knows; pass labelled validation images.")
-    chance, own = evaluation.probabilities(known), [names.index(label) for label in known["label"]]
-
-    def loss(logarithm):
-        return -_log_softmax(chance, np.exp(logarithm))[np.arange(len(own)), own].mean()
-
-    best = minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded")
-    return float(np.exp(best.x)) if best.fun < loss(0) - 1e-9 else 1.0
-
-
 def age_bands(ages):
     """Return "0 to 39", "40 to 59", "60 and over" or "unknown" for each age in years (a Series, NaN where unknown)."""
     bands = pd.cut(ages, [-np.inf, 40, 60, np.inf], right=False, labels=["0 to 39", "40 to 59", "60 and over"])
@@ -240,7 +192,22 @@ def subgroups(labelled, columns):
         group = table[column].astype(object).where(table[column].notna() & (table[column] != ""), "unknown").astype(str)
         counts = table.groupby(group)["correct"].agg(n="size", right="sum").rename_axis("group").reset_index()
         low, high = wilson(counts["right"], counts["n"])
-        few = [f"only {n} images" if n < evaluation.FEW else "" for n in counts["n"]]
+        few = [f"only {n} image{'' if n == 1 else 's'}" if n < evaluation.FEW else "" for n in counts["n"]]
         parts.append(counts.assign(column=column, accuracy=ratio(counts["right"], counts["n"]), low=low, high=high,
                                    warning=few))
     return pd.concat(parts, ignore_index=True)[["column", "group", "n", "accuracy", "low", "high", "warning"]]
+
+
+def artefacts(labelled, root):
+    """Join to a labelled table with ``path`` what ``artefacts.csv`` in the image folder ``root`` says of its images.
+
+    The file has a ``path`` (relative to ``root``) and a column of 0 and 1 per artefact. Returned are the table, each
+    artefact a column of "with", "without" or "" (image not listed), and the artefacts' names; [] without such a file.
+    """
+    file = Path(root) / "artefacts.csv"
+    if not file.exists():
+        return labelled, []
+    known = pd.read_csv(file, dtype=str).drop_duplicates("path").set_index("path")
+    places = [Path(os.path.relpath(path, root)).as_posix() for path in labelled["path"]]
+    said = known.reindex(places).replace({"1": "with", "0": "without"}).fillna("")
+    return labelled.assign(**{name: said[name].to_numpy() for name in said}), list(said)

@@ -159,9 +159,9 @@ def per_class(labelled):
     counts = confusion(labelled)
     right, support, called = np.diag(counts), counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
     low, high = wilson(right, support)
-    known = set(classes(labelled))
-    warnings = ["the model does not know this class" if name not in known else "no images" if n == 0
-                else f"only {n} images" if n < FEW else "" for name, n in zip(counts.index, support)]
+    warnings = ["the model does not know this class" if name not in classes(labelled) else "no images" if n == 0
+                else "only 1 image" if n == 1 else f"only {n} images" if n < FEW else ""
+                for name, n in zip(counts.index, support)]
     return pd.DataFrame({"precision": ratio(right, called), "recall": ratio(right, support), "recall_low": low,
                          "recall_high": high, "f1": ratio(2 * right, support + called), "support": support,
                          "warning": warnings}, index=counts.index.rename("class"))

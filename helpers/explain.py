@@ -74,7 +74,7 @@ def _last_spatial(model):
     return [layer for layer in spatial if _output(layer).shape == found[-1]][-1]
 
 
-def randomised_similarity(model, images, classes, layer=None, seed=0):
+def randomised_similarity(model, images, classes, layer=None, seeds=(0,)):
     """Return how far the heatmaps stay the same when the model's weights are drawn at random (Adebayo et al. 2018).
 
     Heatmaps that show what was learned change: the similarity is far below 1. Those of an edge detector stay.
@@ -83,22 +83,25 @@ def randomised_similarity(model, images, classes, layer=None, seed=0):
     Parameters
     ----------
     model, images, classes, layer : see :func:`grad_cam`.
-    seed : of the draw.
+    seeds : one for each draw of the weights.
 
     Returns
     -------
-    float array (n,): Spearman's rank correlation of the two heatmaps, -1 to 1; NaN where one of them is constant
+    float array (draws, n): Spearman's rank correlation of the two heatmaps, -1 to 1; NaN where one of them is constant
     (nothing speaks for the class).
     """
-    random = np.random.default_rng(seed)
-    fresh = keras.models.clone_model(model).get_weights()
-    drawn = [random.normal(0, weight.std(), weight.shape) if weight.ndim > 1 else weight for weight in fresh]
-    pairs = zip(grad_cam(model, images, classes, layer), grad_cam(_copy(model, drawn), images, classes, layer))
-    return np.array([spearmanr(a, b, axis=None).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
+    fresh, own = keras.models.clone_model(model).get_weights(), grad_cam(model, images, classes, layer)
+    rows = []
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        drawn = [random.normal(0, weight.std(), weight.shape) if weight.ndim > 1 else weight for weight in fresh]
+        pairs = zip(own, grad_cam(_copy(model, drawn), images, classes, layer))
+        rows.append([spearmanr(a, b, axis=None).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
+    return np.array(rows, float)
 
 
 def features(model, images):
-    """Return what the last dense layer of ``model`` receives, a float32 array (n, features).
+    """Return what the last dense layer of ``model`` receives, and what the model answers: float32 arrays, n rows each.
 
     ``images`` as in :func:`grad_cam`. ValueError if the model has no dense layer.
     """
@@ -106,7 +109,9 @@ def features(model, images):
     dense = [layer for layer in copy.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"The model {model.name!r} has no dense layer, so its features are not known.")
-    return keras.Model(copy.inputs, dense[-1].input).predict(images, batch_size=BATCH, verbose=0).astype(np.float32)
+    both = keras.Model(copy.inputs, [dense[-1].input, copy.outputs[0]])
+    received, answers = both.predict(images, batch_size=BATCH, verbose=0)
+    return received.astype(np.float32), answers.astype(np.float32)
 
 
 def nearest(query, train, count=1):

@@ -10,10 +10,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
-from helpers import decisions, evaluation
-from helpers.plots import image_grid
+from helpers import calibration, decisions, evaluation
+from helpers.plots import image_grid, pixels, titled
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 GREY = "#666666"
@@ -70,14 +69,14 @@ def class_bars(table, title="", synthetic=False):
 def reliability_diagram(named, title="", synthetic=False):
     """Show, per bin of confidence, how often it came true, with 95 % intervals, above the number of images per bin.
 
-    ``named`` maps a name to a table of :func:`helpers.decisions.reliability`.
+    ``named`` maps a name to a table of :func:`helpers.calibration.reliability`.
     """
     figure = Figure(figsize=(6, 6.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="well calibrated")
     for place, (name, table) in enumerate(named.items()):
         used = table[table["n"] > 0]
-        error = decisions.expected_calibration_error(table)
+        error = calibration.expected_calibration_error(table)
         ends = [used["accuracy"] - used["accuracy_low"], used["accuracy_high"] - used["accuracy"]]
         axes.errorbar(used["confidence"], used["accuracy"], np.maximum(ends, 0), fmt=f"{'osD^'[place % 4]}-", capsize=3,
                       color=COLOURS[place % 6], label=f"{name}: calibration error {error:.3f} ({len(table)} bins)")
@@ -142,14 +141,13 @@ def gallery(table, columns=6, title="", synthetic=False):
     ``table`` is a labelled table with ``path`` joined; all its rows are shown.
     """
     lines = max(1, -(-len(table) // columns))
-    figure = Figure(figsize=(2.1 * columns, 3 * lines + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.95 * columns, 2.8 * lines + 0.4), layout="constrained")
     grid = figure.add_gridspec(2 * lines, columns, height_ratios=[2, 1] * lines)
     values, names = evaluation.probabilities(table), evaluation.classes(table)
     for place, (path, label, chance) in enumerate(zip(table["path"], table["label"], values)):
         axes = figure.add_subplot(grid[place // columns * 2, place % columns])
         bars = figure.add_subplot(grid[place // columns * 2 + 1, place % columns])
-        with Image.open(path) as file:
-            axes.imshow(file.convert("RGB"))
+        axes.imshow(pixels(path))
         best = np.argsort(-chance, kind="stable")[:3]
         right = names[best[0]] == label
         axes.set_title(fill(label, 24) + ("\ncalled right" if right else "\ncalled WRONG"), fontsize=8,
@@ -176,9 +174,9 @@ def mistakes(table, columns=6, title="", synthetic=False):
         gap = columns - len(part)
         blank = [np.full((2, 2, 3), 255)] * gap
         images += [*part["path"], *blank, *part["nearest_path"], *blank]
-        titles += [fill(row.label, 24) + "\n" + fill(f"called {row.predicted}, {row.confidence:.0%}", 24)
+        titles += [fill(row.label, 19) + "\n" + fill(f"called {row.predicted}, {row.confidence:.0%}", 19)
                    for row in part.itertuples()] + [""] * gap
-        titles += [fill(f"nearest in train: {name}", 24) for name in part["nearest_label"]] + [""] * gap
+        titles += [fill(f"nearest in train: {name}", 19) for name in part["nearest_label"]] + [""] * gap
     return image_grid(images, titles, columns, title, synthetic)
 
 
@@ -196,7 +194,7 @@ def heatmap_overlays(images, heatmaps, titles, pairs=3, title="", synthetic=Fals
     colour = 255 * matplotlib.colormaps["inferno"](np.asarray(heatmaps))[..., :3]
     share = 0.7 * np.asarray(heatmaps)[..., None]
     shown = [picture for pair in zip(np.asarray(images), share * colour + (1 - share) * grey) for picture in pair]
-    texts = [text for name in titles for text in (fill(name, 24), "Grad-CAM")]
+    texts = [text for name in titles for text in (fill(name, 19), "Grad-CAM")]
     return image_grid(shown, texts, 2 * pairs, title, synthetic)
 
 
@@ -245,6 +243,4 @@ def _intervals(panels, line, title, synthetic):
 def _finished(figure, title, synthetic):
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    note = "synthetic sample: drawings, not patients" if synthetic else ""
-    figure.suptitle("  ·  ".join(part for part in (title, note) if part), fontsize=10)
-    return figure
+    return titled(figure, title, synthetic)

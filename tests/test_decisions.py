@@ -9,7 +9,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import decisions, evaluation, plots_evaluation
+from helpers import calibration, decisions, evaluation, plots_evaluation
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -111,21 +111,21 @@ def test_net_benefit_by_hand():
 
 def test_reliability_equals_scikit_learn_and_tells_empty_bins():
     data = decisions.binary(drawn())
-    table = decisions.reliability(data["probability"], data["truth"])
+    table = calibration.reliability(data["probability"], data["truth"])
     accuracy, confidence = calibration_curve(data["truth"], data["probability"], n_bins=10)
     used = table[table["n"] > 0]
     np.testing.assert_allclose(used["accuracy"], accuracy)
     np.testing.assert_allclose(used["confidence"], confidence)
-    by_hand = decisions.reliability([0, 0.7, 0.7, 1], [False, True, False, True])
+    by_hand = calibration.reliability([0, 0.7, 0.7, 1], [False, True, False, True])
     assert by_hand["n"].tolist() == [1, 0, 0, 0, 0, 0, 2, 0, 0, 1]  # a bin holds its upper edge
     assert by_hand["accuracy"].dropna().tolist() == [0, 0.5, 1]
-    assert decisions.expected_calibration_error(by_hand) == pytest.approx((0 + 2 * 0.2 + 0) / 4)
-    assert np.isnan(decisions.expected_calibration_error(decisions.reliability([], [])))
+    assert calibration.expected_calibration_error(by_hand) == pytest.approx((0 + 2 * 0.2 + 0) / 4)
+    assert np.isnan(calibration.expected_calibration_error(calibration.reliability([], [])))
 
 
 def test_temperature_is_that_of_the_least_log_loss():
     data = drawn(sharp=3.0)
-    temperature = decisions.fit_temperature(data)
+    temperature = calibration.fit_temperature(data)
     chance = evaluation.probabilities(data)
 
     def loss(value):
@@ -134,22 +134,22 @@ def test_temperature_is_that_of_the_least_log_loss():
 
     best = scipy.optimize.brute(lambda value: loss(value[0]), [(0.5, 10)], Ns=400)[0]
     assert temperature == pytest.approx(best, rel=1e-3) and temperature > 1.5
-    cooled = decisions.apply_temperature(data, temperature)
+    cooled = calibration.apply_temperature(data, temperature)
     assert evaluation.score(cooled, True)["log_loss"] == pytest.approx(loss(temperature))
     assert (evaluation.outcomes(cooled)["predicted"] == evaluation.outcomes(data)["predicted"]).all()
-    assert decisions.fit_temperature(cooled) == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(evaluation.probabilities(decisions.apply_temperature(data, 1)), chance)
+    assert calibration.fit_temperature(cooled) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(evaluation.probabilities(calibration.apply_temperature(data, 1)), chance)
 
 
 def test_temperature_of_sure_and_of_constant_models():
     columns = [f"p_{name}" for name in NAMES]
     constant = drawn(20).assign(**dict.fromkeys(columns, 0.25))
-    assert decisions.fit_temperature(constant) == 1
+    assert calibration.fit_temperature(constant) == 1
     sure = constant.assign(**dict(zip(columns, np.eye(4)[[NAMES.index(name) for name in constant["label"]]].T)))
-    assert 0.05 <= decisions.fit_temperature(sure) <= 20
-    assert np.isfinite(evaluation.probabilities(decisions.apply_temperature(sure, 20))).all()
+    assert 0.05 <= calibration.fit_temperature(sure) <= 20
+    assert np.isfinite(evaluation.probabilities(calibration.apply_temperature(sure, 20))).all()
     with pytest.raises(ValueError, match="No image has a label"):
-        decisions.fit_temperature(drawn(5).assign(label="wart"))
+        calibration.fit_temperature(drawn(5).assign(label="wart"))
 
 
 def test_subgroups_by_hand():
@@ -163,6 +163,36 @@ def test_subgroups_by_hand():
     assert (row["low"], row["high"]) == pytest.approx(proportion_confint(correct[:12].sum(), 12, method="wilson"))
     assert table.loc[("hairs", "True"), "warning"] == "only 5 images"
     assert decisions.subgroups(data[:0], ["sex"]).empty
+
+
+def test_questions_that_cannot_be_asked_say_why():
+    data = drawn()
+    assert decisions.unanswerable(data, data) == decisions.unanswerable(data, data, ["melanoma"]) == ""
+    benign = data[~data["label"].isin(["melanoma", "basal cell carcinoma"])]
+    assert decisions.unanswerable(benign, data).startswith("no validation image is positive")
+    assert decisions.unanswerable(data, benign).startswith(f"0 of {len(benign)} images are positive")
+    assert decisions.unanswerable(data, data[:0]).startswith("0 of 0 images")
+    assert "0 of the model's 4 classes mean yes" in decisions.unanswerable(data, data, ["wart"])
+
+
+def test_artefacts_are_joined_by_path(tmp_path):
+    data = drawn(3).assign(path=[str(tmp_path / "Test" / name) for name in ("a.jpg", "b.jpg", "c.jpg")])
+    assert decisions.artefacts(data, tmp_path)[1] == []
+    (tmp_path / "artefacts.csv").write_text("path,hair,ruler\nTest/b.jpg,1,0\nTest/a.jpg,0,0\nTrain/c.jpg,1,1\n")
+    marked, names = decisions.artefacts(data, tmp_path)
+    assert names == ["hair", "ruler"] and marked["path"].equals(data["path"])
+    assert marked[names].to_numpy().tolist() == [["without", "without"], ["with", "without"], ["", ""]]
+    assert decisions.subgroups(marked, names)["group"].tolist() == ["unknown", "with", "without", "unknown", "without"]
+
+
+def test_calibration_error_by_chance_is_that_of_resampled_outcomes():
+    confidence = evaluation.outcomes(drawn(60))["confidence"].to_numpy()
+    draws = np.random.default_rng(3).random((1000, 60)) < confidence
+    errors = [calibration.expected_calibration_error(calibration.reliability(confidence, draw, 5)) for draw in draws]
+    assert calibration.error_by_chance(confidence, 5, seed=3) == pytest.approx(np.percentile(errors, 95))
+    many = np.tile(confidence, 100)
+    assert calibration.error_by_chance(many) < 0.03 < calibration.error_by_chance(confidence)
+    assert np.isnan(calibration.error_by_chance([]))
 
 
 def test_age_bands():
@@ -180,7 +210,7 @@ def figures(data, folder):
     kind = {"title": "A title", "synthetic": True}
     yield plots.confusion_matrix(evaluation.confusion(data), **kind)
     yield plots.class_bars(evaluation.per_class(data), **kind)
-    yield plots.reliability_diagram({"a": decisions.reliability(forecast["confidence"], forecast["correct"])}, **kind)
+    yield plots.reliability_diagram({"a": calibration.reliability(forecast["confidence"], forecast["correct"])}, **kind)
     yield plots.decision_curves({"a": decisions.decision_curve(yes)}, **kind)
     yield plots.gallery(shown, columns=3, **kind)
     yield plots.mistakes(shown, columns=3, **kind)

@@ -170,6 +170,7 @@ def test_per_class_equals_scikit_learn_and_warns_of_small_classes():
         np.testing.assert_allclose(result[name].astype(float), column)
     assert result["warning"].tolist() == ["", "", "", "no images"]
     assert evaluation.per_class(data[data["label"] == "nevus"][:4]).loc["nevus", "warning"] == "only 4 images"
+    assert evaluation.per_class(data[data["label"] == "nevus"][:1]).loc["nevus", "warning"] == "only 1 image"
 
 
 def test_confusion_equals_scikit_learn_worst_class_first():

@@ -74,9 +74,12 @@ def test_random_weights_change_the_heatmaps(taught):
     model, images, classes, _ = taught
     before = model.get_weights()
     similarity = explain.randomised_similarity(model, images[:24], classes[:24])
-    assert similarity.shape == (24,) and np.nanmean(similarity) < 0.7
+    assert similarity.shape == (1, 24) and np.nanmean(similarity) < 0.7
     again = explain.randomised_similarity(model, images[:24], classes[:24])
     np.testing.assert_allclose(similarity, again, atol=1e-3)
+    several = explain.randomised_similarity(model, images[:4], classes[:4], seeds=[0, 1])
+    np.testing.assert_allclose(several[0], similarity[0, :4], atol=1e-3)
+    assert several.shape == (2, 4) and not np.allclose(several[0], several[1], atol=0.01, equal_nan=True)
     for weight, after in zip(before, model.get_weights()):
         np.testing.assert_array_equal(weight, after)
 
@@ -86,7 +89,7 @@ def test_similarity_is_spearmans_and_undefined_for_flat_maps(monkeypatch):
     maps[1, 1], maps[1, 2] = 2 * maps[0, 1], 0
     given = iter(maps)
     monkeypatch.setattr(explain, "grad_cam", lambda *_: next(given))
-    result = explain.randomised_similarity(network(with_softmax()), None, None)
+    result = explain.randomised_similarity(network(with_softmax()), None, None)[0]
     assert result[0] == pytest.approx(scipy.stats.spearmanr(maps[0, 0].ravel(), maps[1, 0].ravel()).statistic)
     assert result[1] == pytest.approx(1) and np.isnan(result[2])
 
@@ -108,7 +111,7 @@ def test_nested_network_that_other_models_share():
         model = keras.Model(inputs, layers.Dense(3, activation="softmax", dtype="float32")(maps))
     heat = explain.grad_cam(model, pictures(4, 16), [0, 1, 2, 0])
     assert heat.shape == (4, 16, 16) and heat.max() == 1
-    assert explain.features(model, pictures(4, 16)).shape == (4, 4)
+    assert explain.features(model, pictures(4, 16))[0].shape == (4, 4)
 
 
 def test_odd_requests_are_refused_or_empty():
@@ -127,11 +130,12 @@ def test_odd_requests_are_refused_or_empty():
 
 def test_features_are_what_the_last_dense_layer_receives():
     model = network([layers.Dense(5, activation="relu"), layers.Dropout(0.5), *with_softmax()])
-    features = explain.features(model, pictures())
+    features, answers = explain.features(model, pictures())
     assert features.shape == (4, 5) and features.dtype == np.float32
     kernel, bias = model.layers[-1].get_weights()
     np.testing.assert_allclose(scipy.special.softmax(features @ kernel + bias, axis=1),
                                model.predict(pictures(), verbose=0), atol=1e-5)
+    np.testing.assert_allclose(answers, model.predict(pictures(), verbose=0), atol=1e-6)
 
 
 def test_nearest_equals_a_full_search():
