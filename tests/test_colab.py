@@ -1,0 +1,87 @@
+"""The set-up cell and colab_setup.sh, in a stand-in for Colab: a fresh folder, its environment variable, its package list."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import build, datasets
+
+CELL = next(cell["source"] for cell in build.render("01_eda").cells if "set-up" in cell["metadata"].get("tags", []))
+ENDING = "\nimport helpers.manifest\nprint('AT', Path.cwd(), 'helpers from', Path(helpers.__file__).parent)"
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """Return a function that runs code as Colab would, in an empty folder; ``git clone`` copies this course instead."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/git.log\nfor last; do :; done\nmkdir "$last"\n'
+                               f"cp -r {datasets.ROOT}/{{helpers,notebooks,colab_setup.sh,requirements.txt}} \"$last\"\n")
+    (tools / "git").chmod(0o755)
+    (tmp_path / "content").mkdir()
+
+    def run(code, **variables):
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable, **variables}
+        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "content", env=environment, text=True,
+                              capture_output=True)
+
+    return run
+
+
+def test_the_set_up_cell_fetches_the_course_once(colab, tmp_path):
+    name = build.settings()["name"]
+    for _ in range(2):
+        done = colab(CELL + ENDING, COLAB_RELEASE_TAG="release-colab")
+        assert done.returncode == 0, done.stderr
+        assert f"AT {tmp_path / 'content' / name} helpers from {tmp_path / 'content' / name / 'helpers'}" in done.stdout
+        assert "tensorflow" in done.stdout and "(new)" not in done.stdout
+    calls = (tmp_path / "git.log").read_text().splitlines()
+    assert len(calls) == 1 and build.settings()["clone"] in calls[0] and f"-b {build.settings()['branch']}" in calls[0]
+
+
+def test_outside_colab_the_cell_only_finds_the_course(colab, tmp_path):
+    done = colab(CELL + ENDING, COLAB_RELEASE_TAG="")
+    assert done.returncode != 0 and "inside the course's folder" in done.stderr
+    found = subprocess.run([sys.executable, "-c", CELL + ENDING], cwd=datasets.ROOT / "notebooks", capture_output=True, text=True)
+    assert f"AT {datasets.ROOT} " in found.stdout and not (tmp_path / "git.log").exists()
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """Run colab_setup.sh where Augmentor and papermill seem to be missing, with a pip that only writes down its arguments."""
+    course = tmp_path / "course"
+    (course / "site" / "pip").mkdir(parents=True)
+    for name in ("colab_setup.sh", "requirements.txt"):
+        shutil.copy(datasets.ROOT / name, course)
+    (course / "site" / "pip" / "__init__.py").touch()
+    (course / "site" / "pip" / "__main__.py").write_text(
+        "import sys\nfrom pathlib import Path\nPath('pip.log').write_text('\\n'.join(sys.argv[1:]))\n"
+        "Path('kept.log').write_text(Path(sys.argv[sys.argv.index('-c') + 1]).read_text())\n")
+    (course / "site" / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\nreal = metadata.version\ndef version(name):\n"
+        "    if name in ('Augmentor', 'papermill'):\n        raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\nmetadata.version = version\n")
+    done = subprocess.run(["bash", "colab_setup.sh"], cwd=course, capture_output=True, text=True,
+                          env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(course / "site")})
+    assert done.returncode == 0, done.stderr
+    return course, done.stdout
+
+
+def test_only_what_is_missing_is_installed_and_nothing_is_replaced(stand_in):
+    course, printed = stand_in
+    wanted = [line for line in (course / "pip.log").read_text().splitlines() if "==" in line]
+    assert [line.split("==")[0] for line in wanted] == ["Augmentor", "papermill"]
+    kept = (course / "kept.log").read_text()
+    for name in ("tensorflow", "keras", "numpy", "Pillow"):
+        assert f"\n{name}==" in f"\n{kept}"
+    assert "--upgrade" not in (course / "pip.log").read_text() and "tensorflow     2." in printed
+
+
+def test_the_script_can_be_run_from_anywhere(tmp_path):
+    done = subprocess.run(["bash", str(Path(datasets.ROOT) / "colab_setup.sh")], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHON": sys.executable})
+    assert done.returncode == 0 and "Installing" not in done.stdout
