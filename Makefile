@@ -13,6 +13,7 @@ notebooks: .venv/ready
 
 bench: .venv/ready
 	$(PYTHON) tests/bench_audit.py
+	$(PYTHON) tests/bench_duplicates.py $(or $(DATA_DIR),sample)
 	$(PYTHON) tests/bench_augment.py
 
 .venv/ready: requirements.txt

@@ -1,10 +1,10 @@
-import io
 import json
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import bench_duplicates
 import imagehash
 import numpy as np
 import pandas as pd
@@ -466,25 +466,10 @@ def test_both_policies_of_the_sample_make_sound_manifests(drawn):
         assert book["published"].sum() == len(table) and book["audited"].sum() == len(manifest.active(done)) > 500
 
 
-def _copy(image, rng):
-    """The picture mirrored, turned, resized (0.5 to 2 times) and compressed again (JPEG quality 40 to 95)."""
-    turn = [None, *Image.Transpose][rng.integers(8)]
-    copy = image.transpose(turn) if turn is not None else image
-    scale, stream = rng.uniform(0.5, 2), io.BytesIO()
-    copy.resize([round(side * scale) for side in copy.size]).save(stream, "JPEG", quality=int(rng.integers(40, 96)))
-    return stream.getvalue()
-
-
 def test_planted_copies_of_real_images_are_found(tmp_path, isic9):
-    rng = np.random.default_rng(0)
     originals = datasets.list_images(isic9).sample(150, random_state=0)
     originals = audit.inspect(originals).drop_duplicates("picture")
-    rows = []
-    for row in originals.itertuples():
-        with Image.open(row.path) as file:
-            (tmp_path / f"{row.image_id}.jpg").write_bytes(_copy(file.convert("RGB"), rng))
-        rows.append({"image_id": f"{row.image_id} copy", "path": str(tmp_path / f"{row.image_id}.jpg")})
-    copies = pd.DataFrame(rows).reindex(columns=manifest.COLUMNS, fill_value="").astype({"width": str})
+    copies = bench_duplicates.plant(originals, tmp_path)
     pairs = audit.near_duplicates(audit.inspect(pd.concat([originals, copies], ignore_index=True)))
     assert set(pairs["image_id"] + " copy") == set(copies["image_id"]) == set(pairs["other_id"])
 
