@@ -119,6 +119,7 @@ def execute(notebook, values, out_dir, progress=True):
 
     executed = Path(out_dir).absolute() / "notebooks" / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
     try:
         papermill.execute_notebook(FOLDER / f"{notebook}.ipynb", executed, values, progress_bar=progress,
                                    cwd=FOLDER, kernel_name="python3")

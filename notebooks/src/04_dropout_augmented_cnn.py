@@ -65,10 +65,12 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # ## Augment on the fly
 #
 # Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made: any turn, both flips, a little
-# zoom, shift and light, drawn anew every epoch, with nothing to store. Expect the same eight lesions twice.
+# zoom, shift and light, drawn anew every epoch, with nothing to store. Expect one lesion of each class, twice.
 
 # %%
 augment = pipeline.augmenter(rotation=180, zoom=0.15, shift=0.08, light=0.15)
+
+
 def batches_of(rows, **how):
     """Return the images and labels of manifest rows, ``BATCH_SIZE`` at a time."""
     pixels = pipeline.load(rows, IMAGE_SIZE, out_dir / "cache")
@@ -82,7 +84,7 @@ train_data, val_data = batches_of(train, seed=SEED, augment=on_the_fly), batches
 before = tf.cast(pipeline.load(train.groupby("label").head(1), IMAGE_SIZE, out_dir / "cache"), tf.float32)
 after = augment(before, tf.constant([SEED, 1]))
 plots.image_grid([*before.numpy(), *after.numpy()], [*CLASSES, *["turned anew"] * len(CLASSES)], len(CLASSES),
-                 title="Eight lesions, and what training sees of them", synthetic=images.synthetic)
+                 title="One lesion of each class, and what training sees of it", synthetic=images.synthetic)
 
 # %% [markdown]
 # ## The network, block by block

@@ -347,7 +347,7 @@ else:
 
 # %%
 shown = evaluation.outcomes(test["regularised", "audited"]).merge(table[["image_id", "path"]], on="image_id")
-some = shown.sample(min(5, len(shown)), random_state=SEED)
+some = shown.sample(min(10, len(shown)), random_state=SEED)
 page["Predictions"] = plots_evaluation.gallery(some, columns=5, title="Test images, regularised network",
                                                synthetic=images.synthetic)
 page["Predictions"]
