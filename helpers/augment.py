@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import warnings
 from functools import partial
 from inspect import getsource, isfunction
@@ -162,7 +163,8 @@ def _make_all(missing, operations, quality, workers, progress):
     chunks = [tasks[start:start + size] for start in range(0, len(tasks), size)]
     function = partial(make, operations, quality)
     facts = {}
-    with tqdm(total=len(missing), desc="Augmenting", unit=" images", mininterval=0.5, disable=not progress) as bar:
+    with tqdm(total=len(missing), desc="Augmenting", unit=" images", mininterval=0.5, disable=not progress,
+              file=sys.stdout) as bar:
         for made in shared(function, chunks, workers) if workers > 1 else map(function, chunks):
             facts.update(made)
             bar.update(len(made))
