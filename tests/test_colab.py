@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from helpers import build, datasets
+from helpers import build, course, datasets
 
 CELL = next(cell["source"] for cell in build.render("01_eda").cells if "set-up" in cell["metadata"].get("tags", []))
 ENDING = "\nimport helpers.manifest\nprint('AT', Path.cwd(), 'helpers from', Path(helpers.__file__).parent)"
@@ -79,6 +80,20 @@ def test_only_what_is_missing_is_installed_and_nothing_is_replaced(stand_in):
     for name in ("tensorflow", "keras", "numpy", "Pillow"):
         assert f"\n{name}==" in f"\n{kept}"
     assert "--upgrade" not in (course / "pip.log").read_text() and "tensorflow     2." in printed
+
+
+def test_a_run_folder_in_drive_is_mounted_first(monkeypatch):
+    mounted = []
+
+    def mount(place):
+        mounted.append(place)
+        raise InterruptedError  # before anything is written there
+
+    for name, module in {"google": {}, "google.colab": {"drive": types.SimpleNamespace(mount=mount)}}.items():
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**module))
+    with pytest.raises(InterruptedError):
+        course.open_folder("/content/drive/MyDrive/skin")
+    assert mounted == ["/content/drive"]
 
 
 def test_the_script_can_be_run_from_anywhere(tmp_path):
