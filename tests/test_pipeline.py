@@ -75,7 +75,8 @@ def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(
 
 
 def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs():
-    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    """Twelve times one image: what differs between two epochs comes from the augmentation, not from the shuffling."""
+    images = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8).repeat(12, axis=0)
     targets = np.eye(12, dtype="float32")
 
     def epochs(seed):
