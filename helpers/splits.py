@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from helpers import manifest
 
 
-def split(table, val_fraction=0.2, test_fraction=0.15, seed=0):
+def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at random"):
     """Assign the images that take part to train, validation and test.
 
     A published Test (or validation) folder is kept as it is. What is missing is held out of the rest, in whole groups,
@@ -22,6 +22,8 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0):
     table : manifest after ``audit.apply_labels``.
     val_fraction, test_fraction : float above 0, at most 0.5: about this part of the images left at that point.
     seed : int; the same seed gives the same split whatever the order of the rows.
+    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test that
+        was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
     Returns
     -------
@@ -30,15 +32,18 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0):
     Raises
     ------
     ValueError
-        If a fraction is out of range, or there are fewer than two groups to divide.
+        If a fraction is out of range, ``val_cut`` is another word, or there are fewer than two groups to divide.
     """
+    if val_cut not in ("at random", "first"):
+        raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
     table = table.copy()
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         if not 0 < fraction <= 0.5:
             raise ValueError(f"{name}_fraction is {fraction}; choose one above 0 and at most 0.5.")
         rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
         if not (table["split"] == name).any():
-            table.loc[_held_out(rows, fraction, seed), "split"] = name
+            first = name == "val" and val_cut == "first"
+            table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
     return manifest.check(table)
 
@@ -99,3 +104,13 @@ def _held_out(rows, fraction, seed):
         elif not inside.any() and groups.nunique() > 1:
             held[rows.index[smallest]] = True
     return held.index[held]
+
+
+def _first(rows, fraction):
+    """Return the index of the first ``fraction`` of each class by image_id, with the rest of their groups."""
+    rows = rows.sort_values("image_id")
+    groups = rows.groupby(["label", "group"], sort=False).size().rename("images").reset_index()
+    before = groups.groupby("label")["images"].cumsum() - groups["images"]
+    early = before < fraction * groups.groupby("label")["images"].transform("sum")
+    last = ~groups["label"].duplicated(keep="last")
+    return rows.index[rows["group"].isin(groups.loc[early & ~last, "group"])]

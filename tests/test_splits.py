@@ -54,6 +54,19 @@ def test_the_order_of_the_rows_does_not_matter_and_the_seed_does(seed):
     assert not splits.folds(done, 4, seed + 1)[0].equals(folded[0])
 
 
+def test_the_first_images_of_each_class_can_be_validated_on():
+    table = rows(3)
+    done = manifest.active(splits.split(table, val_cut="first"))
+    assert (done.groupby("group")["split"].nunique() == 1).all()
+    for _, images in done[done["split"] != "test"].groupby("label"):
+        val, train = (images.loc[images["split"] == name, "image_id"] for name in ("val", "train"))
+        assert val.max() < train.min() and abs(len(val) / len(images) - 0.2) < 0.05
+    alone = splits.split(one_each(("a", "g0"), ("b", "g1"), ("b", "g2"), ("b", "g3")), val_cut="first")
+    assert alone.loc[alone["group"] == "g0", "split"].item() != "val"
+    with pytest.raises(ValueError, match="'last'; choose 'at random' or 'first'"):
+        splits.split(table, val_cut="last")
+
+
 def test_a_published_test_and_validation_are_kept():
     table = rows(2, published=("train", "test"))
     done = splits.split(table)
