@@ -53,7 +53,13 @@ def plan(spec, out_dir):
 
     for combination in itertools.product(*spec["grid"].values()):
         swept = dict(zip(spec["grid"], combination))
-        name = ",".join(f"{key}={_plain(value)}" for key, value in swept.items()) or "run"
+        named = swept
+        if spec["one_at_a_time"]:
+            changed = {key: value for key, value in swept.items() if key != "SEED" and value != spec["grid"][key][0]}
+            if len(changed) > 1:
+                continue
+            named = changed | {key: value for key, value in swept.items() if key == "SEED"}
+        name = ",".join(f"{key}={_plain(value)}" for key, value in named.items()) or "run"
         if name in stages[2]:
             raise course.CourseError(f"Two runs would share the folder {name!r}: give values of other letters.")
         values, takes = spec["parameters"] | swept, []

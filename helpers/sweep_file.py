@@ -6,19 +6,21 @@ import yaml
 
 from helpers import course, sweep_report
 
-KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "record": list}
+KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "one_at_a_time": bool, "seeds": list, "record": list}
 
 
 def read(file):
     """Read and check a sweep's YAML file.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
-    values} and ``seeds`` (values of ``SEED``), of which every combination is a run; ``record`` (what goes into the
-    table: see ``sweep_report.collect``). Only ``notebooks`` is needed.
+    values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true`` every
+    one in which at most one parameter of the grid has another than its first value (an ablation); ``record`` (what goes
+    into the table: see ``sweep_report.collect``). Only ``notebooks`` is needed.
 
     Returns
     -------
-    dict with ``notebooks`` (in the course's order), ``parameters``, ``grid`` (seeds among them) and ``record``.
+    dict with ``notebooks`` (in the course's order), ``parameters``, ``grid`` (seeds among them), ``one_at_a_time`` and
+    ``record``.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read(file):
             sweep_report.check(key, notebooks, record[:number])
     except course.CourseError as error:
         raise course.CourseError(f"{file}, line {lines.get(path, 1)}: {error}") from None
-    return {"notebooks": notebooks, "record": record,
+    return {"notebooks": notebooks, "record": record, "one_at_a_time": spec.get("one_at_a_time", False),
             "parameters": {name: values[0] for name, (place, values) in checked.items() if place == "parameters"},
             "grid": {name: values for name, (place, values) in checked.items() if place != "parameters"}}
 
@@ -73,7 +75,7 @@ def _parse(file):
         raise course.CourseError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
     for key, value in spec.items():
         if not isinstance(value, KEYS.get(key, ())) or not value:
-            wrong = {list: "takes a list", dict: "takes names with their values"}
+            wrong = {list: "takes a list", dict: "takes names with their values", bool: "takes true, or is left out"}
             what = wrong.get(KEYS.get(key), f"is not one of {', '.join(KEYS)}")
             raise course.CourseError(f"{file}, line {lines.get((key,), 1)}: {key} {what}.")
     return spec, lines

@@ -10,8 +10,8 @@ import pandas as pd
 
 from helpers import course, manifest
 
-TRAINED = ["val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs_run", "train_seconds", "weights",
-           "manifest"]
+TRAINED = ["val_accuracy", "predicted_val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs_run",
+           "train_seconds", "weights", "manifest"]
 MODELS = {"03_baseline_cnn": ["baseline"], "04_dropout_augmented_cnn": ["regularised", "baseline"],
           "05_evaluation": ["regularised", "baseline"]}
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -48,13 +48,16 @@ def collect(folder):
     """Return what a run's folder holds, as a dict of dicts.
 
     For each model: its ``run.json`` (but parameters and versions), the losses and accuracies of its best epoch from
-    ``history.csv`` and, if notebook 05 has run, its ``val`` and ``test`` scores; and 05's ``data``.
+    ``history.csv``, ``predicted_val_accuracy`` (of ``predictions.csv``: test-time augmentation, where it is on, included)
+    and, if notebook 05 has run, its ``val`` and ``test`` scores; and 05's ``data``.
     """
     found = {}
     for file in sorted(Path(folder).glob("*/run.json")):
         history = pd.read_csv(file.with_name("history.csv"))
         best = history.loc[history["val_loss"].idxmin()].drop(["epoch", "seconds"])
-        found[file.parent.name] = {**json.loads(file.read_text()), **best}
+        answers = pd.read_csv(file.with_name("predictions.csv")).query("split == 'val'")
+        right = answers.filter(regex="^p_").idxmax(axis=1).str[2:] == answers["label"]
+        found[file.parent.name] = {**json.loads(file.read_text()), **best, "predicted_val_accuracy": right.mean()}
         del found[file.parent.name]["parameters"], found[file.parent.name]["versions"]
     scores = Path(folder) / "report" / "metrics.json"
     if scores.exists():
@@ -102,8 +105,8 @@ def write_csv(table, out_dir):
     manifest.write_text(table.to_csv(index=False), Path(out_dir) / "results.csv")
 
 
-def spread(table, grid, record):
-    """Return mean, standard deviation and number of finished runs for each combination of the grid's other parameters.
+def spread(table, record):
+    """Return mean, standard deviation and number of finished runs for each combination of parameters other than SEED.
 
     The runs of one combination differ in ``SEED`` alone. One row a combination; columns (key, "mean" | "std" | "n").
     """
@@ -111,19 +114,19 @@ def spread(table, grid, record):
     done = table[table["status"] == "finished"]
     if done.empty or not numbers:
         return pd.DataFrame()
-    combinations = done.groupby(_labels(done, grid), sort=False)
+    combinations = done.groupby(_labels(done), sort=False)
     return combinations[numbers].agg(["mean", "std", "count"]).rename(columns={"count": "n"})
 
 
 def write_html(table, spec, out_dir):
     """Write ``results.html``, one file with the table, the spread over seeds and a plot for each number recorded."""
-    out_dir, grid, record = Path(out_dir), spec["grid"], spec["record"]
+    out_dir, record = Path(out_dir), spec["record"]
     failed = table[table["status"] == "failed"]
     fixed = ", ".join(f"{name} = {value}" for name, value in spec["parameters"].items()) or "the notebooks' own"
     images = ", ".join(sorted(set(table["images"].dropna()))) or "unknown"
     intro = (f"{len(table)} runs of {', '.join(spec['notebooks'])} have ended, {len(failed)} of them failed. "
              f"Parameters of all: {fixed}. Images found by: {images}.")
-    means = spread(table, grid, record)
+    means = spread(table, record)
     shown = table[["run", "status", *record, "seconds"]].assign(run=table["run"].str.replace(",", ", "))
     parts = ["<h2>Runs</h2>", _wide(shown.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format))]
     parts += [f'<h3>{html.escape(row.run)}</h3><p class="failed">{html.escape(row.error)}</p>'
@@ -132,19 +135,20 @@ def write_html(table, spec, out_dir):
         parts += ["<h2>Spread over seeds</h2><p>In the plots a dot is a run, a bar the mean.</p>",
                   _wide(means.to_html(border=0, na_rep="", float_format="{:.4g}".format))]
         for key in dict.fromkeys(means.columns.get_level_values(0)):
-            picture = base64.b64encode(_plot(table[table["status"] == "finished"], grid, key)).decode()
+            picture = base64.b64encode(_plot(table[table["status"] == "finished"], key)).decode()
             parts.append(f'<h2>{html.escape(key)}</h2><img alt="{html.escape(key)} of each run" '
                          f'src="data:image/png;base64,{picture}">')
     page = PAGE.format(title=html.escape(f"Sweep {out_dir.name}"), intro=html.escape(intro), body="\n".join(parts))
     manifest.write_text(page, out_dir / "results.html")
 
 
-def _plot(done, grid, key):
-    """Return a PNG: for each combination of the grid's other parameters a dot for each run, and a bar for the mean."""
+def _plot(done, key):
+    """Return a PNG: for each combination of parameters a dot for each run, and a bar for the mean."""
     from matplotlib.figure import Figure
 
-    groups = list(done[key].groupby(_labels(done, grid), sort=False))[::-1]
-    figure = Figure(figsize=(5, 1 + (0.4 + 0.17 * len(grid)) * len(groups)), dpi=150, layout="constrained")
+    groups = list(done[key].groupby(_labels(done), sort=False))[::-1]
+    lines = max(label.count(", ") for label, _ in groups) + 1
+    figure = Figure(figsize=(5, 1 + (0.4 + 0.17 * lines) * len(groups)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for place, (_, values) in enumerate(groups):
         axes.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.6)
@@ -158,11 +162,10 @@ def _plot(done, grid, key):
     return stream.getvalue()
 
 
-def _labels(rows, grid):
-    """Return a Series that names, for each row, its combination of the grid's parameters other than SEED."""
-    names = [name for name in grid if name != "SEED"]
-    labels = [", ".join(f"{name}={row[name]}" for name in names) or "all runs" for _, row in rows.iterrows()]
-    return pd.Series(labels, index=rows.index, dtype=object)
+def _labels(rows):
+    """Return a Series that names, for each row, its run's parameters other than SEED."""
+    names = [", ".join(part for part in run.split(",") if not part.startswith("SEED=")) for run in rows["run"]]
+    return pd.Series(names, index=rows.index, dtype=object).replace({"": "as given", "run": "as given"})
 
 
 def _wide(text):

@@ -41,8 +41,9 @@ def write(tmp_path):
     ("[1e-3, 0.003]", "0.1", "line 6: LEARNING_RATE takes a list"),
     ("[1e-3, 0.003]", "[0.1, 1e-1]", "line 6: LEARNING_RATE has the value 0.1 twice"),
     ("[1e-3, 0.003]", "[0.1, [1]]", "line 6: LEARNING_RATE is .1., but it takes one number"),
+    ("seeds: [0, 1]", "one_at_a_time: 3", "line 7: one_at_a_time takes true"),
     ("seeds: [0, 1]", "seeds: 5", "line 7: seeds takes a list"),
-    ("seeds: [0, 1]", "seed: [5]", "line 7: seed is not one of notebooks, parameters, grid, seeds, record"),
+    ("seeds: [0, 1]", "seed: [5]", "line 7: seed is not one of notebooks, parameters, grid, one_at_a_time, seeds, record"),
     ("seeds: [0, 1]", "record: [baseline.acuracy]", "line 7: 'baseline.acuracy' is not .*baseline.val_accuracy"),
     ("seeds: [0, 1]", "record:\n- baseline.loss\n- baseline.val.accuracy", "line 9: .*needs 05_evaluation"),
     ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
@@ -62,8 +63,8 @@ def test_values_take_the_types_of_the_notebooks_parameters(write):
     assert spec["record"] == ["baseline.val_accuracy"]
 
 
-def plan(tmp_path, notebooks, **grid):
-    return sweep.plan({"notebooks": notebooks, "parameters": {"LABELS": "audited"}, "grid": grid}, tmp_path / "out")
+def plan(tmp_path, notebooks, one=False, **grid):
+    return sweep.plan({"notebooks": notebooks, "parameters": {"LABELS": "audited"}, "grid": grid, "one_at_a_time": one}, tmp_path / "out")
 
 
 def test_every_combination_has_a_folder_named_by_its_parameters(tmp_path):
@@ -75,6 +76,13 @@ def test_every_combination_has_a_folder_named_by_its_parameters(tmp_path):
     assert [job["name"] for job in plan(tmp_path, ["03_baseline_cnn"])[-1]] == ["run"]
     with pytest.raises(course.CourseError, match="share the folder 'METADATA=a-b'"):
         plan(tmp_path, ["03_baseline_cnn"], METADATA=["a b", "a-b"])
+
+
+def test_an_ablation_changes_one_parameter_at_a_time(tmp_path):
+    runs = plan(tmp_path, ["03_baseline_cnn"], True, LEARNING_RATE=[0.1, 0.2], BATCH_SIZE=[8, 16, 32], SEED=[0, 1])[-1]
+    assert sorted(job["name"] for job in runs if job["values"]["SEED"] == 1) == [
+        "BATCH_SIZE=16,SEED=1", "BATCH_SIZE=32,SEED=1", "LEARNING_RATE=0.2,SEED=1", "SEED=1"]
+    assert len(runs) == 8 and runs[0]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "BATCH_SIZE": 8, "SEED": 0}
 
 
 def test_what_runs_share_is_made_once(tmp_path):
@@ -103,7 +111,7 @@ def finish(job, accuracy=0.5):
     return {"status": "finished", **record}
 
 
-SPEC = {"notebooks": ["03_baseline_cnn"], "parameters": {}, "grid": {"BATCH_SIZE": [8, 16], "SEED": [0, 1]},
+SPEC = {"notebooks": ["03_baseline_cnn"], "parameters": {}, "one_at_a_time": False, "grid": {"BATCH_SIZE": [8, 16], "SEED": [0, 1]},
         "record": ["baseline.val_accuracy"]}
 
 
@@ -160,7 +168,7 @@ def test_the_spread_is_over_seeds_and_each_number_has_a_plot(tmp_path):
     runs, scores = sweep.plan(SPEC, tmp_path)[-1], [0.5, 0.7, 0.2, 0.2]
     outcomes = {job["name"]: finish(job, score) for job, score in zip(runs, scores)}
     table = sweep_report.table(runs, outcomes, SPEC["record"])
-    spread = sweep_report.spread(table, SPEC["grid"], SPEC["record"])["baseline.val_accuracy"]
+    spread = sweep_report.spread(table, SPEC["record"])["baseline.val_accuracy"]
     assert spread.index.tolist() == ["BATCH_SIZE=8", "BATCH_SIZE=16"]
     assert spread["mean"].tolist() == pytest.approx([0.6, 0.2]) and spread["n"].tolist() == [2, 2]
     assert spread["std"].tolist() == pytest.approx([0.1 * 2 ** 0.5, 0])

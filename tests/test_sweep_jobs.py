@@ -34,6 +34,8 @@ def test_a_job_takes_what_is_shared_and_its_record_comes_last(tmp_path, monkeypa
         (out_dir / "baseline" / "run.json").write_text('{"best_epoch": 2, "parameters": {}, "versions": {}}')
         history = "epoch,val_loss,val_accuracy,seconds\n1,3,.1,9\n2,1,.4,9\n3,2,.5,9\n"
         (out_dir / "baseline" / "history.csv").write_text(history)
+        answers = "image_id,split,label,p_a,p_b\ni,val,a,.9,.1\nj,val,a,.2,.8\nk,val,b,.3,.7\nl,val,b,.1,.9\nm,test,b,.9,.1\n"
+        (out_dir / "baseline" / "predictions.csv").write_text(answers)
 
     monkeypatch.setattr(course, "execute", execute)
     job = job_in(folder, notebooks=["03_baseline_cnn"], takes=[str(shared)])
@@ -44,7 +46,8 @@ def test_a_job_takes_what_is_shared_and_its_record_comes_last(tmp_path, monkeypa
     taken = folder / "augmented" / "nevus" / "a.png"
     assert taken.read_bytes() == image.read_bytes() and not (folder / "leak").exists()
     record = sweep_jobs.finished(job)
-    assert record["found"] == {"baseline": {"best_epoch": 2, "val_loss": 1, "val_accuracy": 0.4}}
+    assert record["found"] == {"baseline": {"best_epoch": 2, "val_loss": 1, "val_accuracy": 0.4,
+                                               "predicted_val_accuracy": 0.75}}
     assert record["images"] == "embedded sample (synthetic)"
 
 
