@@ -15,6 +15,7 @@ bench: .venv/ready
 	$(PYTHON) tests/bench_audit.py
 	$(PYTHON) tests/bench_duplicates.py $(or $(DATA_DIR),sample)
 	$(PYTHON) tests/bench_augment.py
+	$(PYTHON) tests/bench_training.py $(or $(DATA_DIR),sample)
 
 .venv/ready: requirements.txt
 	@for python in python3.13 python3.12 python3.11 python3.10 python3 python; do \

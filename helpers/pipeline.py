@@ -60,7 +60,7 @@ def batches(images, targets, batch_size, seed=None, augment=None):
     ----------
     images : uint8 array (n, height, width, 3), in memory or memory-mapped.
     targets : float32 array (n, classes).
-    batch_size : images a batch; the last batch may be smaller.
+    batch_size : images a batch; the last batch may be smaller. Several devices may need all to be a little smaller.
     seed : None keeps the order (evaluation); a number shuffles images anew each epoch (training), the same way for
         the same number.
     augment : function of (float32 images, int32 seed of shape (2,)) -> images, see :func:`augmenter`; training only.
@@ -80,7 +80,7 @@ def batches(images, targets, batch_size, seed=None, augment=None):
     order = tf.data.Dataset.range(len(images)).with_options(fixed)
     if seed is not None:
         order = order.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    data = order.batch(batch_size).map(pick, num_parallel_calls=WORKERS)
+    data = order.batch(_even(len(images), batch_size)).map(pick, num_parallel_calls=WORKERS)
     if augment is not None:
         numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         data = tf.data.Dataset.zip(data, numbers).map(
@@ -124,6 +124,19 @@ def augmenter(rotation=180.0, zoom=0.15, shift=0.08, light=0.15):
         return tf.clip_by_value((images - grey) * colour + grey, 0.0, 255.0)
 
     return change
+
+
+def _even(count, batch_size):
+    """Return the largest batch size that several devices can share, with an image for each in the last batch too.
+
+    Keras wants equal shares in the first batch. Of the last one TensorFlow gives each device the same share, rounded up,
+    while images are left; on a device without one, training fails or batch normalisation makes the weights NaN.
+    """
+    devices = tf.distribute.get_strategy().num_replicas_in_sync
+    sizes = range(devices, min(count, batch_size) + 1, devices)
+    rests = {size: count % size for size in sizes}
+    return max((size for size, rest in rests.items() if rest == 0 or rest > (devices - 1) * -(-rest // devices)),
+               default=batch_size)
 
 
 def _decode(paths, pixels, keep_aspect):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,7 @@ class Run(NamedTuple):
 
 
 def set_up_device(seed):
-    """Seed Python, NumPy and TensorFlow, and use the GPU in mixed precision where there is one.
+    """Seed Python, NumPy and TensorFlow, and use the GPUs there are, in mixed precision where it helps.
 
     Parameters
     ----------
@@ -42,16 +43,22 @@ def set_up_device(seed):
     Notes
     -----
     Mixed precision halves memory and uses the tensor cores of GPUs from compute capability 7.0 on
-    (https://www.tensorflow.org/guide/mixed_precision); a network's softmax stays in float32.
+    (https://www.tensorflow.org/guide/mixed_precision); a network's softmax stays in float32. XLA is left to Keras:
+    its ``jit_compile="auto"`` compiles for one GPU, not for several and not for a CPU.
     """
     keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return NO_GPU
-    details = tf.config.experimental.get_device_details(gpus[0])
-    modern = details.get("compute_capability", (0, 0)) >= (7, 0)
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    modern = all(one.get("compute_capability", (0, 0)) >= (7, 0) for one in details)
     keras.mixed_precision.set_global_policy("mixed_float16" if modern else "float32")
-    return f"Training on {details.get('device_name', 'a GPU')}{' in mixed precision' if modern else ''}."
+    name, precision = details[0].get("device_name", "GPU"), " in mixed precision" if modern else ""
+    if len(gpus) == 1:
+        return f"Training on {name}{precision}."
+    _train_on([gpu.name for gpu in tf.config.list_logical_devices("GPU")])
+    return (f"Training on {len(gpus)} x {name}{precision}; each takes 1/{len(gpus)} of every batch, "
+            "so batch size and learning rate stay as they are.")
 
 
 def begin(model, out_dir, name, table, parameters):
@@ -92,7 +99,7 @@ def begin(model, out_dir, name, table, parameters):
     return Run(folder, first, history, record | {"state": str(state)})
 
 
-def callbacks(run, epochs, patience):
+def callbacks(run, epochs, patience, tensorboard=False):
     """Return the callbacks of a training: early stopping, a checkpoint after each epoch, and a line of progress.
 
     Parameters
@@ -100,8 +107,10 @@ def callbacks(run, epochs, patience):
     run : Run, from :func:`begin`.
     epochs : epochs planned.
     patience : epochs without a lower validation loss after which training stops.
+    tensorboard : also write the folder ``tensorboard`` beside the model, for ``tensorboard --logdir``.
     """
-    return [_EarlyStopping(run.history, monitor="val_loss", patience=patience), _Checkpoint(run), _Progress(epochs)]
+    calls = [_EarlyStopping(run.history, monitor="val_loss", patience=patience), _Checkpoint(run), _Progress(epochs)]
+    return [*calls, keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else calls
 
 
 def finish(model, run):
@@ -190,11 +199,23 @@ class _Progress(keras.callbacks.Callback):
         print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {time.perf_counter() - self.begun:.0f} s", flush=True)
 
 
+def _train_on(devices):
+    """Let every network built from now on train on all ``devices``, TensorFlow's names, without a ``with`` block.
+
+    Each device holds a copy of the network and takes its share of a batch; the gradients are summed
+    (https://www.tensorflow.org/guide/distributed_training). Called again, it changes nothing.
+    """
+    if not tf.distribute.has_strategy():
+        tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(devices))
+
+
 def _key(model):
-    """Hash what the network and its optimiser are made of, but not the layers' names, which Keras counts up."""
-    parts = [*model.layers, model.optimizer]
-    settings = [(type(part).__name__, {**part.get_config(), "name": ""}) for part in parts]
-    return hashlib.sha256(json.dumps([settings, str(model.loss)], default=str).encode()).hexdigest()[:12]
+    """Hash network, wiring, optimiser and loss; a layer counts by its place, as Keras counts its name up."""
+    network = model.get_config()
+    places = {part["config"]["name"]: place for place, part in enumerate(network["layers"], 1)} | {model.name: 0}
+    parts = [network, *map(keras.saving.serialize_keras_object, (model.optimizer, model.loss))]
+    text = re.sub(r'("name": |\[)"(\w+)"', lambda part: f"{part[1]}{places.get(part[2], part[2])}", json.dumps(parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _versions():

@@ -1,5 +1,6 @@
 """Images become batches: every kind of file, the promised order, the same changes for the same seed."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,6 +30,15 @@ def test_every_kind_of_file_becomes_a_square_of_rgb(tmp_path, write_image, mode,
     path = write_image(tmp_path / f"a.{suffix}", 1, size, mode)
     pixels = pipeline.load(rows(path=[str(path)], sha256=["1"]), 16, tmp_path)
     assert pixels.shape == (1, 16, 16, 3) and pixels.dtype == np.uint8
+
+
+def test_a_photograph_of_24_megapixels_is_never_decoded_in_full(tmp_path, monkeypatch):
+    Image.linear_gradient("L").rotate(90).resize((6000, 4000)).convert("RGB").save(tmp_path / "wide.jpg")
+    decoded, real = [], pipeline._square
+    monkeypatch.setattr(pipeline, "_square", lambda image, *how: decoded.append(image.size) or real(image, *how))
+    pixels = pipeline.load(rows(path=[str(tmp_path / "wide.jpg")], sha256=["1"]), 96, tmp_path)
+    assert decoded == [(750, 500)]
+    assert abs(pixels[0, :, :, 0].mean(axis=0) - np.linspace(0, 255, 96)).max() <= 4
 
 
 def test_resizing_does_not_alias(tmp_path):
@@ -106,6 +116,20 @@ def test_augmenter_without_zoom_and_shift_only_turns_and_flips_quarters():
     worst = max(min(abs(change(image, tf.constant([seed, 0])).numpy()[0] - flip).max() for flip in flips)
                 for seed in range(30))
     assert seen == {0, 1, 2, 3} and worst < 0.01
+
+
+def test_a_class_of_one_image_and_a_last_batch_of_one_are_learned_and_validated():
+    train, val = rows(label=[*"aaaaaab"]), rows(label=[*"aaab"])
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    data = pipeline.batches(images, pipeline.one_hot(train, ["a", "b"]), 3, seed=1, augment=pipeline.augmenter())
+    val_data = pipeline.batches(images[:4], pipeline.one_hot(val, ["a", "b"]), 3)
+    assert sum(targets.numpy().sum(axis=0) for _, targets in data).tolist() == [6, 1]
+    network = keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(),
+                                keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")])
+    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    history = network.fit(data, validation_data=val_data, epochs=2, verbose=0, class_weight={0: 0.6, 1: 3.5}).history
+    assert np.isfinite([history["loss"], history["val_loss"]]).all()
+    assert network.predict(val_data, verbose=0).shape == (4, 2)
 
 
 def test_one_hot():

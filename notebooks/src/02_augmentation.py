@@ -12,7 +12,7 @@
 # - **build** an Augmentor pipeline that rotates, flips and zooms;
 # - **see** each operation at work on one lesion, and judge which are safe for dermoscopy;
 # - **fill** the small classes up to one size, from training originals only;
-# - **compare** the class balance before and after, and what it costs on disk;
+# - **compare** the class balance before and after, and augmentation on disk with augmentation on the fly;
 # - **check** a pitfall: what Augmentor does with the probability you write;
 # - **measure** the leak: what validation says when you augment before you split.
 
@@ -33,6 +33,7 @@ SEED = 0  # @param {type:"integer"} the same number gives the same split, images
 # %%
 # %matplotlib inline
 import random
+import time
 from pathlib import Path
 
 import Augmentor
@@ -153,6 +154,29 @@ print("splits of their parents: ", sorted(parents.unique()))
 assert set(new["split"]) | set(parents) <= {"train"}
 
 # %% [markdown]
+# ## On disk, or on the fly?
+#
+# Augmentor writes its images **once**, and every epoch sees the same ones. The other way changes each batch **as it is
+# made**, so that every epoch sees new ones and nothing is stored; notebook 04 does that. Here is what the second way
+# costs: seconds to make an epoch's batches without and with it.
+
+# %%
+pixels = pipeline.load(train, 96, out_dir / "cache")
+targets = pipeline.one_hot(train, sorted(train["label"].unique()))
+for name, change in (("as they are", None), ("on the fly", pipeline.augmenter())):
+    data = pipeline.batches(pixels, targets, 32, SEED, augment=change)
+    sum(1 for _ in data)  # the first pass also builds the graph
+    begun = time.perf_counter()
+    count = sum(len(batch) for batch, _ in data)
+    print(f"{name:12} {count} images in {time.perf_counter() - begun:.2f} s")
+
+# %% [markdown]
+# On the fly a processor makes the images while the network trains on the last batch, so that it costs less than it says.
+# More images on disk make an epoch longer instead: twice the images, twice the steps. Write to disk what another program
+# shall read, what takes long to make, or what you want to look at; else augment on the fly. What each gives on real
+# images is in the README.
+
+# %% [markdown]
 # ## A pitfall, measured
 #
 # You write `probability=0.5`; how often is the operation applied? Augmentor 0.2.12's `sample()` rounds its random draw to
@@ -260,7 +284,7 @@ course.done("02_augmentation", globals())
 # - **Build**: an Augmentor pipeline of quarter turns, rotations, flips, zooms and a little light.
 # - **See**: turns and flips keep the lesion; distortion and strong colour would change the diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, in the run folder.
-# - **Compare**: the classes are balanced now, at the cost you saw on disk, and hold no new lesion.
+# - **Compare**: the classes are balanced now, but hold no new lesion; on the fly nothing is stored and every epoch is new.
 # - **Check**: Augmentor alone applies an operation 0.05 more often than you wrote.
 # - **Measure**: after augmenting before the split, validation measures memory; the split must come first.
 #

@@ -25,10 +25,12 @@ LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
 MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
 IMAGE_SIZE = 96  # @param {type:"integer"} side in pixels of the images that a network sees
-BATCH_SIZE = 32  # @param {type:"integer"} images a training step
-EPOCHS = 40  # @param {type:"integer"} passes over the training images, at most
-PATIENCE = 10  # @param {type:"integer"} epochs without a lower validation loss after which training stops
+BATCH_SIZE = 16  # @param {type:"integer"} images a training step
+EPOCHS = 0  # @param {type:"integer"} passes over the training images, at most; 0: 80, or 40 on the sample
+PATIENCE = 20  # @param {type:"integer"} epochs without a lower validation loss after which training stops
 LEARNING_RATE = 0.001  # @param {type:"number"} step size of Adam
+KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
+TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
 SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
 
 # %%
@@ -70,7 +72,7 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # %%
 def batches_of(rows, **how):
     """Return the images and labels of manifest rows, ``BATCH_SIZE`` at a time."""
-    pixels = pipeline.load(rows, IMAGE_SIZE, out_dir / "cache")
+    pixels = pipeline.load(rows, IMAGE_SIZE, out_dir / "cache", KEEP_ASPECT)
     return pipeline.batches(pixels, pipeline.one_hot(rows, CLASSES), BATCH_SIZE, **how)
 
 
@@ -123,10 +125,11 @@ weights
 # `PATIENCE` epochs; a checkpoint after each epoch keeps the best weights, and a stopped run goes on where it was.
 
 # %%
+epochs = EPOCHS or (40 if images.synthetic else 80)
 network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy", metrics=["accuracy"])
-run = training.begin(network, out_dir, "baseline", table, course.parameters(globals()))
-network.fit(train_data, validation_data=val_data, epochs=EPOCHS, initial_epoch=run.first_epoch, verbose=0,
-            callbacks=training.callbacks(run, EPOCHS, PATIENCE))
+run = training.begin(network, out_dir, "baseline", table, course.parameters(globals()) | {"EPOCHS": epochs})
+network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=run.first_epoch, verbose=0,
+            callbacks=training.callbacks(run, epochs, PATIENCE, TENSORBOARD))
 history = training.finish(network, run)
 
 # %% [markdown]

@@ -361,10 +361,18 @@ page["Predictions"]
 
 # %%
 network = keras.models.load_model(out_dir / "regularised" / "model.keras", safe_mode=True)
-size = report.read_run(out_dir / "regularised")["parameters"]["IMAGE_SIZE"]
+settings = report.read_run(out_dir / "regularised")["parameters"]
+
+
+def load(rows):
+    """Return the pixels of manifest rows as the network was trained on them."""
+    return pipeline.load(rows, settings["IMAGE_SIZE"], out_dir / "cache", settings["KEEP_ASPECT"])
+
+
+# %%
 learned = manifest.active(table, "train")
 learned = learned.sample(min(2000, len(learned)), random_state=SEED)
-received, answers = explain.features(network, pipeline.load(learned, size, out_dir / "cache"))
+received, answers = explain.features(network, load(learned))
 named = np.array(evaluation.classes(MODELS["regularised"]))[answers.argmax(axis=1)]
 right = (named == learned["label"]).to_numpy()
 wrong = shown[~shown["correct"]].nlargest(5, "confidence")
@@ -373,7 +381,7 @@ print(f"{right.sum()} of {len(learned)} training images and {shown['correct'].su
 
 # %%
 if len(wrong) and right.any():
-    pixels = pipeline.load(wrong, size, out_dir / "cache")
+    pixels = load(wrong)
     places = explain.nearest(explain.features(network, pixels)[0], received[right])[0][:, 0]
     twins = learned[right].iloc[places]
     page["Misclassified, surest first"] = plots_evaluation.mistakes(
@@ -392,7 +400,7 @@ else:
 # %%
 both = shown.sort_values(["correct", "confidence"], ascending=False).groupby("correct").head(2)
 if len(both):
-    pixels = pipeline.load(both, size, out_dir / "cache")
+    pixels = load(both)
     called = [evaluation.classes(both).index(name) for name in both["predicted"]]
     titles = [f"{row.label}, called right" if row.correct else f"{row.label}, called {row.predicted}"
               for row in both.itertuples()]
@@ -408,7 +416,7 @@ if len(both):
 
 # %%
 many = shown.sample(min(40, len(shown)), random_state=SEED)
-pixels = pipeline.load(many, size, out_dir / "cache")
+pixels = load(many)
 called = [evaluation.classes(many).index(name) for name in many["predicted"]]
 alike = explain.randomised_similarity(network, pixels, called, seeds=[SEED, SEED + 1, SEED + 2])
 spread = pd.DataFrame(alike.T, columns=["first draw", "second draw", "third draw"]).describe().T.drop(columns=["std"])
