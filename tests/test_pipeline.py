@@ -1,5 +1,7 @@
 """Images become batches: every kind of file, the promised order, the same changes for the same seed."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -73,6 +75,15 @@ def test_a_file_that_is_gone_is_named(tmp_path):
 
 def test_evaluation_keeps_the_order(numbered):
     assert _seen(pipeline.batches(*numbered, 3)) == list(range(10))
+
+
+@pytest.mark.parametrize("count, one, two", [(33, [8] * 4 + [1], [6] * 5 + [3]), (24, [8] * 3, [8] * 3),
+                                             (9, [8, 1], [6, 3]), (7, [7], [4, 3])])
+def test_two_devices_can_share_every_batch(numbered, monkeypatch, count, one, two):
+    images, targets = (np.resize(part, (count, *part.shape[1:])) for part in numbered)
+    assert [len(batch) for batch, _ in pipeline.batches(images, targets, 8)] == one
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: SimpleNamespace(num_replicas_in_sync=2))
+    assert [len(batch) for batch, _ in pipeline.batches(images, targets, 8)] == two
 
 
 def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(numbered):
