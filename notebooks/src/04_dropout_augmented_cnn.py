@@ -171,9 +171,9 @@ network.compile(optimizer=keras.optimizers.Adam(cosine if SCHEDULE == "cosine" e
 # %% [markdown]
 # ## Fit
 #
-# An image of a rare class weighs more in the loss. With `BALANCE = 1` all classes weigh the same, and the few images of
-# the rarest are learned by heart; with 0 the rare classes are forgotten. The square root lies between. The callbacks are
-# the baseline's: early stopping and checkpoints.
+# An image of a rare class weighs more in the loss. With `BALANCE = 1` all classes weigh the same, so that few images of
+# the rarest must carry much; with 0 a network does best by neglecting them. The square root lies between. The callbacks
+# are the baseline's: early stopping and checkpoints.
 
 # %%
 share = train["label"].value_counts(normalize=True).reindex(CLASSES)
@@ -205,7 +205,7 @@ for name, past in (("baseline", baseline), ("regularised", history)):
 #
 # A recipe is no list of tricks: take out one part at a time, train again, and see. Do it with several seeds, because a
 # part that gives less than the seeds differ has given nothing that you can see. A sweep does this from the command line
-# (`sweeps/training_ablation.yml`); the README has its table from real images.
+# (`sweeps/training_ablation.yml`); the README says what it found on real images.
 #
 # ## Predict, and keep the answers
 #
