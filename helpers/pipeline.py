@@ -130,13 +130,13 @@ def _even(count, batch_size):
     """Return the largest batch size that several devices can share, with an image for each in the last batch too.
 
     Keras wants equal shares in the first batch. Of the last one TensorFlow gives each device the same share, rounded up,
-    while images are left; on a device without one, training fails or batch normalisation makes the weights NaN.
+    while images are left; a device without one may fail, or make the weights NaN in batch normalisation.
     """
     devices = tf.distribute.get_strategy().num_replicas_in_sync
     sizes = range(devices, min(count, batch_size) + 1, devices)
     rests = {size: count % size for size in sizes}
-    return max((size for size, rest in rests.items() if rest == 0 or rest > (devices - 1) * -(-rest // devices)),
-               default=batch_size)
+    shared = [size for size, rest in rests.items() if rest == 0 or rest > (devices - 1) * -(-rest // devices)]
+    return max(shared or sizes, default=batch_size)
 
 
 def _decode(paths, pixels, keep_aspect):
