@@ -129,8 +129,8 @@ def augmenter(rotation=180.0, zoom=0.15, shift=0.08, light=0.15):
 def _even(count, batch_size):
     """Return the largest batch size that several devices can share, with an image for each in the last batch too.
 
-    Keras wants equal shares in the first batch. Of the last one TensorFlow gives each device the same share, rounded up,
-    while images are left; a device without one may fail, or make the weights NaN in batch normalisation.
+    Keras wants equal shares in the first batch. Of the last one TensorFlow gives each device the same share, rounded
+    up, while images are left; a device without one may fail, or make the weights NaN in batch normalisation.
     """
     devices = tf.distribute.get_strategy().num_replicas_in_sync
     sizes = range(devices, min(count, batch_size) + 1, devices)

@@ -86,6 +86,11 @@ def test_two_devices_can_share_every_batch(numbered, monkeypatch, count, one, tw
     assert [len(batch) for batch, _ in pipeline.batches(images, targets, 8)] == two
 
 
+def test_no_epoch_waits_for_the_autotuning_of_tf_data(numbered):
+    for how in ({}, {"seed": 1}, {"seed": 1, "augment": pipeline.augmenter()}):
+        assert pipeline.batches(*numbered, 3, **how).options().autotune.enabled is False
+
+
 def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(numbered):
     data = pipeline.batches(*numbered, 3, seed=1)
     first, second = _seen(data), _seen(data)

@@ -171,8 +171,8 @@ for name, change in (("as they are", None), ("on the fly", pipeline.augmenter())
     print(f"{name:12} {count} images in {time.perf_counter() - begun:.2f} s")
 
 # %% [markdown]
-# On the fly a processor makes the images while the network trains on the last batch, so that it costs less than it says.
-# More images on disk make an epoch longer instead: twice the images, twice the steps. Write to disk what another program
+# Where a GPU trains, the processor makes the next images meanwhile; without one the two share the processor, and an
+# epoch takes that much longer. More images on disk make it longer too: twice the images, twice the steps. Write to disk what another program
 # shall read, what takes long to make, or what you want to look at; else augment on the fly. What each gives on real
 # images is in the README.
 

@@ -13,7 +13,7 @@
 # - **build** blocks of convolution, batch normalisation and pooling, with shortcuts past them, and global pooling and
 #   dropout at the end;
 # - **train** it with a step size that falls, on classes that count more alike, with early stopping and checkpoints;
-# - **compare** its curves with the baseline's, and see what each part of the recipe is worth;
+# - **compare** its curves with the baseline's, and learn how to find what each part of the recipe is worth;
 # - **predict** for validation and test, each image seen from eight sides, and keep the answers for notebook 05.
 
 # %%
