@@ -89,39 +89,40 @@ def batches(images, targets, batch_size, seed=None, augment=None):
     return data.prefetch(WORKERS)
 
 
-def augmenter(rotation=180.0, zoom=0.15, shift=0.08, light=0.15):
+def augmenter(crop=0.3, light=0.15):
     """Return a function that changes each image of a batch at random, with one resampling.
 
-    A lesion has no up: any turn and both flips show the same lesion. Zoom and shift stay small, so that it stays in
-    view; light scales brightness, contrast and saturation, and leaves the hue, which is diagnostic, alone.
+    A lesion has no up: quarter turns and flips show the same lesion. A crop of random size and place, resized to the
+    whole, zooms and shifts it and leaves its shape alone; light scales brightness, contrast and saturation, and leaves
+    the hue, which is diagnostic, alone.
 
     Parameters
     ----------
-    rotation : largest turn to either side in degrees, 0 to 180.
-    zoom, shift, light : largest relative change to either side, 0 to 1.
+    crop : largest share of the side that is cut away, 0 to less than 1.
+    light : largest relative change to either side, 0 to 1.
 
     Returns
     -------
-    Function of float32 images (n, height, width, 3) in [0, 255] and an int32 seed of shape (2,) to images of the same
+    Function of float32 images (n, size, size, 3) in [0, 255] and an int32 seed of shape (2,) to images of the same
     shape and range; the same seed gives the same images.
     """
     def change(images, seed):
-        n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        n, size = tf.shape(images)[0], images.shape[1]
         draw = tf.random.stateless_uniform((9, n), seed, -1.0, 1.0)
-        turn, flip = draw[0] * rotation * np.pi / 180, tf.sign(draw[1:3])
-        scale = 1 + draw[3] * zoom
-        cos, sin = tf.cos(turn) / scale, tf.sin(turn) / scale
-        a, b, c, d = flip[0] * cos, -flip[0] * sin, flip[1] * sin, flip[1] * cos
-        x, y = (width - 1) / 2, (height - 1) / 2
-        dx, dy = draw[4] * shift * width, draw[5] * shift * height
-        zero = tf.zeros_like(a)
-        matrix = tf.stack([a, b, x - a * x - b * y + dx, c, d, y - c * x - d * y + dy, zero, zero], axis=1)
-        images = keras.ops.image.affine_transform(images, matrix, "bilinear", fill_mode="reflect")
-        bright, contrast, colour = tf.unstack(1 + light * draw[6:9, :, None, None, None])
-        mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
-        images = (images - mean) * contrast + mean * bright
-        grey = tf.reduce_mean(images, axis=-1, keepdims=True)
-        return tf.clip_by_value((images - grey) * colour + grey, 0.0, 255.0)
+        # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+        images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+        side = 1 - crop * (1 + draw[1]) / 2
+        middle = 0.5 + draw[2:4] * (1 - side) / 2
+        reach = tf.sign(draw[4:6]) * side / 2  # a box from bottom to top is a flipped image
+        # What rounding puts outside the image would be black.
+        boxes = tf.clip_by_value(tf.concat([middle - reach, middle + reach], axis=0), 1e-6, 1 - 1e-6)
+        images = tf.image.crop_and_resize(images, tf.transpose(boxes), tf.range(n), (size, size))
+        bright, contrast, colour = tf.unstack(1 + light * draw[6:9, :, None, None])
+        mix = contrast * (colour * tf.eye(3) + (1 - colour) / 3)  # contrast, and saturation about the grey of a pixel
+        pixels = tf.reshape(images, (n, size * size, 3))
+        mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
+        pixels = tf.matmul(pixels, mix) + mean * (bright - contrast)
+        return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), (n, size, size, 3))
 
     return change
 

@@ -39,6 +39,7 @@ NOTEBOOK = ROOT / "notebooks" / "src" / "04_dropout_augmented_cnn.py"
 SIZES = (96, 180)
 BATCH_SIZE = 32
 WARM_UP, STEPS = 8, 40  # training steps before the clock starts, and under it
+TURNS = 5  # pairs of such runs a round: other load comes in bursts, so many short pairs tell more than few long ones
 EPOCHS = 5  # epochs of the pipeline alone, after its first
 IMAGES = (2_000, 25_000)  # sets whose peak memory is measured; the larger one does not fit the pipeline's budget
 TUTORIAL_SIZE, TUTORIAL_EPOCHS = 180, 20
@@ -50,7 +51,7 @@ order; ours keeps uint8 images and shuffles them anew each epoch. c: seconds of 
 def measure(letters, data_dir, rounds, scratch):
     """Yield one dict (row, wanted, figure, ours, reference) for each row of the table and each round."""
     for size in SIZES if "a" in letters else ():
-        for ours, reference in in_child(training_speed, open_run(data_dir, scratch, IMAGE_SIZE=size), rounds):
+        for ours, reference in in_child(training_speed, open_run(data_dir, scratch, IMAGE_SIZE=size), TURNS * rounds):
             yield ratio(f"a training steps/s, {size} px", ">= 0.95", ours, reference)
     for size in SIZES if "b" in letters else ():
         for ours, reference in in_child(pipeline_speed, open_run(data_dir, scratch), size, rounds):

@@ -122,16 +122,52 @@ def test_augmenter_stays_in_range_and_leaves_a_flat_image_flat():
     assert bright.max() <= 255 and bright.min() >= 0 and bright.std() > 1
 
 
-def test_augmenter_without_zoom_and_shift_only_turns_and_flips_quarters():
-    """With no rotation but flips, every result is one of the four flips of the original."""
+@pytest.mark.parametrize("extreme", [-1.0, 1.0])
+def test_a_crop_at_the_edge_shows_nothing_from_outside(monkeypatch, extreme):
+    """Rounding must not push a box over the edge, where crop_and_resize knows only black."""
+    monkeypatch.setattr(pipeline.tf.random, "stateless_uniform", lambda shape, *_: tf.fill(shape, extreme))
+    for crop in np.linspace(0, 0.9, 91):
+        changed = pipeline.augmenter(crop, light=0.0)(tf.fill((1, 20, 20, 3), 100.0), tf.constant([1, 2]))
+        assert np.allclose(changed, 100, atol=1e-3), crop
+
+
+def test_augmenter_without_crop_shows_a_lesion_from_all_eight_sides():
     image = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 3)).astype("float32")
-    flips = [image[0], image[0][::-1], image[0][:, ::-1], image[0][::-1, ::-1]]
-    change = pipeline.augmenter(rotation=0.0, zoom=0.0, shift=0.0, light=0.0)
-    seen = {min(range(4), key=lambda k: abs(change(image, tf.constant([seed, 0])).numpy()[0] - flips[k]).max())
-            for seed in range(30)}
-    worst = max(min(abs(change(image, tf.constant([seed, 0])).numpy()[0] - flip).max() for flip in flips)
-                for seed in range(30))
-    assert seen == {0, 1, 2, 3} and worst < 0.01
+    views = [np.rot90(side, turn) for side in (image[0], image[0][:, ::-1]) for turn in range(4)]
+    change = pipeline.augmenter(crop=0.0, light=0.0)
+    distances = np.array([[abs(change(image, tf.constant([seed, 0])).numpy()[0] - view).max() for view in views]
+                          for seed in range(60)])
+    assert set(distances.argmin(axis=1)) == set(range(8)) and distances.min(axis=1).max() < 0.01
+
+
+def test_a_crop_zooms_and_shifts_and_keeps_the_shape():
+    """Of an image that holds its own coordinates, steps and place of each crop can be read."""
+    places = np.stack([*np.meshgrid(np.arange(21.0), np.arange(21.0)), np.zeros((21, 21))], axis=-1)
+    images = np.repeat(places[None], 200, axis=0).astype("float32")
+    changed = pipeline.augmenter(crop=0.4, light=0.0)(images, tf.constant([1, 2])).numpy()
+    turned = abs(changed[:, 0, 1, 0] - changed[:, 0, 0, 0]) < 0.01
+    assert turned.all() or not turned.any()
+    changed = changed.swapaxes(1, 2) if turned.all() else changed
+    wide, high = (abs(changed[:, 1, 1, axis] - changed[:, 0, 0, axis]) for axis in (0, 1))
+    assert np.allclose(wide, high, atol=1e-3) and 0.6 <= wide.min() < 0.65 and 0.95 < wide.max() <= 1
+    assert changed.min() >= 0 and changed.max() <= 20
+    assert changed[..., :2].mean(axis=(1, 2)).std(axis=0).min() > 0.5
+
+
+def test_light_scales_brightness_contrast_and_saturation_of_each_image_by_itself():
+    """Every value becomes a sum of itself, its pixel's grey and the image's mean; the three weights name the factors."""
+    images = np.random.default_rng(0).uniform(90, 160, (200, 8, 8, 3)).astype("float32")
+    plain = pipeline.augmenter(crop=0.0, light=0.0)(images, tf.constant([1, 2])).numpy().astype(float)
+    lit = pipeline.augmenter(crop=0.0, light=0.2)(images, tf.constant([1, 2])).numpy().astype(float)
+    factors = []
+    for before, after in zip(plain, lit):
+        grey, mean = before.mean(axis=-1, keepdims=True), np.full_like(before, before.mean())
+        parts = np.stack([before, np.broadcast_to(grey, before.shape), mean], axis=-1).reshape(-1, 3)
+        (own, of_grey, of_mean), *_ = np.linalg.lstsq(parts, after.ravel(), rcond=None)
+        assert np.allclose(parts @ [own, of_grey, of_mean], after.ravel(), atol=0.01)
+        factors.append([own + of_grey + of_mean, own + of_grey, own / (own + of_grey)])
+    assert (abs(np.array(factors) - 1) < 0.201).all()
+    assert (np.ptp(factors, axis=0) > 0.35).all() and abs(np.corrcoef(factors, rowvar=False) - np.eye(3)).max() < 0.3
 
 
 def test_a_class_of_one_image_and_a_last_batch_of_one_are_learned_and_validated():

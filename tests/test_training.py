@@ -27,11 +27,12 @@ def tiny():
 
 
 def residual(shortcut=True):
-    """Return a small network with an addition: of both layers before it, or of the second to itself."""
+    """Return a small network with an addition (of both layers before it, or of the second to itself), normalised."""
     inputs = keras.Input((4, 4, 3))
     x = keras.layers.Dense(4, activation="tanh")(keras.layers.Flatten()(inputs))
     y = keras.layers.Dense(4, activation="tanh")(x)
     x = keras.layers.Add()([y, x if shortcut else y])
+    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
     return keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
 
 

@@ -70,7 +70,7 @@ table[["image_id", "published_label", "split", "sha256", "phash", "width", "heig
 table.loc[table["flag"] == "unreadable", ["image_id", "published_label", "split", "flag"]]
 
 # %% [markdown]
-# ## One image of each class
+# ## Two images of each class
 #
 # Look before you count. Some classes are told apart by colour, some by structure; a few pairs look alike even to
 # experts.

@@ -74,6 +74,7 @@ augmentor.flip_top_bottom(probability=0.5)
 augmentor.zoom(probability=0.5, min_factor=1.05, max_factor=1.25)
 augmentor.random_brightness(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
+augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 
 # %% [markdown]
 # ## Each operation on one lesion
@@ -88,13 +89,14 @@ for operation in augmentor.operations:
     alone = Augmentor.Pipeline()
     alone.operations = [operation]
     shown.append(next(image for seed in range(100) if (image := augment.apply(alone, lesion, seed)) != lesion))
-names = ["original", "quarter turn", "rotate", "flip\nleft-right", "flip\ntop-bottom", "zoom", "brightness", "contrast"]
-plots.image_grid(shown, names, 8, title="One lesion, one operation at a time", synthetic=images.synthetic)
+names = ["original", "quarter turn", "rotate", "flip\nleft-right", "flip\ntop-bottom", "zoom", "brightness", "contrast",
+         "colour"]
+plots.image_grid(shown, names, 9, title="One lesion, one operation at a time", synthetic=images.synthetic)
 
 # %% [markdown]
 # A lesion has no up, so turns and flips are safe. A zoom changes its size in the picture, which already differs from
-# camera to camera. Brightness and contrast are changed a little, as another lamp would. Not in the pipeline: shear and
-# distortion, because asymmetry is diagnostic; strong colour changes, because colour is.
+# camera to camera. Brightness, contrast and the strength of colours change a little, as with another lamp or camera. Not
+# in the pipeline: shear and distortion, because asymmetry is diagnostic; another hue, because colour is.
 
 # %% [markdown]
 # ## Whole draws
@@ -172,9 +174,9 @@ for name, change in (("as they are", None), ("on the fly", pipeline.augmenter())
 
 # %% [markdown]
 # Where a GPU trains, the processor makes the next images meanwhile; without one the two share the processor, and an
-# epoch takes that much longer. More images on disk make it longer too: twice the images, twice the steps. Write to disk what another program
-# shall read, what takes long to make, or what you want to look at; else augment on the fly. What each gives on real
-# images is in the README.
+# epoch takes that much longer. More images on disk make it longer too: twice the images, twice the steps. Write to disk
+# what another program shall read, what takes long to make, or what you want to look at; else augment on the fly. What
+# each gives on real images is in the README.
 
 # %% [markdown]
 # ## A pitfall, measured

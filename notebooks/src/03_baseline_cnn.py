@@ -26,8 +26,8 @@ METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empt
 MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
 IMAGE_SIZE = 96  # @param {type:"integer"} side in pixels of the images that a network sees
 BATCH_SIZE = 16  # @param {type:"integer"} images a training step
-EPOCHS = 0  # @param {type:"integer"} passes over the training images, at most; 0: 80, or 40 on the sample
-PATIENCE = 20  # @param {type:"integer"} epochs without a lower validation loss after which training stops
+EPOCHS = 0  # @param {type:"integer"} passes over the training images, at most; 0: 100, or 40 on the sample
+PATIENCE = 30  # @param {type:"integer"} epochs without a lower validation loss after which training stops
 LEARNING_RATE = 0.001  # @param {type:"number"} step size of Adam
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
@@ -125,7 +125,7 @@ weights
 # `PATIENCE` epochs; a checkpoint after each epoch keeps the best weights, and a stopped run goes on where it was.
 
 # %%
-epochs = EPOCHS or (40 if images.synthetic else 80)
+epochs = EPOCHS or (40 if images.synthetic else 100)
 network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy", metrics=["accuracy"])
 run = training.begin(network, out_dir, "baseline", table, course.parameters(globals()) | {"EPOCHS": epochs})
 network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=run.first_epoch, verbose=0,
