@@ -73,19 +73,27 @@ def batches(images, targets, batch_size, seed=None, augment=None):
         rows = tf.numpy_function(lambda i: images[i], [index], tf.uint8, stateful=False)
         return tf.cast(tf.ensure_shape(rows, (None, *images.shape[1:])), tf.float32), tf.gather(targets, index)
 
+    def change(batch, number):
+        # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
+        def of(count):
+            return lambda: augment(tf.ensure_shape(batch[0], (count, *images.shape[1:])), number)
+
+        number = tf.cast(number % 2**31, tf.int32)
+        return tf.cond(tf.shape(batch[0])[0] == size, of(size), of(last)), batch[1]
+
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
+    size = _even(len(images), batch_size)
+    last = len(images) % size or size
     order = tf.data.Dataset.range(len(images)).with_options(fixed)
     if seed is not None:
         order = order.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    data = order.batch(_even(len(images), batch_size)).map(pick, num_parallel_calls=WORKERS)
+    data = order.batch(size).map(pick, num_parallel_calls=WORKERS)
     if augment is not None:
         numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        data = tf.data.Dataset.zip(data, numbers).map(
-            lambda batch, number: (augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[1]),
-            num_parallel_calls=WORKERS)
+        data = tf.data.Dataset.zip(data, numbers).map(change, num_parallel_calls=WORKERS)
     return data.prefetch(WORKERS)
 
 
@@ -107,7 +115,7 @@ def augmenter(crop=0.3, light=0.15):
     shape and range; the same seed gives the same images.
     """
     def change(images, seed):
-        n, size = tf.shape(images)[0], images.shape[1]
+        n, size = images.shape[0] or tf.shape(images)[0], images.shape[1]
         draw = tf.random.stateless_uniform((9, n), seed, -1.0, 1.0)
         # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
         images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)

@@ -114,6 +114,14 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs():
     assert not np.array_equal(first[0], first[1])
 
 
+@pytest.mark.parametrize("count", [4, 6, 8])
+def test_tensorflow_logs_nothing_about_augmented_batches(capfd, count):
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    data = pipeline.batches(images, np.eye(count, dtype="float32"), 4, seed=0, augment=pipeline.augmenter())
+    assert sum(len(batch) for _ in range(2) for batch, _ in data) == 2 * count
+    assert "PredictCost" not in capfd.readouterr().err
+
+
 def test_augmenter_stays_in_range_and_leaves_a_flat_image_flat():
     flat = tf.fill((6, 20, 20, 3), 100.0)
     changed = pipeline.augmenter(light=0.0)(flat, tf.constant([1, 2])).numpy()
