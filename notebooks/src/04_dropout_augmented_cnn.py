@@ -211,7 +211,7 @@ for name, past in (("baseline", baseline), ("regularised", history)):
 # part that gives less than the seeds differ has given nothing that you can see. A sweep does this from the command line
 # (`sweeps/training_ablation.yml`), and the README holds what it found on real images. The story in short:
 #
-# - Without **batch normalisation** the same epochs lead less far: the largest loss of all.
+# - Without **batch normalisation** the same epochs lead less far: the largest loss of those measured.
 # - Without **augmentation** training accuracy runs ahead, as for the baseline. Validation suffers less than you might
 #   fear in a short training; Augmentor's files, on-the-fly images and both lie within the spread of the seeds.
 # - **Balance** costs accuracy: with `BALANCE = 0` more images are named rightly, because most images are of large
@@ -220,8 +220,8 @@ for name, past in (("baseline", baseline), ("regularised", history)):
 # ## Predict, and keep the answers
 #
 # A lesson of the augmentation: a lesion has no up, and training saw it closer than the whole image shows it. So ask
-# from both sides, for four quarter turns, and for the whole image as well as for the middle 85 % of it, which is what
-# training saw on average; then average the sixteen answers. This is **test-time augmentation**. It costs sixteen
+# from both sides, for four quarter turns, and for the whole image as well as for the middle 85 % of it, the mean size
+# of the crops above; then average the sixteen answers. This is **test-time augmentation**. It costs sixteen
 # predictions an image and no training.
 
 # %%
