@@ -203,11 +203,21 @@ def artefacts(labelled, root):
 
     The file has a ``path`` (relative to ``root``) and a column of 0 and 1 per artefact. Returned are the table, each
     artefact a column of "with", "without" or "" (image not listed), and the artefacts' names; [] without such a file.
+
+    Raises
+    ------
+    ValueError
+        If the file has no ``path``, or an artefact is named like a column of the table.
     """
     file = Path(root) / "artefacts.csv"
     if not file.exists():
         return labelled, []
-    known = pd.read_csv(file, dtype=str).drop_duplicates("path").set_index("path")
+    known = pd.read_csv(file, dtype=str)
+    taken = sorted((set(known) - {"path"}) & set(labelled))
+    if "path" not in known or taken:
+        raise ValueError(f"{file} needs a column path and one of 0 and 1 per artefact; it has {list(known)}"
+                         + (f", of which the course's tables use {taken} for something else." if taken else "."))
+    known = known.drop_duplicates("path").set_index("path")
     places = [Path(os.path.relpath(path, root)).as_posix() for path in labelled["path"]]
     said = known.reindex(places).replace({"1": "with", "0": "without"}).fillna("")
     return labelled.assign(**{name: said[name].to_numpy() for name in said}), list(said)

@@ -1,5 +1,7 @@
 """Decisions, calibration and subgroups against scikit-learn, SciPy and cases worked by hand; that the figures draw."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -183,6 +185,13 @@ def test_artefacts_are_joined_by_path(tmp_path):
     assert names == ["hair", "ruler"] and marked["path"].equals(data["path"])
     assert marked[names].to_numpy().tolist() == [["without", "without"], ["with", "without"], ["", ""]]
     assert decisions.subgroups(marked, names)["group"].tolist() == ["unknown", "with", "without", "unknown", "without"]
+
+
+@pytest.mark.parametrize("header, named", [("file,hair", "it has ['file', 'hair']"), ("path,label", "use ['label']")])
+def test_an_artefacts_file_of_other_columns_is_refused(tmp_path, header, named):
+    (tmp_path / "artefacts.csv").write_text(f"{header}\nTest/a.jpg,1\n")
+    with pytest.raises(ValueError, match=re.escape(named)):
+        decisions.artefacts(drawn(1).assign(path=str(tmp_path / "Test" / "a.jpg")), tmp_path)
 
 
 def test_calibration_error_by_chance_is_that_of_resampled_outcomes():
