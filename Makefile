@@ -14,7 +14,7 @@ notebooks: .venv/ready
 bench: .venv/ready
 	$(PYTHON) tests/bench_audit.py
 	$(PYTHON) tests/bench_duplicates.py $(or $(DATA_DIR),sample)
-	$(PYTHON) tests/bench_augment.py
+	$(if $(DATA_DIR),ISIC9_DIR="$(DATA_DIR)") $(PYTHON) -c "from tests import bench_augment; bench_augment.main()"
 	$(PYTHON) tests/bench_training.py $(or $(DATA_DIR),sample)
 
 .venv/ready: requirements.txt
