@@ -217,8 +217,9 @@ for name, past in (("baseline", baseline), ("regularised", history)):
 #   differ. Augmentor's files make an epoch longer and have not helped.
 # - **Balance** costs accuracy: with `BALANCE = 0` more images are named rightly, because most images are of large
 #   classes. It is there for the rare ones, and what they are worth is for you to say, not for the accuracy.
-# - **Dropout**, **label smoothing**, the falling **step size** and a larger image gave a point or less, either way: three
-#   seeds cannot tell that from chance. What costs nothing may stay; only do not credit it with the result.
+# - A **step size** that falls gave one point, and gave it with every seed.
+# - **Dropout**, **label smoothing** and a larger image helped with one seed and hurt with another: three seeds cannot
+#   tell that from chance. What costs nothing may stay; only do not credit it with the result.
 #
 # ## Predict, and keep the answers
 #
