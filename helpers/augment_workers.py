@@ -15,7 +15,11 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from helpers.augment_operations import perform
+
 _LOCK = threading.Lock()
+# A worker keeps some of the memory of its last images for the next ones, and starts no threads for matrix products.
+_WORKER_ENVIRONMENT = {"PILLOW_BLOCKS_MAX": "8", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def apply(pipeline, image, seed):
@@ -59,7 +63,9 @@ def make(operations, quality, tasks):
                 original = opened.convert("RGB")
             for path, seed in draws:
                 buffer = io.BytesIO()
-                image = _draw(operations, original, seed).convert("RGB")
+                image = _draw(operations, original, seed)
+                if image.mode != "RGB":
+                    image = image.convert("RGB")
                 image.save(buffer, "JPEG", quality=quality, comment=seed.encode())
                 part = f"{path}.{os.getpid()}.part"
                 with open(part, "wb") as stream:
@@ -85,7 +91,8 @@ def shared(function, chunks, workers):
     try:
         while chunks or running:
             while chunks and len(running) < 2 * (workers - 1):
-                running.add(pool.submit(function, chunks.popleft()))
+                with _worker_environment():
+                    running.add(pool.submit(function, chunks.popleft()))
             if chunks:
                 yield function(chunks.popleft())
             else:
@@ -98,6 +105,18 @@ def shared(function, chunks, workers):
                            "`if __name__ == \"__main__\":`; where memory is short, pass workers=1.") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _worker_environment():
+    """Set what a process that starts here inherits, where the user has not set it."""
+    missing = {name: value for name, value in _WORKER_ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
 
 
 @contextmanager
@@ -115,11 +134,11 @@ def _draw(operations, image, seed):
     digest = hashlib.sha256(str(seed).encode()).digest()
     random.seed(int.from_bytes(digest[:16], "big"))
     np.random.seed(np.frombuffer(digest[16:], ">u4").astype(np.uint32))
-    images = [image.convert("RGB")]  # a copy: some operations paint on the image that they are given
+    image = image.convert("RGB")  # a copy: some operations paint on the image that they are given
     for operation in operations:
         if random.random() < operation.probability:
-            images = operation.perform_operation(images)
-    return images[0]
+            image = perform(operation, image)
+    return image
 
 
 def _begin_worker():

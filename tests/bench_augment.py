@@ -31,7 +31,7 @@ def main(rounds=5):
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(os.environ.get("ISIC9_DIR") or random_images(Path(scratch) / "images")) / "Train"
         table = originals(source)
-        for operations in (turns_and_light, with_rotation_and_zoom):
+        for operations in (turns_and_light, notebook_02, with_rotation_and_zoom):
             ratios = [compare(source, table, operations, scratch) for _ in range(rounds)]
             print(f"{operations.__name__}: ratio min {min(ratios):.2f}, median {np.median(ratios):.2f}, "
                   f"max {max(ratios):.2f} on {os.cpu_count()} cores", flush=True)
@@ -66,6 +66,18 @@ def turns_and_light(pipeline):
     pipeline.random_brightness(probability=0.5, min_factor=0.9, max_factor=1.1)
     pipeline.random_contrast(probability=0.5, min_factor=0.9, max_factor=1.1)
     pipeline.random_color(probability=0.5, min_factor=0.9, max_factor=1.1)
+    return pipeline
+
+
+def notebook_02(pipeline):
+    pipeline.rotate_random_90(probability=0.75)
+    pipeline.rotate(probability=0.7, max_left_rotation=15, max_right_rotation=15)
+    pipeline.flip_left_right(probability=0.5)
+    pipeline.flip_top_bottom(probability=0.5)
+    pipeline.zoom(probability=0.5, min_factor=1.05, max_factor=1.25)
+    pipeline.random_brightness(probability=0.3, min_factor=0.9, max_factor=1.1)
+    pipeline.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
+    pipeline.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
     return pipeline
 
 

@@ -1,0 +1,59 @@
+"""Three of Augmentor's operations with less work, to the same bytes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from Augmentor.Operations import RandomBrightness, RandomContrast, RotateRange
+from PIL import Image, ImageEnhance
+
+_LIGHT = {RandomBrightness: ImageEnhance.Brightness, RandomContrast: ImageEnhance.Contrast}
+_ALL_VALUES = Image.frombytes("RGB", (256, 1), bytes(value for value in range(256) for _ in "RGB"))
+
+
+def perform(operation, image):
+    """Return the image that ``operation`` makes of ``image``, drawing the same random numbers.
+
+    ``RotateRange`` (``Pipeline.rotate``) turns the whole image and keeps its middle; here only the middle is turned.
+    ``RandomBrightness`` and ``RandomContrast`` blend each pixel with one grey; here the 256 possible values are blended,
+    and the image is changed by that table. All other operations, also those derived from these, are performed as they
+    are.
+
+    Parameters
+    ----------
+    operation : Augmentor.Operations.Operation.
+    image : PIL image of any mode. An operation may paint on it.
+
+    Returns
+    -------
+    PIL image.
+    """
+    if type(operation) in _LIGHT and image.mode == "RGB":
+        grey = _LIGHT[type(operation)](image).degenerate.getpixel((0, 0))
+        factor = np.random.uniform(operation.min_factor, operation.max_factor)
+        blended = Image.blend(Image.new("RGB", _ALL_VALUES.size, grey), _ALL_VALUES, factor)
+        return image.point(list(blended.tobytes()[::3]) * 3)
+    if type(operation) is RotateRange:
+        image = _TurnedWhereCropped(image)
+    return operation.perform_operation([image])[0]
+
+
+class _TurnedWhereCropped(Image.Image):
+    """An image whose ``rotate`` waits for the ``crop`` that follows it, and computes those pixels alone."""
+
+    def __init__(self, image):
+        vars(self).update(vars(image))
+
+    def transform(self, size, method, matrix, *how, **more):
+        """Return what Augmentor needs of the turned image: its ``size`` and its ``crop``."""
+        def turned(size, matrix):
+            return Image.Image.transform(self, size, method, matrix, *how, **more)
+
+        def crop(box):
+            if size[0] % 2 and size[1] % 2:
+                # The middle pixel turns in place, and the last bit of its coordinates can change how it is rounded.
+                return turned(size, matrix).crop(box)
+            left, upper, right, lower = box
+            a, b, c, d, e, f = matrix
+            return turned((right - left, lower - upper), (a, b, a * left + b * upper + c, d, e, d * left + e * upper + f))
+
+        return SimpleNamespace(size=size, crop=crop)
