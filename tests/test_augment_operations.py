@@ -1,10 +1,10 @@
-"""The operations that are made with less work give the bytes that Augmentor's own give."""
+"""The operations that are made with less work give what Augmentor's own give."""
 
 import random
 
 import numpy as np
 import pytest
-from Augmentor.Operations import RandomBrightness, RandomContrast, RotateRange
+from Augmentor.Operations import RandomBrightness, RandomContrast, RotateRange, Zoom
 from PIL import Image
 
 from helpers.augment_operations import perform
@@ -43,6 +43,28 @@ def test_a_turn_computes_only_what_is_kept(monkeypatch):
         both(RotateRange(1, 25, 25), noise((90, 90)), seed)
     theirs, ours = areas[::2], areas[1::2]
     assert min(theirs) > 90 * 90 > max(ours)
+
+
+@pytest.mark.parametrize("factors", [(1.05, 1.25), (1, 1), (0.5, 1), (1, 4)])
+@pytest.mark.parametrize("size", [(180, 180), (31, 78), (64, 49), (6, 10)])
+def test_a_zoom_gives_the_same_image_to_within_rounding(size, factors):
+    image, zoom, differences = noise(size), Zoom(1, *factors), []
+    for seed in range(20):
+        theirs, ours = both(zoom, image, seed)
+        assert (ours.size, ours.mode) == (theirs.size, theirs.mode)
+        differences.append(np.abs(np.asarray(ours, int) - np.asarray(theirs, int)))
+    assert np.max(differences) <= 2 and np.mean(np.array(differences) > 0) < 0.005
+
+
+def test_a_zoom_computes_only_what_is_kept(monkeypatch):
+    sizes, resize = [], Image.Image.resize
+
+    def measured(image, size, *how, **more):
+        sizes.append(size)
+        return resize(image, size, *how, **more)
+    monkeypatch.setattr(Image.Image, "resize", measured)
+    both(Zoom(1, 1.5, 1.5), noise((90, 60)), 0)
+    assert sizes == [(135, 90), (90, 60)]
 
 
 @pytest.mark.parametrize("light", [RandomBrightness, RandomContrast])
