@@ -17,7 +17,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers import audit, datasets, manifest  # noqa: E402
+from helpers import manifest  # noqa: E402
+from helpers.data import audit, datasets  # noqa: E402
 
 
 def plant(originals, folder, seed=0):

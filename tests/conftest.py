@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import datasets
+from helpers.data import datasets
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

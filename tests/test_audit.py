@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import audit, datasets, duplicates, labels, manifest
+from helpers import manifest
+from helpers.data import audit, datasets, duplicates, labels
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTHING = pd.DataFrame(columns=labels.FACTS, dtype=str).rename_axis("isic_id")

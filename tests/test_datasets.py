@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from helpers import datasets
+from helpers.data import datasets
 
 
 @pytest.fixture

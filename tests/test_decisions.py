@@ -11,7 +11,9 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import calibration, decisions, evaluation, plots_evaluation
+from helpers.evaluation import calibration, decisions
+from helpers.evaluation import figures as plots_evaluation
+from helpers.evaluation import scores as evaluation
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]

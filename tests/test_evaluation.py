@@ -10,7 +10,8 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import evaluation, intervals
+from helpers.evaluation import intervals
+from helpers.evaluation import scores as evaluation
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]

@@ -7,7 +7,7 @@ import scipy.stats
 from keras import layers
 from sklearn.metrics.pairwise import cosine_distances
 
-from helpers import explain
+from helpers.evaluation import explain
 
 pytestmark = pytest.mark.filterwarnings("error")
 

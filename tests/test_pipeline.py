@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import rows
 from PIL import Image
 
-from helpers import pipeline
+from helpers.training import pipeline
 
 
 @pytest.fixture

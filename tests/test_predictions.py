@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import evaluation, manifest
+from helpers import manifest
+from helpers.evaluation import scores as evaluation
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["melanoma", "nevus"]

@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import datasets, decisions, evaluation, manifest, report
+from helpers import manifest
+from helpers.data import datasets
+from helpers.evaluation import decisions, report
+from helpers.evaluation import scores as evaluation
 
 RECORD = {"name": "baseline", "parameters": {"DATA_DIR": "/secret/place", "OUT_DIR": "/secret/run", "EPOCHS": 3,
                                              "LEARNING_RATE": 0.001},

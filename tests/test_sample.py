@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import drawings, sample
+from helpers.data.sample import drawings
+from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parent.parent
 

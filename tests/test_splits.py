@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import manifest, splits
+from helpers import manifest
+from helpers.data import splits
 
 
 def rows(seed=0, groups=200, published=(), classes=("a", "b", "c"), shares=(0.6, 0.3, 0.1)):

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from helpers.duplicates import read_files
+from helpers.data.duplicates import read_files
 
 COUNTS = {"images": "image files", "unreadable": "unreadable files",
           "contradictory_images": "pictures filed under two classes",

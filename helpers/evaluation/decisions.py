@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
-from helpers import evaluation
-from helpers.intervals import area_under_roc, number, percentile_interval, ratio, resamples, wilson
+from helpers.evaluation import scores as evaluation
+from helpers.evaluation.intervals import area_under_roc, number, percentile_interval, ratio, resamples, wilson
 
 
 def binary(labelled, positive=None):

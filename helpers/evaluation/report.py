@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers import evaluation, manifest
-from helpers.intervals import wilson
+from helpers import manifest
+from helpers.evaluation import scores as evaluation
+from helpers.evaluation.intervals import wilson
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin."
 SYNTHETIC = ("SYNTHETIC: the images of this run are drawings, not patients. The scores say that the course works, and "

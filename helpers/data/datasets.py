@@ -1,5 +1,7 @@
 """Find the images, or make the embedded sample, and list them as a manifest."""
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -7,9 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import manifest, sample
+from helpers import manifest
+from helpers.data.sample import make as sample
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val",
@@ -104,6 +107,16 @@ def list_images(root):
     table["label"] = table["published_label"]
     table[["width", "height"]] = 0
     return table.reindex(columns=manifest.COLUMNS, fill_value="")
+
+
+def state(images):
+    """Return a digest that changes when an image file of the set is added, removed or replaced."""
+    files = []
+    for path in sorted(Path(images.root).rglob("*")):
+        if path.suffix.lower() in manifest.IMAGE_SUFFIXES:
+            facts = path.stat()
+            files.append([path.relative_to(images.root).as_posix(), facts.st_size, facts.st_mtime_ns])
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
 
 
 def counts(table):

@@ -17,9 +17,10 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from helpers import audit_report, datasets, manifest
-from helpers.duplicates import near_duplicates, read_files
-from helpers.labels import CLASSES, apply_labels, ledger, official_class, official_labels, with_metadata
+from helpers import manifest
+from helpers.data import audit_report, datasets
+from helpers.data.duplicates import near_duplicates, read_files
+from helpers.data.labels import CLASSES, apply_labels, ledger, official_class, official_labels, with_metadata
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
 

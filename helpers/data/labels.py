@@ -8,7 +8,7 @@ import pandas as pd
 
 from helpers import manifest
 
-SHIPPED = Path(__file__).resolve().parent.parent / "data" / "isic2019_labels.csv"
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "isic2019_labels.csv"
 FACTS = ["diagnosis", "lesion_id", "age_approx", "sex", "anatom_site_general"]
 # The published classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
 CLASSES = {"MEL": ["melanoma"], "NV": ["nevus"], "BCC": ["basal cell carcinoma"], "AK": ["actinic keratosis"],

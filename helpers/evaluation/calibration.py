@@ -5,8 +5,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from helpers import evaluation
-from helpers.intervals import ratio, wilson
+from helpers.evaluation import scores as evaluation
+from helpers.evaluation.intervals import ratio, wilson
 
 
 def reliability(confidence, correct, bins=10):

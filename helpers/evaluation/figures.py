@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers import calibration, decisions, evaluation
-from helpers.plots import image_grid, pixels, titled
+from helpers.evaluation import calibration, decisions
+from helpers.evaluation import scores as evaluation
+from helpers.figures import image_grid, pixels, titled
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 GREY = "#666666"

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from helpers import drawings
+from helpers.data.sample import drawings
 
 NOTE = ("These images are generated drawings, not photographs of patients; they are for learning the course's methods "
         "only (helpers/sample.py, seed {seed}).\n")

@@ -9,7 +9,7 @@ import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers import manifest as manifests
-from helpers.intervals import number, percentile_interval, ratio, resamples, weighted_scores, wilson
+from helpers.evaluation.intervals import number, percentile_interval, ratio, resamples, weighted_scores, wilson
 
 # Worst first; True: a cancer. Actinic keratosis is a precursor of squamous cell carcinoma, not yet a cancer.
 MALIGNANT = {"melanoma": True, "squamous cell carcinoma": True, "basal cell carcinoma": True,
