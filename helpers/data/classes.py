@@ -16,8 +16,15 @@ STANDARD = {
 }
 # Actinic keratosis is a precursor of squamous cell carcinoma, treated, and not yet a cancer.
 MALIGNANT = ["melanoma", "squamous cell carcinoma", "basal cell carcinoma", "malignant", "cancer"]
-BENIGN = ["actinic keratosis", "seborrheic keratosis", "pigmented benign keratosis", "dermatofibroma", "vascular lesion",
-          "nevus", "benign"]
+BENIGN = [
+    "actinic keratosis",
+    "seborrheic keratosis",
+    "pigmented benign keratosis",
+    "dermatofibroma",
+    "vascular lesion",
+    "nevus",
+    "benign",
+]
 _NAMES = {short: name for name, others in STANDARD.items() for short in [name, *others]}
 
 
@@ -53,5 +60,7 @@ def malignant(names, given=""):
         return [name for part, name in spelled.items() if part in wanted]
     strange = [name for part, name in spelled.items() if part not in MALIGNANT + BENIGN]
     if strange:
-        raise ValueError(f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT.")
+        raise ValueError(
+            f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
+        )
     return [name for part, name in spelled.items() if part in MALIGNANT]
