@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = ["image_id", "path", "published_label", "label", "split", "group", "sha256", "picture", "phash",
+COLUMNS = ["image_id", "path", "published_label", "label", "split", "group", "collection", "sha256", "picture", "phash",
            "width", "height", "flag", "parent"]
 SPLITS = ["train", "val", "test"]
 FLAGS = ["unreadable", "contradiction", "duplicate", "test twin", "class too small"]
@@ -76,7 +76,7 @@ def fingerprint(table):
 
     Paths are left out: the same images in another folder, or on another machine, have the same fingerprint.
     """
-    columns = ["image_id", "published_label", "label", "split", "group", "sha256", "flag", "parent"]
+    columns = ["image_id", "published_label", "label", "split", "group", "collection", "sha256", "flag", "parent"]
     text = table[columns].sort_values("image_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
