@@ -2,15 +2,17 @@
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
+
+from helpers.data import images
 
 MEMORY_BUDGET = 2 * 1024**3  # bytes of pixels kept in memory; a larger set is kept in a file beside the run
+PART = 1024  # images decoded before they are copied into place
 WORKERS = os.cpu_count() or 1  # batches made at once, and kept ready
 
 
@@ -19,7 +21,7 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
 
     Parameters
     ----------
-    table : manifest rows, n of them; grey, palette and transparent files become RGB.
+    table : manifest rows, n of them; read as :func:`helpers.data.images.open_rgb` reads them.
     size : side of the square result in pixels.
     cache_dir : folder for the pixels of a set larger than ``budget`` bytes (a ``.npy`` file read through ``mmap``).
     keep_aspect : False squeezes the image into the square; True fits it in, on black.
@@ -53,12 +55,12 @@ def one_hot(table, classes):
     return (table["label"].to_numpy()[:, None] == np.array(classes)).astype("float32")
 
 
-def batches(images, targets, batch_size, seed=None, augment=None):
+def batches(pixels, targets, batch_size, seed=None, augment=None):
     """Return a tf.data pipeline of (images, targets) batches.
 
     Parameters
     ----------
-    images : uint8 array (n, height, width, 3), in memory or memory-mapped.
+    pixels : uint8 array (n, height, width, 3), in memory or memory-mapped.
     targets : float32 array (n, classes).
     batch_size : images a batch; the last batch may be smaller.
     seed : None keeps the order (evaluation); a number shuffles images anew each epoch (training), the same way for
@@ -72,8 +74,8 @@ def batches(images, targets, batch_size, seed=None, augment=None):
     """
 
     def pick(index):
-        rows = tf.numpy_function(lambda i: images[i], [index], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(rows, (None, *images.shape[1:])), tf.float32), tf.gather(targets, index)
+        rows = tf.numpy_function(lambda i: pixels[i], [index], tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), tf.gather(targets, index)
 
     def change(batch, number):
         return tf.ensure_shape(augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[0].shape), batch[1]
@@ -82,9 +84,9 @@ def batches(images, targets, batch_size, seed=None, augment=None):
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
-    order = tf.data.Dataset.range(len(images)).with_options(fixed)
+    order = tf.data.Dataset.range(len(pixels)).with_options(fixed)
     if seed is not None:
-        order = order.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+        order = order.shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)
     data = order.batch(batch_size).map(pick, num_parallel_calls=WORKERS)
     if augment is not None:
         numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
@@ -94,30 +96,22 @@ def batches(images, targets, batch_size, seed=None, augment=None):
 
 
 def _decode(paths, pixels, keep_aspect):
+    """Fill ``pixels`` with the decoded images, a part at a time, so that only a part is held twice."""
     size = pixels.shape[1]
 
-    def fill(item):
-        place, path = item
+    def read(path):
         try:
-            with Image.open(path) as file:
-                file.draft("RGB", (2 * size, 2 * size))
-                pixels[place] = np.asarray(_square(file.convert("RGB"), size, keep_aspect))
-        except OSError as error:
-            raise OSError(
-                f"{path} cannot be read as an image ({error}); make the manifest again with notebook 01, "
-                "which flags it."
-            ) from error
+            image = images.open_rgb(path, draft=(2 * size, 2 * size))
+        except images.UnreadableImage as error:
+            raise OSError(f"{error}; run notebook 01 again, which flags what cannot be read.") from error
+        return np.asarray(_square(image, size, keep_aspect))
 
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, enumerate(paths)):
-            pass
+    for start in range(0, len(paths), PART):
+        pixels[start : start + PART] = images.read_files(read, paths[start : start + PART])
     return pixels
 
 
 def _square(image, size, keep_aspect):
     if not keep_aspect:
         return image.resize((size, size), Image.Resampling.LANCZOS)
-    image.thumbnail((size, size), Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (size, size))
-    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
-    return square
+    return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS)
