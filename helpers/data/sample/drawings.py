@@ -172,9 +172,8 @@ def _view(skin, rng):
     angle, zoom = rng.uniform(0, math.tau), rng.uniform(0.75, 1.1)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * zoom
     offset = CANVAS / 2 + rng.uniform(-18, 18, 2) - turn @ [SIZE / 2, SIZE / 2]
-    return np.stack(
-        [ndimage.affine_transform(channel, turn, offset, (SIZE, SIZE), order=1, mode="mirror") for channel in skin]
-    )
+    how = {"output_shape": (SIZE, SIZE), "order": 1, "mode": "mirror"}
+    return np.stack([ndimage.affine_transform(channel, turn, offset, **how) for channel in skin])
 
 
 def _light(image, rng, warm, green, blur):
@@ -218,11 +217,7 @@ STRUCTURES = {
     "ovoid nests": (_spots, "all", {"colour": "#59586c", "count": (5, 14), "size": (6, 15), "blur": 2}),
     "vessels": (_vessels, "all", {"colour": "#b8485a", "count": (3, 7), "width": 3, "length": (12, 24), "forks": 0.22}),
     "pearly sheen": (_patches, "core", {"colour": "#ecd6d4", "cells": 5, "cover": 0.5, "edge": 1, "lay": _paint}),
-    "strawberry": (
-        _spots,
-        "all",
-        {"colour": "#ecd0b4", "count": (50, 90), "size": (3, 5), "lay": _paint, "halo": "#d77"},
-    ),
+    "strawberry": (_spots, "all", {"colour": "#edb", "count": (50, 90), "size": (3, 5), "lay": _paint, "halo": "#d77"}),
     "scale": (_patches, "all", {"colour": "#efe6da", "cells": 32, "cover": 0.2, "edge": 0.8, "lay": _paint}),
     "scar": (_patches, "core", {"colour": "#ecdcd4", "cells": 4, "cover": 0.8, "edge": 1, "lay": _paint}),
     "lacunae": (_spots, "all", {"colour": "#8a3458", "count": (18, 45), "size": (6, 14), "blur": 1.2}),
@@ -234,12 +229,6 @@ STRUCTURES = {
 }
 # How each clinic photographs: white balance and width of the blur in pixels; the chance of each artefact.
 CLINICS = {
-    "clinic A": (
-        {"warm": 0.07, "green": 0.05, "blur": (0.5, 1.0)},
-        {_hair: 0.35, _vignette: 0.1},
-    ),
-    "clinic B": (
-        {"warm": -0.07, "green": -0.05, "blur": (0.1, 0.4)},
-        {_hair: 0.25, _vignette: 0.4},
-    ),
+    "clinic A": ({"warm": 0.07, "green": 0.05, "blur": (0.5, 1.0)}, {_hair: 0.35, _vignette: 0.1}),
+    "clinic B": ({"warm": -0.07, "green": -0.05, "blur": (0.1, 0.4)}, {_hair: 0.25, _vignette: 0.4}),
 }

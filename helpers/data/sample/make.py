@@ -93,14 +93,13 @@ def make_sample(folder, seed=0, workers=None):
     """
     folder, photos = Path(folder), _plan(seed)
     note, ours = NOTE.format(seed), {*TABLES, MARK, *(path for photo in photos for path in photo["paths"])}
-    there = _files(folder)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if not path.is_dir()}
     if there >= ours and (folder / MARK).read_text("utf-8") == note:
         return folder
     other = there - ours if there - {*TABLES} else there  # a lone metadata.csv is somebody's own
     if other or folder.is_file():
-        raise FileExistsError(
-            f"{folder} holds {min(other, default=folder.name)}, which is not of the sample; move it away, or delete the folder."
-        )
+        strange = min(other, default="no folder")
+        raise FileExistsError(f"{folder} holds {strange}, not of the sample; move it away, or delete the folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -112,12 +111,6 @@ def make_sample(folder, seed=0, workers=None):
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
-
-
-def _files(folder):
-    """Return the files in ``folder`` as text relative to it, hidden ones (.DS_Store, .gitkeep) apart."""
-    files = (path.relative_to(folder) for path in folder.rglob("[!.]*") if not path.is_dir())
-    return {file.as_posix() for file in files}
 
 
 def _build(folder, photos, seed, workers):
@@ -132,12 +125,7 @@ def _build(folder, photos, seed, workers):
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # threads: forking after TensorFlow's import may hang
         list(pool.map(save, photos))
-    defects = [
-        (photo["kind"], photo["paths"][0], (*photo["paths"], photo["of"])[1], photo["detail"])
-        for photo in photos
-        if photo["kind"]
-    ]
-    defects = pd.DataFrame(defects, columns=["kind", "path", "other_path", "detail"])
+    defects = pd.DataFrame(photos).query("kind != ''")[["kind", "path", "other_path", "detail"]]
     for name, table in zip(TABLES, (defects, _metadata(photos, seed))):
         table.to_csv(folder / name, index=False, lineterminator="\n")
 
@@ -200,7 +188,9 @@ def _number(photos, rng):
     for number, photo in enumerate(photos, start=1):
         homes = [f"{photo['split']}/{photo['home']}"] + [f"Train/{photo['also']}"] * bool(photo["also"])
         photo.update(id=f"SYN_{number:07d}", paths=[f"{home}/SYN_{number:07d}.jpg" for home in homes])
-    return [{**photo, "of": photo["of"]["paths"][0] if "of" in photo else ""} for photo in photos]
+    for photo in photos:
+        photo["path"], photo["other_path"] = (*photo["paths"], photo["of"]["paths"][0] if "of" in photo else "")[:2]
+    return photos
 
 
 def _metadata(photos, seed):
