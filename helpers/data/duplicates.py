@@ -1,13 +1,11 @@
 """Near-duplicates: one picture under other bytes, found by perceptual hash and confirmed on small grey copies."""
 
-import os
-import warnings
-from concurrent.futures import ThreadPoolExecutor
-
 import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from helpers.data.images import open_rgb, read_files
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
 BLOCK = 256  # rows compared at once: memory grows with BLOCK x images, not with images x images
@@ -24,7 +22,7 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 
     Parameters
     ----------
-    table : manifest that :func:`helpers.audit.inspect` has filled; the files are read once more.
+    table : manifest that :func:`helpers.data.audit.inspect` has filled; the files are read once more.
     max_distance : int, bits of 64 (0 to 64) by which the hashes may differ.
     min_similarity : float, -1 to 1, the least correlation of a confirmed pair.
 
@@ -53,17 +51,9 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
     return pairs.sort_values(["image_id", "other_id"], ignore_index=True)
 
 
-def read_files(read, paths, workers=None):
-    """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without its warnings."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module="PIL")
-        return list(pool.map(read, paths))
-
-
 def _thumbnail(path):
-    with Image.open(path) as image:
-        image.draft("L", (4 * SIDE, 4 * SIDE))  # a large JPEG is decoded at a fraction of its size
-        return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    grey = open_rgb(path, (4 * SIDE, 4 * SIDE)).convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
 def _hashes(grey):

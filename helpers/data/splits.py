@@ -13,14 +13,15 @@ from helpers import manifest
 def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at random"):
     """Assign the images that take part to train, validation and test.
 
-    A published Test (or validation) folder is kept as it is. What is missing is held out of the rest, in whole groups,
-    by scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
+    A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
+    scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
     and a class of one group in train.
 
     Parameters
     ----------
     table : manifest after ``audit.apply_labels``.
-    val_fraction, test_fraction : float above 0, at most 0.5: about this part of the images left at that point.
+    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole groups
+        allow.
     seed : int; the same seed gives the same split whatever the order of the rows.
     val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test that
         was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
@@ -32,53 +33,50 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     Raises
     ------
     ValueError
-        If a fraction is out of range, ``val_cut`` is another word, or there are fewer than two groups to divide.
+        If a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or classes to
+        divide; the message says what is missing.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
     table = table.copy()
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if not 0 < fraction <= 0.5:
-            raise ValueError(f"{name}_fraction is {fraction}; choose one above 0 and at most 0.5.")
+        if not 0.05 <= fraction <= 0.5:
+            raise ValueError(f"{name}_fraction is {fraction}; choose one from 0.05 to 0.5.")
+    _require(table)
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
-        if not (table["split"] == name).any():
+        if not (manifest.active(table)["split"] == name).any():
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
     return manifest.check(table)
 
 
-def folds(table, k=5, seed=0):
-    """Divide train and validation into ``k`` folds: each image is validated in exactly one of the returned manifests.
-
-    Parameters
-    ----------
-    table : manifest that :func:`split` has filled; its Test stays as it is.
-    k : int, 2 or more; a class with fewer groups than ``k`` is missing from some validation folds.
-    seed : int.
-
-    Returns
-    -------
-    list of ``k`` manifests.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer groups than ``k``.
-    """
-    rows = table[(table["flag"] == "") & table["split"].isin(["train", "val"])]
-    fold = _fold_numbers(rows, k, np.random.default_rng(seed)).reindex(table.index)
-    return [manifest.check(table.assign(split=table["split"].mask(fold.notna(), "train").mask(fold == number, "val")))
-            for number in range(k)]
+def _require(table):
+    """Refuse a manifest that leaves nothing to learn, and say what is missing."""
+    rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
+    flags = table.loc[table["flag"] != "", "flag"].value_counts()
+    left = f" Left out: {', '.join(f'{count} as {flag!r}' for flag, count in flags.items())}." if len(flags) else ""
+    small = table[(table["flag"] == "class too small") & table["split"].isin(["", "train"])]
+    if len(small) and rows["label"].nunique() < 2:
+        most = small["published_label"].value_counts().iloc[0]
+        left += f" Classes with fewer training images than MIN_CLASS_SIZE are left out; the largest of them has {most}: set it lower."
+    if not table["split"].isin(["", "train"]).any():
+        raise ValueError(f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
+                         "for training beside them, or give the folders no names of splits.")
+    if rows["label"].nunique() < 2:
+        there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
+        raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
+    parts = 1 + sum(not (manifest.active(table)["split"] == name).any() for name in ("val", "test"))
+    if rows["group"].nunique() < parts:
+        raise ValueError(f"The {len(rows)} images to learn from are {rows['group'].nunique()} groups (one lesion, patient or picture "
+                         f"each), too few to divide into {parts} parts; give more images.{left}")
 
 
 def _fold_numbers(rows, k, rng):
     """Return the fold (0 to k - 1) of each row; rows of one group are in one fold."""
     rows = rows.sort_values("image_id")
-    groups, names = pd.factorize(rows["group"].str.removeprefix("val/"))  # the prefix that published labels bring
-    if len(names) < k:
-        raise ValueError(f"{len(names)} groups of images cannot be divided into {k} parts; "
-                         "give more images or ask for fewer parts.")
+    groups, names = pd.factorize(rows["group"])
     # The splitter refuses more folds than the largest class has images; so few images are divided as one class.
     classes = rows["label"] if rows["label"].value_counts().max() >= k else np.zeros(len(rows))
     # Its own shuffling spoils the stratification before scikit-learn 1.8 (pull request 32540); shuffled numbers do not.
@@ -94,7 +92,7 @@ def _fold_numbers(rows, k, rng):
 def _held_out(rows, fraction, seed):
     """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
     rng = np.random.default_rng(seed)
-    k = min(Fraction(fraction).limit_denominator(10).denominator, max(rows["group"].nunique(), 2))
+    k = min(Fraction(fraction).limit_denominator(20).denominator, max(rows["group"].nunique(), 2))
     fold = _fold_numbers(rows, k, rng)
     held = fold.isin(rng.permutation(k)[:max(round(fraction * k), 1)])
     for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
