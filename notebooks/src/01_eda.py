@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1 · Look at the data before you train on it
 #
-# **In fifteen minutes you will know what is in these folders, what is wrong with them, how to split them so that nothing
-# leaks, and what a network could cheat with.**
+# **In fifteen minutes you will know what is in these folders, what is wrong with them, how to split them so that
+# nothing leaks, and what a network could cheat with.**
 #
 # {{badge}}
 
@@ -53,8 +53,8 @@ run = runs.start("01_eda", globals())
 # %% [markdown]
 # ## What the folders claim
 #
-# Find the images, and say in three lines how they were understood: where the class of an image is written, which images
-# belong to one lesion or patient, and what was left aside. If a line is wrong, every number below is wrong too.
+# Find the images, and say in three lines how they were understood: where the class of an image is written, which
+# images belong to one lesion or patient, and what was left aside. If a line is wrong, every number below is wrong too.
 
 # %%
 published, facts, understood = datasets.list_images(run.images, LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN)
@@ -68,10 +68,10 @@ print(understood)
 datasets.counts(published).rename_axis("class")
 
 # %% [markdown]
-# That count was made from a table with one row per image, the **manifest**. Every step of the course takes this table and
-# returns it with more known. Next, open every file once and note its size and two fingerprints: a **hash**, a number that
-# is equal for equal files and different for all others, and a **perceptual hash**, which hardly changes when a picture is
-# saved again or made smaller.
+# That count was made from a table with one row per image, the **manifest**. Every step of the course takes this table
+# and returns it with more known. Next, open every file once and note its size and two fingerprints: a **hash**, a
+# number that is equal for equal files and different for all others, and a **perceptual hash**, which hardly changes
+# when a picture is saved again or made smaller.
 
 # %%
 table = audit.inspect(published)
@@ -108,16 +108,17 @@ print(f"Largest class: {sizes.index[0]} with {sizes.iloc[0]} images, {sizes.iloc
       f"smallest: {sizes.index[-1]} with {sizes.iloc[-1]}.")
 
 # %%
-figures.class_counts(readable, title=f"{sizes.index[0].capitalize()} has {sizes.iloc[0] / sizes.iloc[-1]:.0f} times as many "
-                     f"training images as {sizes.index[-1]}", synthetic=run.images.synthetic)
+times = sizes.iloc[0] / sizes.iloc[-1]
+figures.class_counts(readable, title=f"{sizes.index[0].capitalize()} has {times:.0f} times as many training images as "
+                     f"{sizes.index[-1]}", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # ## Resize and normalise
 #
-# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square; where it
-# gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise (**anti-aliasing**).
-# **Normalise** divides by 255. In this course the division is the network's own first layer (`Rescaling`), so that a saved
-# network can be given a plain image.
+# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square; where
+# it gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise (**anti-aliasing**).
+# **Normalise** divides by 255. In this course the division is the network's own first layer (`Rescaling`), so that a
+# saved network can be given a plain image.
 
 # %%
 original = open_rgb(readable["path"].iloc[0])
@@ -133,8 +134,8 @@ kept = IMAGE_SIZE**2 / original.width / original.height
 figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", run.images.synthetic)
 
 # %% [markdown]
-# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the square
-# makes its lesion narrower.
+# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
+# square makes its lesion narrower.
 
 # %% tags=["nbval-check-output"]
 readable.value_counts(["width", "height"]).head(5).rename("images").to_frame()
@@ -142,8 +143,8 @@ readable.value_counts(["width", "height"]).head(5).rename("images").to_frame()
 # %% [markdown]
 # ## Colour and brightness
 #
-# Measure the mean of each colour channel. If one class were simply redder, a network would need no structure to name it;
-# where the boxes overlap, colour alone is not enough.
+# Measure the mean of each colour channel. If one class were simply redder, a network would need no structure to name
+# it; where the boxes overlap, colour alone is not enough.
 
 # %%
 pixels = np.stack(read_files(lambda path: np.asarray(open_rgb(path, (32, 32)).resize((32, 32))), readable["path"]))
@@ -151,12 +152,13 @@ means = pixels.mean(axis=(1, 2))
 colours = readable.assign(red=means[:, 0], green=means[:, 1], blue=means[:, 2], brightness=means.mean(axis=1))
 typical = colours.groupby("label")["brightness"].median().sort_values()
 figures.boxes(colours, ["red", "blue", "brightness"],
-              title=f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), {typical.index[-1]} "
-              f"brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
+              title=f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), "
+              f"{typical.index[-1]} brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
 
 # %% [markdown]
-# The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what is
-# around it. That colour comes from the skin, but also from the camera and its light. Do the classes fall into families?
+# The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what
+# is around it. That colour comes from the skin, but also from the camera and its light. Do the classes fall into
+# families?
 
 # %%
 mean = {name: pixels[readable["label"] == name].mean(axis=0) for name in sorted(readable["label"].unique())}
@@ -168,8 +170,9 @@ figures.image_grid(list(mean.values()), list(mean), min(len(mean), 5), synthetic
 # %% [markdown]
 # ## What the pictures say: the audit
 #
-# The folder's name is a claim. The audit checks it against the pictures themselves (one picture under two classes cannot be
-# right twice) and against **official labels**: what the ISIC Archive, or a table beside the images, says of them.
+# The folder's name is a claim. The audit checks it against the pictures themselves (one picture under two classes
+# cannot be right twice) and against **official labels**: what the ISIC Archive, or a table beside the images, says of
+# them.
 
 # %% tags=["nbval-check-output"]
 metadata = audit.official_labels(table, facts, METADATA)
@@ -177,8 +180,8 @@ found = audit.findings(table, metadata)
 pd.Series({meaning: found[name] for name, meaning in audit.COUNTS.items()}).rename("count").to_frame()
 
 # %% [markdown]
-# Look at the contradictions, if there are any. Each column is one picture, with the two classes it is filed under. Nobody
-# can learn to tell these apart, because there is nothing to tell.
+# Look at the contradictions, if there are any. Each column is one picture, with the two classes it is filed under.
+# Nobody can learn to tell these apart, because there is nothing to tell.
 
 # %%
 first, second = audit.contradictory_pairs(table)
@@ -190,11 +193,12 @@ figures.pairs(first[:6], second[:6], title=f"{len(first)} pictures are filed und
 
 # %% tags=["nbval-check-output"]
 wrong = pd.DataFrame(found["official_label_disagreements"], columns=["published", "official", "images"])
-wrong.set_axis(["filed under", "officially", "pictures"], axis=1)
+wrong = wrong.set_axis(["filed under", "officially", "pictures"], axis=1)
+wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
 
 # %% [markdown]
-# Why does this matter? If a class with a harmless name holds cancers, a network learns to call them harmless, and a score
-# on labels of the same origin rewards it for that. No accuracy can show the fault: only looking does.
+# Why does this matter? If a class with a harmless name holds cancers, a network learns to call them harmless, and a
+# score on labels of the same origin rewards it for that. No accuracy can show the fault: only looking does.
 #
 # ## Decide in the open: the ledger
 #
@@ -217,13 +221,13 @@ moves = ledger.drop(columns=["published", "audited"])
 ledger.loc[moves.any(axis=1), ["published", *moves.columns[moves.any()], "audited"]].replace(0, "")
 
 # %% [markdown]
-# Two things are easy to miss in such a table. What became of the files whose official label is another? And did a whole
-# class go?
+# Two things are easy to miss in such a table. What became of the files whose official label is another? And did a
+# whole class go?
 
 # %% tags=["nbval-check-output"]
 ids = [row["image_id"] for row in found["lists"]["official_label_disagreements"]]
 fate = labelled[labelled["image_id"].isin(ids)]["flag"].replace("", "take part (under the official label, if audited)")
-print(f"Of {len(ids)} files whose official label is another:", fate.value_counts().to_dict())
+print(f"Of {len(ids)} files whose official label is another:", fate.value_counts().to_dict() or "")
 left = ledger.drop("test", errors="ignore").groupby("class").sum()
 for name in left.index[left["audited"] == 0]:
     lost = left.loc[name].drop(["published", "audited"])
@@ -233,10 +237,10 @@ print(f"{(left['audited'] > 0).sum()} of {len(left)} classes can be learned.")
 # %% [markdown]
 # ## Split
 #
-# Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules make
-# the split honest. It is **stratified**: each class gives the same share. And it is **grouped**: photographs of one lesion
-# or patient stay together. Otherwise the network would be asked about a lesion that it has already seen, and its score
-# would be too good: a **leak**.
+# Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules
+# make the split honest. It is **stratified**: each class gives the same share. And it is **grouped**: photographs of
+# one lesion or patient stay together. Otherwise the network would be asked about a lesion that it has already seen,
+# and its score would be too good: a **leak**.
 #
 # `VAL_CUT = "first"` cuts validation as the published Test was cut: the first files of each class by number.
 
@@ -252,8 +256,8 @@ pd.crosstab(used["label"], used["split"], margins=True, margins_name="total")[["
 #
 # A set like this one is put together from **collections**: pictures that one group of people took, with their own
 # cameras, light and patients. If a class comes from one collection only, class and collection are **confounded**: they
-# change together, and nothing in the training images can tell which of the two a network has learned. A network then may
-# take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion.
+# change together, and nothing in the training images can tell which of the two a network has learned. A network then
+# may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion.
 
 # %%
 train, val = manifest.active(table, "train"), manifest.active(table, "val")
@@ -261,18 +265,18 @@ counts, tie = audit.collections(train.assign(published_label=train["label"]))
 collections = sorted(set(train["collection"]) - {""})
 several = len(collections) > 1
 if several:
-    print(f"{len(tie['one_collection_only'])} of {len(counts)} classes come from one collection only. Cramér's V of class and "
-          f"collection is {tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
+    print(f"{len(tie['one_collection_only'])} of {len(counts)} classes come from one collection only. Cramér's V of class "
+          f"and collection is {tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
 else:
-    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can tell from these images "
-          "whether class and collection go together.")
+    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can tell from these "
+          "images whether class and collection go together.")
 counts.rename_axis(index="class", columns="training images from")
 
 # %% [markdown]
 # Test it without any network. Of each image, keep only the four corners, and of those only their colours: mean, spread
-# and five **percentiles** (values below which a given share of the pixels lies) of each channel. A **random forest**, the
-# majority vote of many decision trees, learns from them. The idea is that of Bissoto and others (2019, arXiv 1904.08818),
-# who blacked the lesions out and found that networks still did clearly better than chance.
+# and five **percentiles** (values below which a given share of the pixels lies) of each channel. A **random forest**,
+# the majority vote of many decision trees, learns from them. The idea is that of Bissoto and others (2019, arXiv
+# 1904.08818), who blacked the lesions out and found that networks still did clearly better than chance.
 
 # %%
 def corners(path):
@@ -285,7 +289,8 @@ def corners(path):
 def describe(blocks):
     """Return mean, spread and five percentiles of each channel of each corner: arrays (n, 4, 144, 3) to (n, 84)."""
     levels = np.moveaxis(np.percentile(blocks, [5, 25, 50, 75, 95], axis=2), 0, 2)
-    return np.concatenate([blocks.mean(2, keepdims=True), blocks.std(2, keepdims=True), levels], axis=2).reshape(len(blocks), -1)
+    facts = [blocks.mean(axis=2, keepdims=True), blocks.std(axis=2, keepdims=True), levels]
+    return np.concatenate(facts, axis=2).reshape(len(blocks), -1)
 
 
 # %% [markdown]
@@ -324,25 +329,26 @@ figures.image_grid(covered, rows["label"].tolist(), min(len(covered), 5), synthe
 # %%
 above = interval.low > majority
 print(f"The forest is {'better than' if above else 'not clearly better than'} always answering with the largest class: "
-      f"{'a network can be right without looking at a lesion.' if above else 'corners alone are no shortcut here.'}")
+      f"{'a network can be right without looking at a lesion.' if above else 'these images show no such shortcut.'}")
 if several:
     guess = forest.fit(describe(cut["train"]), train["collection"]).predict(describe(cut["val"]))
     homes = train.groupby("label")["collection"].agg(set)
     test = manifest.active(table, "test")
     strange = sum(collection not in homes[label] for label, collection in zip(test["label"], test["collection"]))
-    print(f"The same corners name the collection of {(guess == val['collection']).mean():.0%} of the validation images.")
+    told = (guess == val["collection"]).mean()
+    print(f"The same corners name the collection of {told:.0%} of the validation images.")
     print(f"In Test, {strange} of {len(test)} images come from a collection from which Train has none of their class:",
           "there the shortcut misleads, and validation does not show it." if strange else
           "nothing here would show the harm; only images from elsewhere can.")
 
 # %% [markdown]
-# Keep this number beside every accuracy of the course: a network has to beat the corners before it has learned anything
-# about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
+# Keep this number beside every accuracy of the course: a network has to beat the corners before it has learned
+# anything about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
 #
 # ## Who are the patients?
 #
-# Age, sex and body site may be known for part of the images. A network that does well on average may do badly on those of
-# whom it has seen few.
+# Age, sex and body site may be known for part of the images. A network that does well on average may do badly on those
+# of whom it has seen few.
 
 # %%
 known = audit.with_metadata(used, metadata)
@@ -352,14 +358,14 @@ for name, title in (("sex", "sex"), ("anatom_site_general", "body site")):
 aged = known.assign(age=pd.to_numeric(known["age_approx"])).dropna(subset=["age"])
 if len(aged):
     ages = aged.groupby("label")["age"].median().sort_values()
-    display(figures.boxes(aged, ["age"], title=f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) to {ages.iloc[-1]:.0f} "
-                          f"({ages.index[-1]})", synthetic=run.images.synthetic))
+    display(figures.boxes(aged, ["age"], title=f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) "
+                          f"to {ages.iloc[-1]:.0f} ({ages.index[-1]})", synthetic=run.images.synthetic))
 
 # %% [markdown]
 # ## Keep it
 #
-# The manifest goes into the run folder. Its **fingerprint**, a hash of the table, is stored with every result from here
-# on: two results with the same fingerprint were made from the same images, labels and split.
+# The manifest goes into the run folder. Its **fingerprint**, a hash of the table, is stored with every result from
+# here on: two results with the same fingerprint were made from the same images, labels and split.
 
 # %%
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
@@ -385,8 +391,8 @@ print(f"fingerprint {manifest.fingerprint(table)}")
 # %% [markdown]
 # ### Exercise 1
 #
-# Which class loses the largest share of its training images in the ledger, and how much? Put its name in `loser` and the
-# share (0 to 1) in `share`. On the sample it is seborrheic keratosis, which loses all of them.
+# Which class loses the largest share of its training images in the ledger, and how much? Put its name in `loser` and
+# the share (0 to 1) in `share`. On the sample it is seborrheic keratosis, which loses all of them.
 
 # %% tags=["solution"]
 # @title Solution 1
@@ -401,8 +407,8 @@ assert np.isclose(share, max(1 - left["audited"] / left["published"]))
 # ### Exercise 2
 #
 # Split the rows of Train and validation again, without groups, with `sklearn.model_selection.train_test_split`
-# (`test_size=VAL_FRACTION`, `random_state=SEED`). How many groups are `torn`, that is, have members on both sides? On the
-# sample: 35. The split above has none.
+# (`test_size=VAL_FRACTION`, `random_state=SEED`). How many groups are `torn`, that is, have members on both sides? On
+# the sample: 35. The split above has none.
 
 # %% tags=["solution"]
 # @title Solution 2
@@ -419,9 +425,10 @@ assert 0 < torn <= (both["group"].value_counts() > 1).sum() or both["group"].is_
 # %% [markdown]
 # ### Exercise 3
 #
-# Is it the colour of the corners or the dark frame of the lens that gives the class away? Make the corners grey (the mean of
-# the three channels, in all three), train the forest again, and put its validation score in `grey`. Compare it with the
-# score in colour and with the majority class. On the sample, expect about .21, no more than the majority class.
+# Is it the colour of the corners or the dark frame of the lens that gives the class away? Make the corners grey (the
+# mean of the three channels, in all three), train the forest again, and put its validation score in `grey`. Compare it
+# with the score in colour and with the majority class. On the sample, expect about .21, no more than the majority
+# class.
 
 # %% tags=["solution"]
 # @title Solution 3
