@@ -218,7 +218,8 @@ grouped = audit.group(table, metadata)
 labelled = audit.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
 ledger = audit.ledger(labelled)
 moves = ledger.drop(columns=["published", "audited"])
-ledger.loc[moves.any(axis=1), ["published", *moves.columns[moves.any()], "audited"]].replace(0, "")
+shown = ledger.loc[moves.any(axis=1), ["published", *moves.columns[moves.any()], "audited"]].replace(0, "")
+shown if len(shown) else print("Every image keeps its label and takes part.")
 
 # %% [markdown]
 # Two things are easy to miss in such a table. What became of the files whose official label is another? And did a
