@@ -20,11 +20,11 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     Parameters
     ----------
     table : manifest after ``audit.apply_labels``.
-    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole groups
-        allow.
+    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole
+        groups allow.
     seed : int; the same seed gives the same split whatever the order of the rows.
-    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test that
-        was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
+    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test
+        that was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
     Returns
     -------
@@ -60,17 +60,21 @@ def _require(table):
     small = table[(table["flag"] == "class too small") & table["split"].isin(["", "train"])]
     if len(small) and rows["label"].nunique() < 2:
         most = small["published_label"].value_counts().iloc[0]
-        left += f" Classes with fewer training images than MIN_CLASS_SIZE are left out; the largest of them has {most}: set it lower."
+        left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {most}: set it lower."
     if not table["split"].isin(["", "train"]).any():
-        raise ValueError(f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
-                         "for training beside them, or give the folders no names of splits.")
+        raise ValueError(
+            f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
+            "for training beside them, or give the folders no names of splits."
+        )
     if rows["label"].nunique() < 2:
         there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
         raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
     parts = 1 + sum(not (manifest.active(table)["split"] == name).any() for name in ("val", "test"))
     if rows["group"].nunique() < parts:
-        raise ValueError(f"The {len(rows)} images to learn from are {rows['group'].nunique()} groups (one lesion, patient or picture "
-                         f"each), too few to divide into {parts} parts; give more images.{left}")
+        raise ValueError(
+            f"The {len(rows)} images to learn from are {rows['group'].nunique()} groups (a lesion, patient or picture "
+            f"each), too few to divide into {parts} parts; give more images.{left}"
+        )
 
 
 def _fold_numbers(rows, k, rng):
@@ -94,7 +98,7 @@ def _held_out(rows, fraction, seed):
     rng = np.random.default_rng(seed)
     k = min(Fraction(fraction).limit_denominator(20).denominator, max(rows["group"].nunique(), 2))
     fold = _fold_numbers(rows, k, rng)
-    held = fold.isin(rng.permutation(k)[:max(round(fraction * k), 1)])
+    held = fold.isin(rng.permutation(k)[: max(round(fraction * k), 1)])
     for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
         inside, smallest = held[groups.index], rows["group"] == groups.value_counts(sort=False).idxmin()
         if inside.all():
