@@ -39,7 +39,7 @@ def image_set(tmp_path, write_image):
 @pytest.fixture
 def small_manifest(image_set):
     """The manifest of ``image_set`` with validation rows, groups and hashes that keep every rule."""
-    table = datasets.list_images(image_set)
+    table = datasets.list_images(datasets.find(image_set)).table
     table = table.assign(group=table["image_id"], sha256=[f"{number:064x}" for number in range(len(table))])
     val = table[table["split"] == "train"].groupby("label").head(1).index
     table.loc[val, "split"] = "val"
