@@ -8,8 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = ["image_id", "path", "published_label", "label", "split", "group", "collection", "sha256", "picture", "phash",
-           "width", "height", "flag", "parent"]
+COLUMNS = [
+    "image_id",
+    "path",
+    "published_label",
+    "label",
+    "split",
+    "group",
+    "collection",
+    "sha256",
+    "picture",
+    "phash",
+    "width",
+    "height",
+    "flag",
+    "parent",
+]
 SPLITS = ["train", "val", "test"]
 FLAGS = ["unreadable", "contradiction", "duplicate", "test twin", "class too small"]
 
@@ -36,33 +50,43 @@ def check(table):
     """
     if sorted(table.columns) != sorted(COLUMNS):
         odd = sorted(set(table.columns) ^ set(COLUMNS))
-        raise ManifestError(f"The manifest's columns differ from what is known in {odd}; it is an older one, or changed by "
-                            "hand: run notebook 01 again.")
+        raise ManifestError(
+            f"The manifest's columns differ from what is known in {odd}; it is an older one, or changed by "
+            "hand: run notebook 01 again."
+        )
     for column in ("path", "image_id"):
         twice = table.loc[table[column].duplicated(), column]
         if len(twice):
-            raise ManifestError(f"{len(twice)} {column} values stand in the manifest twice, first {twice.iloc[0]!r}; "
-                                "keep one row per image.")
+            raise ManifestError(
+                f"{len(twice)} {column} values stand in the manifest twice, first {twice.iloc[0]!r}; "
+                "keep one row per image."
+            )
     for column, known in (("split", SPLITS), ("flag", FLAGS)):
         odd = sorted(set(table[column]) - {*known, ""})
         if odd:
             raise ManifestError(f"The manifest's {column} has {odd}; the known values are {known} or empty.")
     used = active(table)
     if (used["label"] == "").any():
-        raise ManifestError(f"{used.loc[used['label'] == '', 'image_id'].iloc[0]!r} takes part but has no label; "
-                            "flag it or label it.")
+        raise ManifestError(
+            f"{used.loc[used['label'] == '', 'image_id'].iloc[0]!r} takes part but has no label; flag it or label it."
+        )
     placed = used[(used["split"] != "") & (used["group"] != "")]
     splits = placed.groupby("group")["split"].nunique()
     if (splits > 1).any():
         group = splits.index[splits > 1][0]
-        raise ManifestError(f"{(splits > 1).sum()} groups cross splits, first {group!r}: one lesion or picture would "
-                            "be learned and tested; make the manifest again with notebook 01.")
+        raise ManifestError(
+            f"{(splits > 1).sum()} groups cross splits, first {group!r}: one lesion or picture would "
+            "be learned and tested; make the manifest again with notebook 01."
+        )
     children = used[used["parent"] != ""]
-    orphans = children[(children["split"] != "train")
-                       | ~children["parent"].isin(used.loc[used["split"] == "train", "image_id"])]
+    orphans = children[
+        (children["split"] != "train") | ~children["parent"].isin(used.loc[used["split"] == "train", "image_id"])
+    ]
     if len(orphans):
-        raise ManifestError(f"Augmented image {orphans['image_id'].iloc[0]!r} is not in train beside its original; "
-                            "only training originals may be augmented.")
+        raise ManifestError(
+            f"Augmented image {orphans['image_id'].iloc[0]!r} is not in train beside its original; "
+            "only training originals may be augmented."
+        )
     return table
 
 
@@ -93,8 +117,8 @@ def write_text(text, file):
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
             stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -145,7 +169,9 @@ def read(file, root):
 
 
 def _csv(table):
-    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold a carriage return
+    return table.to_csv(
+        index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+    )  # a name may hold a carriage return
 
 
 def _relative(path, home):

@@ -1,87 +1,33 @@
 """The audit: what is wrong with a set of labelled images, and what a network could cheat with."""
 
-import hashlib
 import io
 import json
 import os
 from pathlib import Path
 
-import imagehash
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.stats.contingency import association
 
 from helpers import manifest
 from helpers.data import datasets, layouts
 from helpers.data.classes import OFFICIAL
-from helpers.data.duplicates import near_duplicates
+from helpers.data.duplicates import group, inspect, near_duplicates  # noqa: F401 (for the notebooks, as one room)
 from helpers.data.images import UnreadableImage, open_rgb, read_files
-from helpers.data.labels import apply_labels, ledger, official_class, official_labels, with_metadata
+from helpers.data.labels import apply_labels, ledger, official_class, official_labels, with_metadata  # noqa: F401
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
-COUNTS = {"images": "image files", "unreadable": "unreadable files",
-          "contradictory_images": "pictures filed under two classes",
-          "train_test_twins": "pictures in Train and in Test",
-          "validation_twins": "pictures in validation and in another split",
-          "same_class_duplicates": "pictures twice in one class folder",
-          "near_duplicate_pairs": "pairs of pictures that are nearly the same",
-          "lesions_with_several_pictures": "lesions with several pictures"}
+COUNTS = {
+    "images": "image files",
+    "unreadable": "unreadable files",
+    "contradictory_images": "pictures filed under two classes",
+    "train_test_twins": "pictures in Train and in Test",
+    "validation_twins": "pictures in validation and in another split",
+    "same_class_duplicates": "pictures twice in one class folder",
+    "near_duplicate_pairs": "pairs of pictures that are nearly the same",
+    "lesions_with_several_pictures": "lesions with several pictures",
+}
 SHOWN = 200  # pairs of each kind on the page; a phone must still open it
 SIDE = 160  # px, longest side of a picture on the page
-
-__all__ = ["inspect", "group", "near_duplicates", "findings", "collections", "contradictory_pairs", "official_labels",
-           "with_metadata", "official_class", "apply_labels", "ledger", "text", "page", "command"]
-
-
-def inspect(table, workers=None):
-    """Decode every image once and fill in what the pictures say.
-
-    Parameters
-    ----------
-    table : manifest, as ``datasets.list_images`` makes it.
-    workers : int, threads that decode; None: as many as there are processors.
-
-    Returns
-    -------
-    manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB pixels),
-    ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has the flag
-    "unreadable", an empty ``label`` and no picture.
-    """
-    facts = pd.DataFrame(read_files(_inspect_file, table["path"], workers), index=table.index,
-                         columns=["sha256", "picture", "phash", "width", "height"])
-    unreadable = facts["picture"] == ""
-    return table.assign(**facts, label=table["label"].mask(unreadable, ""),
-                        flag=table["flag"].mask(unreadable, "unreadable"))
-
-
-def group(table, metadata, pairs=None):
-    """Tie together what must not be separated: one patient or lesion, one file's bytes, one picture, near-duplicates.
-
-    Parameters
-    ----------
-    table : manifest that :func:`inspect` has filled.
-    metadata : as :func:`official_labels` returns it.
-    pairs : as :func:`near_duplicates` returns them; None: they are searched.
-
-    Returns
-    -------
-    manifest with ``group``: the smallest ``image_id`` of the connected component, whatever the order of the rows.
-    """
-    pairs = near_duplicates(table) if pairs is None else pairs
-    number = pd.Series(range(len(table)), table["image_id"])
-    known = with_metadata(table, metadata)
-    given = {"group": table["group"].str.replace("^(test|val)/", "", regex=True), "lesion": known["lesion_id"].str.split(),
-             "patient": known["patient_id"], "bytes": table["sha256"], "picture": table["picture"]}
-    keys = [column.set_axis(number.index).explode().replace("", None).dropna().radd(f"{kind} ") for kind, column in given.items()]
-    keys = pd.concat(keys)
-    left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
-    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]]])
-    nodes = len(table) + len(keys)
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
-    component = connected_components(graph, directed=False)[1][:len(table)]
-    return table.assign(group=table["image_id"].groupby(component).transform("min"))
 
 
 def findings(table, metadata, pairs=None):
@@ -101,10 +47,10 @@ def findings(table, metadata, pairs=None):
     dict for ``json.dumps``. Counts: ``images`` and ``unreadable`` (files), ``contradictory_images`` (pictures under two
     classes), ``train_test_twins`` (pictures in Train and in Test), ``validation_twins`` (pictures in a published
     validation folder and in another split), ``same_class_duplicates`` (pictures twice in one class folder),
-    ``near_duplicate_pairs``, ``lesions_with_several_pictures``. ``lesions``: how many are known, and the part of those with
-    several pictures that a random 20 % for validation is expected to tear apart (0 to 1). By pair of labels, with the
-    number of pictures (``images``): ``contradictory_folders`` and ``official_label_disagreements``. ``collections``: as
-    :func:`collections` returns them. ``lists``: the files behind the counts.
+    ``near_duplicate_pairs``, ``lesions_with_several_pictures``. ``lesions``: how many are known, and the part of those
+    with several pictures that a random 20 % for validation is expected to tear apart (0 to 1). By pair of labels, with
+    the number of pictures (``images``): ``contradictory_folders`` and ``official_label_disagreements``.
+    ``collections``: as :func:`collections` returns them. ``lists``: the files behind the counts.
     """
     pairs = near_duplicates(table) if pairs is None else pairs
     table = with_metadata(table, metadata).sort_values("image_id")
@@ -117,22 +63,27 @@ def findings(table, metadata, pairs=None):
     folders = folders.agg(lambda places: " / ".join(sorted(set(places))))
     again = known.duplicated(["picture", "split", "published_label"])
     disagreements, unreadable = _disagreements(known), table[table["flag"] == "unreadable"]
-    lists = {"unreadable": unreadable[LISTED].assign(reason=unreadable["path"].map(_reason)).to_dict("records"),
-             "contradictory_images": _pictures(known, twice["picture"]),
-             "train_test_twins": _pictures(known, at.index[at.map({"train", "test"}.issubset)]),
-             "validation_twins": _pictures(known, at.index[at.map(lambda splits: "val" in splits and len(splits) > 1)]),
-             "same_class_duplicates": _pictures(known, known.loc[again, "picture"]),
-             "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records")}
+    lists = {
+        "unreadable": unreadable[LISTED].assign(reason=unreadable["path"].map(_reason)).to_dict("records"),
+        "contradictory_images": _pictures(known, twice["picture"]),
+        "train_test_twins": _pictures(known, at.index[at.map({"train", "test"}.issubset)]),
+        "validation_twins": _pictures(known, at.index[at.map(lambda splits: "val" in splits and len(splits) > 1)]),
+        "same_class_duplicates": _pictures(known, known.loc[again, "picture"]),
+        "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records"),
+    }
     lesions = known.drop_duplicates("picture")["lesion_id"].str.split().explode().replace("", None).value_counts()
     several = lesions[lesions > 1]
     torn = float((1 - 0.8**several - 0.2**several).mean()) if len(several) else 0.0
-    return {"images": len(table), **{name: len(rows) for name, rows in lists.items()},
-            "lesions_with_several_pictures": len(several),
-            "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
-            "contradictory_folders": _counted(folders.rename("folders").to_frame()),
-            "official_label_disagreements": _counted(disagreements[["published", "official"]]),
-            "collections": collections(known)[1],
-            "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")}}
+    return {
+        "images": len(table),
+        **{name: len(rows) for name, rows in lists.items()},
+        "lesions_with_several_pictures": len(several),
+        "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
+        "contradictory_folders": _counted(folders.rename("folders").to_frame()),
+        "official_label_disagreements": _counted(disagreements[["published", "official"]]),
+        "collections": collections(known)[1],
+        "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")},
+    }
 
 
 def collections(table):
@@ -182,12 +133,8 @@ def command(data_dir, json_file="", html_file="", metadata=""):
         If there are no images, a table cannot be understood, or a file cannot be written: tried before the work.
     """
     for file in filter(None, (json_file, html_file)):
-        try:
-            with open(file, "ab") as stream:
-                new = not stream.tell()
-            Path(file).unlink() if new else None
-        except OSError as error:
-            raise OSError(f"{file} cannot be written ({error.strerror}); name a file in a folder that you may write.") from error
+        if Path(file).is_dir() or not os.access(Path(file).absolute().parent, os.W_OK):
+            raise OSError(f"{file} cannot be written: it is a folder, or its folder is not there or read-only.")
     images = datasets.find(data_dir)
     table, facts, understood = datasets.list_images(images)
     known = official_labels(table, facts, metadata)
@@ -204,7 +151,8 @@ def command(data_dir, json_file="", html_file="", metadata=""):
 def text(found):
     """Return the counts of ``findings``, and what follows from them, as lines of text."""
     lines = [f"{found[name]:6d} {meaning}" for name, meaning in COUNTS.items()]
-    return "\n".join([*lines, *[f"{number:6d} pictures {meaning}" for meaning, number in _by_labels(found)], *_shortcuts(found)])
+    lines += [f"{number:6d} pictures {meaning}" for meaning, number in _by_labels(found)]
+    return "\n".join([*lines, *_shortcuts(found)])
 
 
 def page(file, found, table, synthetic):
@@ -220,11 +168,15 @@ def page(file, found, table, synthetic):
     from helpers import page as html  # it imports matplotlib, which the rest of the audit does without
 
     lists = found["lists"]
-    groups = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]]
-              for name in ("contradictory_images", "train_test_twins", "validation_twins", "same_class_duplicates")}
+    kinds = ("contradictory_images", "train_test_twins", "validation_twins", "same_class_duplicates")
+    groups = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]] for name in kinds}
     groups["near_duplicate_pairs"] = [
-        (f"{pair['how']}: {pair['distance']} of 64 bits apart, similarity {pair['similarity']:.2f}",
-         [pair["image_id"], pair["other_id"]]) for pair in lists["near_duplicate_pairs"]]
+        (
+            "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}".format(**pair),
+            [pair["image_id"], pair["other_id"]],
+        )
+        for pair in lists["near_duplicate_pairs"]
+    ]
     shown = {image_id for members in groups.values() for _, ids in members[:SHOWN] for image_id in ids}
     files = table[table["image_id"].isin(shown)].set_index("image_id")
     thumbnails = dict(zip(files.index, read_files(_embedded, files["path"])))
@@ -238,7 +190,8 @@ def page(file, found, table, synthetic):
         if members:
             sections[f"{COUNTS[name].capitalize()}: {len(members)}"] = [
                 {"caption": note, "images": [(thumbnails[image_id], captions[image_id]) for image_id in ids]}
-                for note, ids in members[:SHOWN]] + more
+                for note, ids in members[:SHOWN]
+            ] + more
     if lists["unreadable"]:
         sections["Unreadable files"] = pd.DataFrame(lists["unreadable"])[["file", "reason"]]
     html.write(file, "Image audit", sections, ["SYNTHETIC: drawings, not photographs of patients."] * synthetic)
@@ -246,40 +199,26 @@ def page(file, found, table, synthetic):
 
 def _by_labels(found):
     """Return (meaning, number of pictures) of every pair of labels."""
-    return ([(f"in {row['folders']}", row["images"]) for row in found["contradictory_folders"]]
-            + [(f"filed under {row['published']}, officially {row['official']}", row["images"])
-               for row in found["official_label_disagreements"]])
+    return [(f"in {row['folders']}", row["images"]) for row in found["contradictory_folders"]] + [
+        (f"filed under {row['published']}, officially {row['official']}", row["images"])
+        for row in found["official_label_disagreements"]
+    ]
 
 
 def _shortcuts(found):
     """Return sentences on what collections and lesions do to a random split."""
     lesions, related = found["lesions"], found["collections"]
-    lines = [f"Cramer's V of class and collection: {related['cramers_v']:.2f} (0: unrelated, 1: the one tells the other)."] \
-        if related["cramers_v"] is not None else []
-    by_collection = pd.Series(related["one_collection_only"], dtype=str)
-    lines += [f"Only in {name}: {', '.join(classes)}." for name, classes in by_collection.groupby(by_collection).groups.items()]
-    if found["lesions_with_several_pictures"]:
-        lines.append(f"{found['lesions_with_several_pictures']} of {lesions['known']} lesions have several pictures "
-                     f"({lesions['pictures_of_several']}); a random 20 % for validation would tear {lesions['torn']:.0%} of them.")
+    value, lines = related["cramers_v"], []
+    if value is not None:
+        lines.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
+    only = pd.Series(related["one_collection_only"], dtype=str)
+    lines += [f"Only in {name}: {', '.join(classes)}." for name, classes in only.groupby(only).groups.items()]
+    if several := found["lesions_with_several_pictures"]:
+        lines.append(
+            f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
+            f"a random 20 % for validation would tear {lesions['torn']:.0%} of them apart."
+        )
     return lines
-
-
-def _inspect_file(path):
-    try:
-        image = open_rgb(path)
-    except UnreadableImage:
-        image = None
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if _readable(path) else ""
-    if image is None:
-        return digest, "", "", 0, 0
-    picture = hashlib.sha256(f"{image.width}x{image.height}".encode())
-    for top in range(0, image.height, 512):  # in strips: a copy of a large picture would fill the memory
-        picture.update(image.crop((0, top, image.width, min(top + 512, image.height))).tobytes())
-    return digest, picture.hexdigest(), str(imagehash.phash(image)), image.width, image.height
-
-
-def _readable(path):
-    return Path(path).is_file() and os.access(path, os.R_OK)
 
 
 def _reason(path):
@@ -308,8 +247,10 @@ def _disagreements(known):
     """Return one row per picture and class whose official label is another: published, official and the file."""
     rows = known[known["diagnosis"] != ""].drop_duplicates(["picture", "published_label"])
     classes = set(known["published_label"])
-    official = [official_class(diagnosis, label, classes) or OFFICIAL[diagnosis][0]
-                for diagnosis, label in zip(rows["diagnosis"], rows["published_label"])]
+    official = [
+        official_class(diagnosis, label, classes) or OFFICIAL[diagnosis][0]
+        for diagnosis, label in zip(rows["diagnosis"], rows["published_label"])
+    ]
     rows = rows.rename(columns={"published_label": "published"}).assign(official=official)
     return rows.loc[rows["official"] != rows["published"], ["published", "official", "image_id", "file", "split"]]
 
@@ -318,4 +259,3 @@ def _counted(table):
     """Return the different rows of ``table`` as dicts, most frequent first, with their number as ``images``."""
     counts = table.value_counts().rename("images").reset_index()
     return counts.sort_values(["images", *table], ascending=[False] + [True] * table.shape[1]).to_dict("records")
-

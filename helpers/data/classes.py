@@ -16,15 +16,7 @@ STANDARD = {
 }
 # Actinic keratosis is a precursor of squamous cell carcinoma, treated, and not yet a cancer.
 MALIGNANT = ["melanoma", "squamous cell carcinoma", "basal cell carcinoma", "malignant", "cancer"]
-BENIGN = [
-    "actinic keratosis",
-    "seborrheic keratosis",
-    "pigmented benign keratosis",
-    "dermatofibroma",
-    "vascular lesion",
-    "nevus",
-    "benign",
-]
+BENIGN = [*(name for name in STANDARD if name not in MALIGNANT), "benign"]
 # The classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
 OFFICIAL = {
     "MEL": ["melanoma"],
@@ -65,7 +57,7 @@ def is_known(name):
 
 
 def code(name):
-    """Return the ISIC 2019 code (a key of ``OFFICIAL``) of a diagnosis in the words of any source, "" if it has none."""
+    """Return the ISIC 2019 code (a key of ``OFFICIAL``) of a diagnosis in anybody's words, "" if it has none."""
     codes = (
         code
         for code, names in OFFICIAL.items()

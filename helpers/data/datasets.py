@@ -15,7 +15,7 @@ from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-OURS = [SAMPLE, ROOT / "data" / "isic2019_labels.csv", ROOT / "data" / "collections.csv"]  # in data/, but not the user's
+OURS = [SAMPLE, *(ROOT / "data" / name for name in ("isic2019_labels.csv", "collections.csv"))]  # not the user's
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
@@ -49,8 +49,8 @@ def find(data_dir=""):
 
     Parameters
     ----------
-    data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset" for
-        a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
+    data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset"
+        for a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
 
     Returns
     -------
@@ -66,8 +66,15 @@ def find(data_dir=""):
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
             return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
-    placed = [] if not (ROOT / "data").is_dir() else [place for place in sorted((ROOT / "data").iterdir()) if place.is_dir()
-                                                      and place not in OURS and place.name[0] != "." and _any_image(place)]
+    placed = (
+        []
+        if not (ROOT / "data").is_dir()
+        else [
+            place
+            for place in sorted((ROOT / "data").iterdir())
+            if place.is_dir() and place not in OURS and place.name[0] != "." and _any_image(place)
+        ]
+    )
     if any(layouts.split_in(place.name) or _any_image(place, deep=False) for place in placed):
         return _images([("data", ROOT / "data")], "a set placed in data/")
     if len(placed) > 1:
@@ -87,9 +94,10 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     """List every image of the sets that ``find`` found, as a manifest, in whatever layout they are.
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
-    a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of lesions
-    and patients become groups, a column of splits is obeyed. The names in ``tables.NAMES`` are known: those of HAM10000,
-    the ISIC challenges and Archive, and PAD-UFES-20. Classes have their standard names (``classes.standard``).
+    a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
+    lesions and patients become groups, a column of splits is obeyed. The names in ``tables.NAMES`` are known: those of
+    HAM10000, the ISIC challenges and Archive, and PAD-UFES-20. Classes have their standard names
+    (``classes.standard``).
 
     Parameters
     ----------
@@ -102,8 +110,8 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths: ``image_id``,
     ``path``, ``published_label``, ``label`` (the published one), ``split`` (empty where the set says none), ``group``
     (patient, else lesion, else empty) and ``collection`` are filled. ``image_id`` is the file's stem, or
-    ``<stem>@<split>-<class>`` for every file whose stem occurs more than once. ``facts`` has the index ``image_id``, and
-    the columns of ``labels.FACTS``. ``understood``: three lines for each set.
+    ``<stem>@<split>-<class>`` for every file whose stem occurs more than once. ``facts`` has the index ``image_id``,
+    and the columns of ``labels.FACTS``. ``understood``: three lines for each set.
 
     Raises
     ------
@@ -124,8 +132,9 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     rows = pd.concat(sets, ignore_index=True)
     spelled = {classes.plain(name) or name: name for name in sorted(rows["published_label"], reverse=True)}
     label = rows["published_label"].map(lambda name: spelled[classes.plain(name) or name])
-    table = rows.assign(published_label=label, label=label, image_id=_ids(rows), width=0, height=0, collection=_collection(rows),
-                        group=rows["patient_id"].mask(rows["patient_id"] == "", rows["lesion_id"]))
+    table = rows.assign(published_label=label, label=label, image_id=_ids(rows), collection=_collection(rows))
+    table["group"] = rows["patient_id"].mask(rows["patient_id"] == "", rows["lesion_id"])
+    table[["width", "height"]] = 0
     facts = table.set_index("image_id")[["diagnosis", *tables.FACTS]]
     return Listing(table.reindex(columns=manifest.COLUMNS, fill_value=""), facts, "\n".join(understood))
 
@@ -164,20 +173,25 @@ def _named(variable, given):
     folder = Path(given).expanduser().absolute()
     if not folder.is_dir() or not _any_image(folder):
         what = "holds no images" if folder.is_dir() else "is no folder"
-        raise FileNotFoundError(f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
-                                "a table of labels.")
+        raise FileNotFoundError(
+            f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
+            "a table of labels."
+        )
     return layouts.text(folder.name), folder
 
 
 def _any_image(folder, deep=True):
-    places = os.walk(folder, followlinks=True) if deep else [(folder, [], os.listdir(folder))]
-    return any(Path(name).suffix.lower() in images.SUFFIXES and name[0] != "." for _, _, names in places for name in names)
+    files = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    files = files if deep else folder.iterdir()
+    return any(file.suffix.lower() in images.SUFFIXES and file.name[0] != "." for file in files)
 
 
 def _kaggle(handle):
     """Return (name, folder) of a Kaggle set; kagglehub downloads it once, and goes on with what was interrupted."""
     if not re.fullmatch(r"[\w-]+/[\w.-]+", handle):
-        raise FileNotFoundError(f"'kaggle:{handle}' names no Kaggle set; give it as in its address, kaggle:owner/dataset.")
+        raise FileNotFoundError(
+            f"'kaggle:{handle}' names no Kaggle set; give it as in its address, kaggle:owner/dataset."
+        )
     try:
         import kagglehub
 
@@ -186,8 +200,10 @@ def _kaggle(handle):
         raise FileNotFoundError(f"kaggle:{handle} needs the package kagglehub: pip install kagglehub.") from error
     except Exception as error:  # whatever the network or the hub answers
         reason = re.sub(r"\s+", " ", str(error))[:200]
-        raise FileNotFoundError(f"Kaggle's set {handle} could not be fetched ({reason}). Is the name right, and the network there? "
-                                "A private set needs the environment variable KAGGLE_API_TOKEN (Kaggle, Settings, API).") from error
+        raise FileNotFoundError(
+            f"Kaggle's set {handle} could not be fetched ({reason}). Is the name right, and the network there? "
+            "A private set needs the environment variable KAGGLE_API_TOKEN (Kaggle, Settings, API)."
+        ) from error
 
 
 def _ids(rows):
@@ -200,9 +216,10 @@ def _ids(rows):
 
 
 def _collection(rows):
-    """Return who took each picture: as a column "collection" says, by public ids, by another column, by the set; or ""."""
+    """Return who took each picture, by a column "collection", public ids, another column or the set; else ""."""
     public = pd.read_csv(OURS[2], dtype=str, keep_default_na=False)
-    number = pd.to_numeric(rows["path"].map(lambda path: tables.isic_id(Path(path).stem)).str.extract(r"^ISIC_(\d{7})$")[0])
+    ids = rows["path"].map(lambda path: tables.isic_id(Path(path).stem))
+    number = pd.to_numeric(ids.str.extract(r"^ISIC_(\d{7})$")[0])
     found = rows["collection"]
     for known in public.itertuples():
         inside = rows["lesion_id"].str.match(known.lesions) if known.lesions else False

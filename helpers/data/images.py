@@ -22,8 +22,8 @@ def open_rgb(path, draft=None):
     """Return the first picture in a file, upright, as 8-bit RGB.
 
     The camera's orientation (EXIF) is applied; transparent parts are laid on white. Grey values of 16 or 32 bits and
-    floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0 to 65,535 that holds them all, else
-    from 0 to their maximum.
+    floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0 to 65,535 that holds them all,
+    else from 0 to their maximum.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def open_rgb(path, draft=None):
 
 
 def read_files(read, paths, workers=None):
-    """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without Pillow's warnings.
+    """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without warnings.
 
     Pictures of more than ``LARGE`` pixels are read one at a time. A progress bar appears after ten seconds.
     """

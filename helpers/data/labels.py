@@ -16,8 +16,8 @@ def official_labels(table, facts=None, file=""):
     """Collect what is known of the images.
 
     Every fact is taken from the first of these sources that knows it: ``file``, the set's own ``facts``, the ISIC 2019
-    facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are kept:
-    each ties images together.
+    facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are
+    kept: each ties images together.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def official_labels(table, facts=None, file=""):
 
     Returns
     -------
-    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC, AK,
-    BKL, DF, VASC or SCC), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``,
-    ``anatom_site_general``.
+    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC,
+    AK, BKL, DF, VASC or SCC), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
+    ``sex``, ``anatom_site_general``.
 
     Raises
     ------
@@ -106,8 +106,11 @@ def apply_labels(table, labels, metadata, min_class_size=20):
     readable, group = table["flag"] != "unreadable", table["group"].str.replace("^(test|val)/", "", regex=True)
     if labels == "published":
         own = table["split"].isin(["test", "val"])
-        return table.assign(label=table["published_label"].where(readable, ""), flag=table["flag"].where(~readable, ""),
-                            group=group.where(~own, table["split"] + "/" + group))
+        return table.assign(
+            label=table["published_label"].where(readable, ""),
+            flag=table["flag"].where(~readable, ""),
+            group=group.where(~own, table["split"] + "/" + group),
+        )
     table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
     _flag(table, table["label"] == "", "contradiction")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
@@ -148,8 +151,10 @@ def _read(file, table, required=True):
     names = tables.columns(given.columns, "image")
     pairs = max((tables.match(given[name], table["path"].tolist()) for name in names), key=len, default=())
     if required and not len(pairs):
-        raise ValueError(f"{file} names none of the images: its columns are {', '.join(given.columns[:6])}; give a table with "
-                         f"their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}.")
+        raise ValueError(
+            f"{file} names none of the images: its columns are {', '.join(given.columns[:6])}; give a table with "
+            f"their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
+        )
     facts = tables.facts(given, file).loc[pairs["line"], FACTS]
     return facts.set_axis(table["image_id"].iloc[pairs["file"]]).groupby(level=0).first()
 
@@ -170,4 +175,3 @@ def _settled(table, metadata):
 def _flag(table, rows, flag):
     """Give the chosen rows ``flag`` where they have none, in place."""
     table.loc[rows & (table["flag"] == ""), "flag"] = flag
-

@@ -1,7 +1,6 @@
 """Splits that do not leak: stratified by class, whole groups (lesion, picture) on one side, seeded."""
 
 import warnings
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,11 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     Parameters
     ----------
     table : manifest after ``audit.apply_labels``.
-    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole groups
-        allow.
+    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole
+        groups allow.
     seed : int; the same seed gives the same split whatever the order of the rows.
-    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test that
-        was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
+    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test
+        that was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
     Returns
     -------
@@ -49,6 +48,9 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
+    missing = [name for name in manifest.SPLITS if manifest.active(table, name).empty]
+    if missing:
+        raise ValueError(f"{_size(table)} are too few to keep some for {' and '.join(missing)}; give more images.")
     return manifest.check(table)
 
 
@@ -60,17 +62,22 @@ def _require(table):
     small = table[(table["flag"] == "class too small") & table["split"].isin(["", "train"])]
     if len(small) and rows["label"].nunique() < 2:
         most = small["published_label"].value_counts().iloc[0]
-        left += f" Classes with fewer training images than MIN_CLASS_SIZE are left out; the largest of them has {most}: set it lower."
+        left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {most}: set it lower."
     if not table["split"].isin(["", "train"]).any():
-        raise ValueError(f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
-                         "for training beside them, or give the folders no names of splits.")
+        raise ValueError(
+            f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
+            "for training beside them, or give the folders no names of splits."
+        )
     if rows["label"].nunique() < 2:
         there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
         raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
-    parts = 1 + sum(not (manifest.active(table)["split"] == name).any() for name in ("val", "test"))
-    if rows["group"].nunique() < parts:
-        raise ValueError(f"The {len(rows)} images to learn from are {rows['group'].nunique()} groups (one lesion, patient or picture "
-                         f"each), too few to divide into {parts} parts; give more images.{left}")
+    if rows["group"].nunique() < 2:
+        raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
+
+
+def _size(rows):
+    used = manifest.active(rows)
+    return f"{len(used)} images in {used['group'].nunique()} groups (each one lesion, patient or picture)"
 
 
 def _fold_numbers(rows, k, rng):
@@ -92,9 +99,12 @@ def _fold_numbers(rows, k, rng):
 def _held_out(rows, fraction, seed):
     """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
     rng = np.random.default_rng(seed)
-    k = min(Fraction(fraction).limit_denominator(20).denominator, max(rows["group"].nunique(), 2))
+    # Few folds divide small classes best: the fewest that give the fraction to within 0.008.
+    near = {k: abs(round(fraction * k) / k - fraction) for k in range(2, 21)}
+    k = next((k for k in near if near[k] <= 0.008), min(near, key=near.get))
+    k = min(k, rows["group"].nunique())
     fold = _fold_numbers(rows, k, rng)
-    held = fold.isin(rng.permutation(k)[:max(round(fraction * k), 1)])
+    held = fold.isin(rng.permutation(k)[: max(round(fraction * k), 1)])
     for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
         inside, smallest = held[groups.index], rows["group"] == groups.value_counts(sort=False).idxmin()
         if inside.all():
