@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from helpers import manifest
 
-_FEW = 500  # fewer images are made before other processes have started
+_FEW = 1000  # fewer images are made before other processes have started
 _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
 _IDLE = 30  # seconds after which a worker process without work ends, also one whose parent was killed
 

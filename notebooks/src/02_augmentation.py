@@ -45,6 +45,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import augmentation, figures, manifest, runs
 
+# %% [markdown]
+# One line opens the run folder, checks the parameters and finds the images.
+
 # %%
 run = runs.start("02_augmentation", globals())
 
@@ -88,14 +91,17 @@ pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
 pipeline.sample(8)
 
+# %% [markdown]
+# Look at what it wrote: the same few images, turned, mirrored and enlarged.
+
 # %%
 written = sorted((scratch / "augmented").iterdir())
 figures.image_grid(written, [f"new image {number}" for number in range(1, 9)], 8, synthetic=run.images.synthetic,
                    title="Eight images that Augmentor made out of three")
 
 # %% [markdown]
-# `process()` sends every image through the pipeline once: expect one file more for each of the three. The names end in a
-# random number (a UUID), so nothing is ever replaced: run the cell twice, and you have twice as many.
+# `process()` sends every image through the pipeline once: expect one file more for each of the three. The names end in
+# a random number (a UUID), so nothing is ever replaced: run the cell twice, and you have twice as many.
 
 # %%
 pipeline.process()
@@ -106,13 +112,16 @@ print(written[0].name)
 # ## Where the files go if you do not say where
 #
 # Without an `output_directory`, Augmentor writes into the very folder that it reads. Give it the folder of the classes,
-# as public notebooks do, and count the files by folder: there is a class more, called `output`. Given the folder of *one*
-# class, it writes below that class, and the next program takes the copies for originals.
+# as public notebooks do, and count the files by folder: there is a class more, called `output`. Given the folder of
+# *one* class, it writes below that class, and the next program takes the copies for originals.
 
 # %%
 default = Augmentor.Pipeline(str(scratch / "images"))
 default.flip_left_right(probability=0.5)
 default.sample(10)
+
+# %% [markdown]
+# Count by folder, then throw the scratch folder away.
 
 # %% tags=["nbval-check-output"]
 files = [file.relative_to(scratch / "images") for file in (scratch / "images").rglob("*") if file.is_file()]
@@ -137,8 +146,8 @@ class Count(Augmentor.Operations.Operation):
 
 
 # %% [markdown]
-# Each probability gets 10,000 draws: by Augmentor's own `sample`, and by `augmentation.apply`, the course's function, which
-# sends one image through the operations of a pipeline and takes a seed: the same seed gives the same image.
+# Each probability gets 10,000 draws: by Augmentor's own `sample`, and by `augmentation.apply`, the course's function,
+# which sends one image through the operations of a pipeline and takes a seed: the same seed gives the same image.
 
 # %% tags=["nbval-check-output"]
 def applied(probability, draws=10_000):
@@ -175,8 +184,8 @@ figures.titled(figure, f"Augmentor applies an operation more often than written:
 # %% [markdown]
 # ## One operation at a time
 #
-# Now the pipeline of the course. Each picture shows one operation on the same lesion. Ask of each: *is it still the same
-# lesion, and still the same diagnosis?*
+# Now the pipeline of the course. Each picture shows one operation on the same lesion. Ask of each: *is it still the
+# same lesion, and still the same diagnosis?*
 
 # %%
 def alone(name, image, seed=SEED, **settings):
@@ -188,7 +197,9 @@ def alone(name, image, seed=SEED, **settings):
 
 with Image.open(train.sample(1, random_state=SEED)["path"].item()) as file:
     lesion = file.convert("RGB")
-shown = {"original": lesion} | {name: alone(name, lesion) for name in ("rotate90", "flip_left_right", "flip_top_bottom")}
+shown = {"original": lesion}
+for name in ("rotate90", "flip_left_right", "flip_top_bottom"):
+    shown[name] = alone(name, lesion)
 shown["zoom"] = alone("zoom", lesion, min_factor=1.25, max_factor=1.25)
 for seed in range(2):
     shown[f"rotate, draw {seed}"] = alone("rotate", lesion, seed, max_left_rotation=15, max_right_rotation=15)
@@ -212,8 +223,8 @@ figures.image_grid(light, names, len(factors), synthetic=run.images.synthetic,
 
 # %% [markdown]
 # Doctors read asymmetry, border, colour and structure (the ABCD rule of dermoscopy). So the pipeline changes light and
-# colour by a tenth at most, as another lamp or camera would. Not in it: shear and distortion, which change asymmetry and
-# border, and another hue, which changes colour.
+# colour by a tenth at most, as another lamp or camera would. Not in it: shear and distortion, which change asymmetry
+# and border, and another hue, which changes colour.
 
 # %%
 augmentor = Augmentor.Pipeline()
@@ -225,6 +236,10 @@ augmentor.zoom(probability=0.5, min_factor=1.05, max_factor=1.25)
 augmentor.random_brightness(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
+
+# %% [markdown]
+# Seven draws of the whole pipeline, each with a seed of its own. Now and then nothing is applied, and the picture stays
+# as it is.
 
 # %%
 draws = [augmentation.apply(augmentor, lesion, seed) for seed in range(7)]
@@ -255,12 +270,15 @@ balance = pd.DataFrame({"originals": train["label"].value_counts(), "with copies
 balance["copies per original"] = (balance["with copies"] / balance["originals"] - 1).round(1)
 balance.sort_index()
 
+# %% [markdown]
+# The same as a figure: the grey bars are what the camera took, the blue ones what training will see.
+
 # %%
-low, high = balance["with copies"].min(), balance["with copies"].max()
-size = f"{low}" if low == high else f"{low} to {high}"
+smallest = balance["originals"].idxmin()
+counts = balance.loc[smallest].astype(int)
 figures.before_after(balance["originals"], balance["with copies"], ["originals", "with copies"],
-                     title=f"Training images by class: {balance['originals'].min()} to {balance['originals'].max()} before, "
-                           f"{size} after", synthetic=run.images.synthetic)
+                     title=f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
+                     synthetic=run.images.synthetic)
 
 # %% [markdown]
 # Balance is not information: ten turned copies of one lesion are still one lesion. What they can teach is that the turn
@@ -276,14 +294,16 @@ assert set(new["split"]) | set(parents) <= {"train"}
 # ### On disk, or on the fly?
 #
 # Augmentor writes its images once: every epoch of a training sees the same ones, and more files make an epoch longer.
-# The other way changes each batch as it is made, *on the fly*: nothing is stored, and every epoch sees new pictures. Notebook 04
-# does that. Write to disk what another program shall read, what takes long to make, or what you want to look at.
+# The other way changes each batch as it is made, *on the fly*: nothing is stored, and every epoch sees new pictures.
+# Notebook 04 does that. Write to disk what another program shall read, what takes long to make, or what you want to
+# look at.
 
 # %% [markdown]
 # ## The leak
 #
 # Now do on purpose what many public notebooks of this case study do: augment everything, *then* split. Copies of one
-# lesion come to lie on both sides. **Data leakage** means that training has seen something of what it is later tested on.
+# lesion come to lie on both sides. **Data leakage** means that training has seen something of what it is later tested
+# on.
 #
 # What can it do? Take the simplest learner there is. A **nearest-neighbour classifier** learns nothing: it keeps all
 # training images and gives a new one the label of the most similar. Here similar means: of similar colours. A
@@ -293,7 +313,8 @@ assert set(new["split"]) | set(parents) <= {"train"}
 def histogram(image):
     """Return the shares of pixels in 16 bins of red, green and blue: 48 numbers."""
     channels = np.asarray(image).reshape(-1, 3).T
-    return np.concatenate([np.histogram(channel, bins=16, range=(0, 256))[0] for channel in channels]) / channels[0].size
+    counts = [np.histogram(channel, bins=16, range=(0, 256))[0] for channel in channels]
+    return np.concatenate(counts) / channels[0].size
 
 
 pictures = {"original": lesion} | {f"copy {seed}": augmentation.apply(pipeline, lesion, seed) for seed in (1, 2)}
@@ -309,8 +330,8 @@ for place, (name, picture) in enumerate(pictures.items()):
 figures.titled(figure, "Another picture, similar colours", run.images.synthetic)
 
 # %% [markdown]
-# Take the images outside Test (2,000 at most), small, and four copies of each, by the pipeline above: rotate, flip, zoom.
-# One row per picture; `copy` 0 is the original.
+# Take the images outside Test (2,000 at most), small, and four copies of each, by the pipeline above: rotate, flip,
+# zoom. One row per picture; `copy` 0 is the original.
 
 # %%
 def small(path):
@@ -336,11 +357,11 @@ test_histograms = np.array([histogram(small(path)) for path in test["path"]])
 # Do colours give a copy away? Ask for the most similar of all originals: how often is it the one it was made from?
 
 # %% tags=["nbval-check-output"]
-original = everything["copy"] == 0
-images = pd.factorize(everything["image_id"])[0]
-nearest = KNeighborsClassifier(n_neighbors=1).fit(histograms[original], images[original])
-print(f"{original.sum()} originals, {(~original).sum()} copies; {nearest.score(histograms[~original], images[~original]):.0%} "
-      "of the copies are more similar to their own original than to any other.")
+first, image = everything["copy"] == 0, pd.factorize(everything["image_id"])[0]
+nearest = KNeighborsClassifier(n_neighbors=1).fit(histograms[first], image[first])
+share = nearest.score(histograms[~first], image[~first])
+print(f"{first.sum()} originals, {(~first).sum()} copies; {share:.0%} of the copies are more similar to their own "
+      "original than to any other.")
 
 # %% [markdown]
 # Three ways to split the same images, a fifth for validation each time. The third keeps all pictures of a lesion on one
@@ -361,8 +382,8 @@ def three_ways(seed):
 
 
 # %% [markdown]
-# Count first, before anything is learned: what share of the validation images has a copy of itself in training? And what
-# share has its lesion there, by a copy or by another photograph? Mean of three seeds.
+# Count first, before anything is learned: what share of the validation images has a copy of itself in training? And
+# what share has its lesion there, by a copy or by another photograph? Mean of three seeds.
 
 # %% tags=["nbval-check-output"]
 def overlap(learned, checked):
@@ -377,8 +398,8 @@ shared = pd.DataFrame([{"way": way, "seed": seed, **overlap(*parts)} for way, se
 shared.drop(columns="seed").groupby("way", sort=False).mean().round(3)
 
 # %% [markdown]
-# Now let the nearest neighbour classify the validation images, and Test, which is the same in all rows. (Test is here to
-# show the leak; nothing is chosen by it.)
+# Now let the nearest neighbour classify the validation images, and Test, which is the same in all rows. (Test is here
+# to show the leak; nothing is chosen by it.)
 
 # %% tags=["nbval-check-output"]
 def scores(learned, checked):
@@ -394,6 +415,9 @@ manifest.write_text(leak.to_csv(index=False), run.folder / "leak.csv")
 shown = leak.rename(columns={"test": "Test"}).pivot(index="way", columns="seed", values=["validation", "Test"])
 shown.reindex(leak["way"].unique()).round(2)
 
+# %% [markdown]
+# The same as a figure: look how far the yellow dots are from the green ones in each row.
+
 # %%
 mean = leak.groupby("way", sort=False)[["validation", "test"]].mean()
 leaked, honest = mean.iloc[0], mean.iloc[2]
@@ -408,17 +432,22 @@ axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
 figures.titled(figure, f"Augmented before the split, validation promises {leaked['validation']:.0%}; "
                        f"Test keeps {leaked['test']:.0%}", run.images.synthetic)
 
+# %% [markdown]
+# The means of three seeds, in words:
+
 # %%
-print(f"A classifier that compares colours and knows nothing of skin scores {leaked['validation']:.0%} on validation "
-      f"after the leak,\nand {leaked['test']:.0%} on Test. With the split first it scores {honest['validation']:.0%} on "
-      f"validation and {honest['test']:.0%} on Test.\nThe gap between the two is "
-      f"{leaked['validation'] - leaked['test']:.2f} after the leak and {honest['validation'] - honest['test']:.2f} "
-      "with the split first.")
+for name, row in {"after the leak": leaked, "with the split first": honest}.items():
+    print(f"{name:20} {row['validation']:.0%} on validation, {row['test']:.0%} on Test: a gap of "
+          f"{row['validation'] - row['test']:.2f}")
 
 # %% [markdown]
-# The classifier is the same in every row; what differs is whether validation was a test at all. A gap that is left when
-# the split comes first may be honest: Test may come from other cameras than training. A network that is large enough to
-# learn images by heart may profit from the same leak, and a leaked validation cannot tell you what else it has learned.
+# This classifier compares colours and knows nothing of skin. It is the same in every row; what differs is whether
+# validation was a test at all. A gap that is left when the split comes first may be honest: Test may come from other
+# cameras than training. A network that is large enough to learn images by heart may profit from the same leak, and a
+# leaked validation cannot tell you what else it has learned.
+
+# %% [markdown]
+# Note in the run folder that this notebook is done.
 
 # %%
 run.done()
@@ -428,9 +457,11 @@ run.done()
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
 # - **Count**: it applies an operation of probability 0.5 in 55 % of the cases.
-# - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the diagnosis.
+# - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the
+#   diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
-# - **Find**: after augmenting before the split, validation measures memory. Split first, by lesion; augment training only.
+# - **Find**: after augmenting before the split, validation measures memory. Split first, by lesion; augment training
+#   only.
 #
 # ## Exercises
 
@@ -474,8 +505,8 @@ print(f"{new_images} new images; {copies:.1f} copies of each original of the sma
 # ### Exercise 3: find the leak
 #
 # The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
-# write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and `copy`.
-# *Expected: validation falls to about the third row of the table above.*
+# write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and
+# `copy`. *Expected: validation falls to about the third row of the table above.*
 
 # %% tags=["solution"]
 # @title Solution 3
