@@ -55,9 +55,12 @@ def render(name):
         cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key == "tags"}
         if cell["source"].startswith("# @title Set-up"):
             cell["metadata"] |= {"tags": ["set-up"], "cellView": "form"}
-    notebook["metadata"] = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                            "language_info": {"name": "python"}, "accelerator": "GPU",
-                            "colab": {"provenance": [], "gpuType": "T4"}}
+    notebook["metadata"] = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "accelerator": "GPU",
+        "colab": {"provenance": [], "gpuType": "T4"},
+    }
     return notebook
 
 
@@ -119,8 +122,12 @@ def differences(name):
     if len(stored.cells) != len(fresh.cells):
         return [f"{name}.ipynb has {len(stored.cells)} cells, its source has {len(fresh.cells)}"]
     pairs = enumerate(zip(stored.cells, fresh.cells))
-    return [f"{name}.ipynb cell {number}: {part} differs from its source" for number, (old, new) in pairs
-            for part in ("cell_type", "source", "metadata") if old[part] != new[part]]
+    return [
+        f"{name}.ipynb cell {number}: {part} differs from its source"
+        for number, (old, new) in pairs
+        for part in ("cell_type", "source", "metadata")
+        if old[part] != new[part]
+    ]
 
 
 def _merged(outputs):
