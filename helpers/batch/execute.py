@@ -1,5 +1,6 @@
 """Run notebooks of the course in their order, each with papermill in a kernel of its own."""
 
+import logging
 import os
 import re
 import sys
@@ -97,6 +98,8 @@ def execute(notebook, values, folder):
     executed = Path(folder) / "notebooks" / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
+    for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     follow = f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"
     try:
         papermill.execute_notebook(
