@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import tiny
@@ -119,7 +118,9 @@ def test_a_failing_cell_is_reported_with_what_the_reader_needs(tmp_path, image_s
     assert status == 1 and len(error.splitlines()) == 3, error
     assert error.startswith("01_eda failed in cell 3:\nDATA_DIR is '/nowhere'") and "a/notebooks/01_eda.ipynb" in error
     status, _, error = tiny.call(folder, "run", "02_augmentation", "--out-dir", tmp_path / "b")
-    assert status == 1 and "----> 1 int('x')" in error and "ValueError: invalid literal" in error and "\x1b" not in error
+    assert (
+        status == 1 and "----> 1 int('x')" in error and "ValueError: invalid literal" in error and "\x1b" not in error
+    )
     status, _, error = tiny.call(folder, "run", "03_baseline_cnn", "--out-dir", tmp_path / "c")
     assert status == 1 and len(error.splitlines()) == 2, error
     assert "03_baseline_cnn: its kernel died" in error and "out of memory" in error and "BATCH_SIZE" in error
@@ -127,7 +128,7 @@ def test_a_failing_cell_is_reported_with_what_the_reader_needs(tmp_path, image_s
 
 def test_a_folder_of_any_name_is_taken_as_it_is(tmp_path):
     folder = tiny.course(tmp_path / "a {course}", n03_baseline_cnn=tiny.TRAIN)
-    out = tmp_path / "{x} {} {SEED} a'b \"c\" #%25 ü;"
+    out = tmp_path / '{x} {} {SEED} a\'b "c" #%25 ü;'
     status, said, error = tiny.call(folder, "run", "03_baseline_cnn", "--out-dir", out, "-p", "SEED", 3)
     assert status == 0, error
     assert (out / "notebooks" / "03_baseline_cnn.ipynb").exists() and (out / "baseline" / "run.json").exists()
@@ -145,7 +146,7 @@ def waiting(tmp_path):
     ctypes.CDLL(None).prctl(adopt, 1, 0, 0, 0)
     folder, out = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "out"
     process = tiny.start(folder, "run", "03_baseline_cnn", "--out-dir", out)
-    wait_for(lambda: (out / "kernel.txt").exists() or process.poll() is not None)
+    tiny.wait_for(lambda: (out / "kernel.txt").exists() or process.poll() is not None)
     kernel, parent = map(int, (out / "kernel.txt").read_text().split())
     assert parent == process.pid and not tiny.ended(kernel)
     yield process, kernel
@@ -155,21 +156,13 @@ def waiting(tmp_path):
     ctypes.CDLL(None).prctl(adopt, 0, 0, 0, 0)
 
 
-def wait_for(condition, seconds=60):
-    """Wait until a condition holds; fail after so many seconds."""
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not come about"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_killed_run_leaves_no_kernel_behind(waiting, number, status):
     process, kernel = waiting
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == status and "Traceback" not in error
-    wait_for(lambda: tiny.ended(kernel))
+    tiny.wait_for(lambda: tiny.ended(kernel))
 
 
 def test_a_run_ends_with_its_parent_if_it_is_told_to(tmp_path):
@@ -177,8 +170,8 @@ def test_a_run_ends_with_its_parent_if_it_is_told_to(tmp_path):
     command = [sys.executable, "-m", "helpers", "run", "03_baseline_cnn", "--with-parent", "--out-dir", str(out)]
     code = f"import subprocess; subprocess.run({command})"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=folder)
-    wait_for(lambda: (out / "kernel.txt").exists() or parent.poll() is not None)
+    tiny.wait_for(lambda: (out / "kernel.txt").exists() or parent.poll() is not None)
     kernel, run = map(int, (out / "kernel.txt").read_text().split())
     parent.kill()
     parent.wait()
-    wait_for(lambda: tiny.ended(kernel) and tiny.ended(run))
+    tiny.wait_for(lambda: tiny.ended(kernel) and tiny.ended(run))

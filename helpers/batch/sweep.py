@@ -22,6 +22,7 @@ from helpers.data import datasets
 from helpers.runs import RunError, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "one_at_a_time": bool, "record": list}
+KINDS = {list: "a list", dict: "names with their values", bool: "true or false"}
 MOST = 10_000  # runs of one sweep; more is a slip of the pen
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
@@ -46,13 +47,14 @@ def read(file):
     try:
         spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read as YAML: {error}") from error
+        raise RunError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(spec, dict) or "notebooks" not in spec:
         raise RunError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
     for key, value in spec.items():
-        if key not in KEYS or not isinstance(value, KEYS[key]) or value in ([], {}):
-            kind = f"takes a {KEYS[key].__name__}" if key in KEYS else f"is not one of {', '.join(KEYS)}"
-            raise RunError(f"{file}: {reprlib.repr(key)} {kind}; it is {reprlib.repr(value)}.")
+        if key not in KEYS:
+            raise RunError(f"{file}: {reprlib.repr(key)} is not one of {', '.join(KEYS)}.")
+        if not isinstance(value, KEYS[key]) or value in ([], {}):
+            raise RunError(f"{file}: {key} is {reprlib.repr(value)}, but it takes {KINDS[KEYS[key]]}.")
     seeds, fixed, grid = ([("SEED", spec["seeds"])] if "seeds" in spec else []), {}, {}
     try:
         notebooks = [notebook for notebook, _ in execute.plan([str(name) for name in spec["notebooks"]], {})]
