@@ -1,4 +1,4 @@
-"""A course of the same helpers with a notebook of a few lines: what runs it can be tested in seconds, killed and all."""
+"""A course of the same helpers with notebooks of a few lines: what runs it is tested in seconds, killed and all."""
 
 import os
 import shutil
@@ -26,11 +26,10 @@ folder = pathlib.Path(OUT_DIR) / "baseline"
 folder.mkdir(parents=True, exist_ok=True)
 if BATCH_SIZE == 13:
     raise MemoryError()
-if BATCH_SIZE == 14:
-    os.kill(os.getpid(), 9)
-(folder / "run.json").write_text(json.dumps({"best_epoch": 2, "train_seconds": 1.5, "parameters": {}, "versions": {}}))
-(folder / "history.csv").write_text(f"epoch,val_loss,val_accuracy,seconds\\n1,3,.1,9\\n2,1,{BATCH_SIZE / 100 + SEED},9\\n")
-(folder / "predictions.csv").write_text("image_id,split,label,p_a,p_b\\ni,val,a,.9,.1\\nj,val,a,.2,.8\\nm,test,b,.9,.1\\n")
+accuracy = BATCH_SIZE / 100 + SEED
+(folder / "run.json").write_text(json.dumps({"best_epoch": 2, "parameters": {}, "versions": {}}))
+(folder / "history.csv").write_text(f"epoch,val_loss,val_accuracy,seconds\\n1,3,.1,9\\n2,1,{accuracy},9\\n")
+(folder / "predictions.csv").write_text("image_id,split,label,p_a,p_b\\ni,val,a,.9,.1\\nj,val,a,.2,.8\\n")
 """
 WAIT = """import os, pathlib, time
 pathlib.Path(OUT_DIR, "kernel.tmp").write_text(f"{os.getpid()} {os.getppid()}")
@@ -40,7 +39,7 @@ time.sleep(600)
 
 
 def course(folder, **bodies):
-    """Write a course into ``folder`` whose notebooks (such as ``n03_baseline_cnn``) do what the text says; return it."""
+    """Write a course whose notebooks (say, ``n03_baseline_cnn``) do what the text says into ``folder``; return it."""
     shutil.copytree(datasets.ROOT / "helpers", folder / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "notebooks" / "src").mkdir(parents=True)
     for name, body in bodies.items():

@@ -12,9 +12,9 @@ from helpers import manifest, page
 def found(folder):
     """Return {name: value} of what a run's folder holds.
 
-    ``<model>.<name>`` for all in a network's ``run.json`` and for the losses and accuracies of its best epoch, that of the
-    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); and if notebook 05 has
-    run, ``<model>.val...``, ``<model>.test...`` and ``data...`` of ``report/metrics.json``.
+    ``<model>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of the
+    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); and if notebook 05
+    has run, ``<model>.val...``, ``<model>.test...`` and ``data...`` of ``report/metrics.json``.
     """
     facts = {}
     for file in sorted(folder.glob("*/run.json")):
@@ -35,7 +35,7 @@ def found(folder):
 
 
 def table(jobs, outcomes, record):
-    """Return one row for each run that has ended: run, status, parameters, what was to be recorded, seconds, images, error."""
+    """Return a row for each run that has ended: run, status, parameters, what is to be recorded, seconds, images, error."""
     rows = [
         {"run": job["name"], **job["values"], **outcomes[job["name"]].get("found", {}), **outcomes[job["name"]]}
         for job in jobs

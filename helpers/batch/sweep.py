@@ -31,9 +31,9 @@ def read(file):
     """Read and check a sweep's YAML file.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
-    values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true`` every
-    one in which at most one parameter of the grid has another than its first value (an ablation); ``record``: what goes
-    into the table (see ``results.found``), by default each network's ``val_accuracy``. Only ``notebooks`` is needed.
+    values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true``
+    every one in which at most one parameter of the grid has another than its first value (an ablation); ``record``:
+    what goes into the table (``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed.
 
     Returns
     -------
