@@ -224,7 +224,7 @@ def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path
     Path(first["folder"]).mkdir(parents=True)
     record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
     (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
-    with pytest.raises(runs.RunError, match="with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
+    with pytest.raises(runs.RunError, match=r"with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
         sweep.finished(first)
     assert sweep.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 
@@ -256,22 +256,18 @@ def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, 
     assert sweep.perform(job)[1]["status"] == "finished" and given["TF_NUM_INTRAOP_THREADS"] == "1"
 
 
-def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set):
-    course, out, file = (
-        tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT),
-        tmp_path / "out",
-        tmp_path / "a.yml",
-    )
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
+    folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
     file.write_text(POISONED.format(images=image_set, poison=16))
-    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        process = tiny.start(course, "sweep", file, "--out-dir", out, "--jobs", 1)
-        kernel = out / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
-        tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
-        process.send_signal(number)
-        _, error = process.communicate(timeout=60)
-        assert process.returncode == status and "Traceback" not in error
-        tiny.wait_for(lambda: all(map(tiny.ended, map(int, kernel.read_text().split()))))
-        kernel.unlink()
+    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path, "--jobs", 1)
+    kernel = tmp_path / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in error
+    numbers = list(map(int, kernel.read_text().split()))
+    tiny.wait_for(lambda: all(map(tiny.ended, numbers)))
 
 
 def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):

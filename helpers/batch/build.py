@@ -59,7 +59,7 @@ def exercises(notebook):
     Raises
     ------
     RunError
-        If a cell is tagged ``solution`` without ``### BEGIN SOLUTION`` and ``### END SOLUTION``, or the other way round.
+        If a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another cell has them.
     """
     learners = copy.deepcopy(notebook)
     for cell in learners.cells:

@@ -35,7 +35,7 @@ def found(folder):
 
 
 def table(jobs, outcomes, record):
-    """Return a row for each run that has ended: run, status, parameters, what is to be recorded, seconds, images, error."""
+    """Return a row for each run that has ended: run, status, parameters, what to record, seconds, images, error."""
     rows = [
         {"run": job["name"], **job["values"], **outcomes[job["name"]].get("found", {}), **outcomes[job["name"]]}
         for job in jobs
