@@ -1,4 +1,4 @@
-"""The set-up cell and colab_setup.sh, in a stand-in for Colab: a fresh folder, its environment variable, its package list."""
+"""The set-up cell and colab_setup.sh in a stand-in for Colab: a fresh folder, its variables, its package list."""
 
 import os
 import shutil
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import build, course, datasets
+from helpers import runs
+from helpers.batch import build
+from helpers.data import datasets
 
 CELL = next(cell["source"] for cell in build.render("01_eda").cells if "set-up" in cell["metadata"].get("tags", []))
 ENDING = "\nimport helpers.manifest\nprint('AT', Path.cwd(), 'helpers from', Path(helpers.__file__).parent)"
@@ -20,23 +22,28 @@ def colab(tmp_path):
     """Return a function that runs code as Colab would, in an empty folder; ``git clone`` copies this course instead."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "git").write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/git.log\nfor last; do :; done\nmkdir "$last"\n'
-                               f"cp -r {datasets.ROOT}/{{helpers,notebooks,colab_setup.sh,requirements.txt}} \"$last\"\n")
+    (tools / "git").write_text(
+        f'#!/bin/bash\necho "$@" >> {tmp_path}/git.log\nfor last; do :; done\nmkdir "$last"\n'
+        f'cp -r {datasets.ROOT}/{{helpers,notebooks,colab_setup.sh,requirements.txt}} "$last"\n'
+    )
     (tools / "git").chmod(0o755)
     (tmp_path / "content").mkdir()
 
     def run(code, **variables):
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable, **variables}
-        return subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "content", env=environment, text=True,
-                              capture_output=True)
+        elsewhere = {name: value for name, value in os.environ.items() if not name.startswith(("COLAB", "KAGGLE"))}
+        environment = {**elsewhere, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable, **variables}
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path / "content", env=environment, text=True, capture_output=True
+        )
 
     return run
 
 
-def test_the_set_up_cell_fetches_the_course_once(colab, tmp_path):
+@pytest.mark.parametrize("place", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
+def test_the_set_up_cell_fetches_the_course_once(colab, tmp_path, place):
     name = build.settings()["name"]
     for _ in range(2):
-        done = colab(CELL + ENDING, COLAB_RELEASE_TAG="release-colab")
+        done = colab(CELL + ENDING, **{place: "here"})
         assert done.returncode == 0, done.stderr
         assert f"AT {tmp_path / 'content' / name} helpers from {tmp_path / 'content' / name / 'helpers'}" in done.stdout
         assert "tensorflow" in done.stdout and "(new)" not in done.stdout
@@ -45,15 +52,17 @@ def test_the_set_up_cell_fetches_the_course_once(colab, tmp_path):
 
 
 def test_outside_colab_the_cell_only_finds_the_course(colab, tmp_path):
-    done = colab(CELL + ENDING, COLAB_RELEASE_TAG="")
+    done = colab(CELL + ENDING)
     assert done.returncode != 0 and "inside the course's folder" in done.stderr
-    found = subprocess.run([sys.executable, "-c", CELL + ENDING], cwd=datasets.ROOT / "notebooks", capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", CELL + ENDING], cwd=datasets.ROOT / "notebooks", capture_output=True, text=True
+    )
     assert f"AT {datasets.ROOT} " in found.stdout and not (tmp_path / "git.log").exists()
 
 
 @pytest.fixture
 def stand_in(tmp_path):
-    """Run colab_setup.sh where Augmentor and papermill seem to be missing, with a pip that only writes down its arguments."""
+    """Run colab_setup.sh where two packages seem to be missing, with a pip that only writes down its arguments."""
     course = tmp_path / "course"
     (course / "site" / "pip").mkdir(parents=True)
     for name in ("colab_setup.sh", "requirements.txt"):
@@ -61,13 +70,20 @@ def stand_in(tmp_path):
     (course / "site" / "pip" / "__init__.py").touch()
     (course / "site" / "pip" / "__main__.py").write_text(
         "import sys\nfrom pathlib import Path\nPath('pip.log').write_text('\\n'.join(sys.argv[1:]))\n"
-        "Path('kept.log').write_text(Path(sys.argv[sys.argv.index('-c') + 1]).read_text())\n")
+        "Path('kept.log').write_text(Path(sys.argv[sys.argv.index('-c') + 1]).read_text())\n"
+    )
     (course / "site" / "sitecustomize.py").write_text(
         "import importlib.metadata as metadata\nreal = metadata.version\ndef version(name):\n"
         "    if name in ('Augmentor', 'papermill'):\n        raise metadata.PackageNotFoundError(name)\n"
-        "    return real(name)\nmetadata.version = version\n")
-    done = subprocess.run(["bash", "colab_setup.sh"], cwd=course, capture_output=True, text=True,
-                          env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(course / "site")})
+        "    return real(name)\nmetadata.version = version\n"
+    )
+    done = subprocess.run(
+        ["bash", "colab_setup.sh"],
+        cwd=course,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(course / "site")},
+    )
     assert done.returncode == 0, done.stderr
     return course, done.stdout
 
@@ -92,11 +108,16 @@ def test_a_run_folder_in_drive_is_mounted_first(monkeypatch):
     for name, module in {"google": {}, "google.colab": {"drive": types.SimpleNamespace(mount=mount)}}.items():
         monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**module))
     with pytest.raises(InterruptedError):
-        course.open_folder("/content/drive/MyDrive/skin")
+        runs.open_folder("/content/drive/MyDrive/skin")
     assert mounted == ["/content/drive"]
 
 
 def test_the_script_can_be_run_from_anywhere(tmp_path):
-    done = subprocess.run(["bash", str(Path(datasets.ROOT) / "colab_setup.sh")], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHON": sys.executable})
+    done = subprocess.run(
+        ["bash", str(Path(datasets.ROOT) / "colab_setup.sh")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHON": sys.executable},
+    )
     assert done.returncode == 0 and "Installing" not in done.stdout

@@ -1,13 +1,20 @@
 """A sweep is checked whole before it starts, loses only what is in flight, and makes one table of all its runs."""
 
+import contextlib
 import json
-import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
+import tiny
 
-from helpers import course, sweep, sweep_file, sweep_jobs, sweep_report
+from helpers import __main__, runs
+from helpers.batch import results, sweep
 
 GOOD = """notebooks: [03_baseline_cnn]
 parameters:
@@ -22,6 +29,7 @@ seeds: [0, 1]
 @pytest.fixture
 def write(tmp_path):
     """Return a function that writes the text of a sweep to a file and returns its path."""
+
     def write(text=GOOD):
         (tmp_path / "some.yml").write_text(text)
         return tmp_path / "some.yml"
@@ -29,204 +37,261 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("old, new, words", [
-    ("03_baseline_cnn", "06_magic", "line 1: There is no notebook '06_magic'.*01_eda"),
-    ("EPOCHS", "EPOHCS", "line 4: .*no parameter 'EPOHCS'.*EPOCHS"),
-    ("EPOCHS: 2", "EPOCHS: two", "line 4: EPOCHS is 'two', but it takes a int"),
-    ("EPOCHS: 2", "EPOCHS:", "line 4: EPOCHS is None"),
-    ("EPOCHS: 2", "OUT_DIR: here", "line 4: OUT_DIR .*--out-dir"),
-    ("EPOCHS: 2", "LABELS: auditted", "line 4: LABELS is 'auditted'.*published"),
-    ("EPOCHS: 2", "SEED: 3", "line 7: SEED is given twice"),
-    ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "line 5: 'EPOCHS' stands here for the second time"),
-    ("[1e-3, 0.003]", "0.1", "line 6: LEARNING_RATE takes a list"),
-    ("[1e-3, 0.003]", "[0.1, 1e-1]", "line 6: LEARNING_RATE has the value 0.1 twice"),
-    ("[1e-3, 0.003]", "[0.1, [1]]", "line 6: LEARNING_RATE is .1., but it takes one number"),
-    ("seeds: [0, 1]", "one_at_a_time: 3", "line 7: one_at_a_time takes true"),
-    ("seeds: [0, 1]", "seeds: 5", "line 7: seeds takes a list"),
-    ("seeds: [0, 1]", "seed: [5]", "line 7: seed is not one of notebooks, parameters, grid, one_at_a_time, seeds, record"),
-    ("seeds: [0, 1]", "record: [baseline.acuracy]", "line 7: 'baseline.acuracy' is not .*baseline.val_accuracy"),
-    ("seeds: [0, 1]", "record:\n- baseline.loss\n- baseline.val.accuracy", "line 9: .*needs 05_evaluation"),
-    ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
-    ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
-    ("EPOCHS: 2", "EPOCHS: &a 2\n  BATCH_SIZE: *a", "alias"),
-    ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
-])
-def test_a_wrong_file_is_refused_with_its_line_and_what_is_allowed(write, old, new, words):
-    with pytest.raises(course.CourseError, match=words):
-        sweep_file.read(write(GOOD.replace(old, new)))
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("03_baseline_cnn", "06_magic", "There is no notebook '06_magic'.*01_eda"),
+        ("EPOCHS", "EPOHCS", "no parameter 'EPOHCS'.*EPOCHS"),
+        ("EPOCHS: 2", "EPOCHS: two", "EPOCHS is 'two', but it takes a whole number"),
+        ("EPOCHS: 2", "EPOCHS:", "EPOCHS is None"),
+        ("EPOCHS: 2", "OUT_DIR: here", "OUT_DIR .*--out-dir"),
+        ("EPOCHS: 2", "LABELS: auditted", "LABELS is 'auditted'.*published"),
+        ("EPOCHS: 2", "SEED: 3", "SEED takes one list of values in grid or seeds, or one value in parameters"),
+        ("[1e-3, 0.003]", "0.1", "LEARNING_RATE takes one list"),
+        ("[1e-3, 0.003]", "[0.1, 1e-1]", "LEARNING_RATE has a value twice"),
+        ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .1., but it takes one number"),
+        ("seeds: [0, 1]", "one_at_a_time: 3", "one_at_a_time is 3, but it takes true"),
+        ("seeds: [0, 1]", "seeds: 5", "seeds is 5, but it takes a list"),
+        ("seeds: [0, 1]", "seed: [5]", "'seed' is not one of notebooks, parameters, grid, seeds"),
+        ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
+        ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
+        ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(write, old, new, words):
+    with pytest.raises(runs.RunError, match=words) as caught:
+        sweep.read(write(GOOD.replace(old, new)))
+    assert "some.yml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_asks_for_too_much_is_refused_in_one_line(write, tmp_path):
+    with pytest.raises(runs.RunError, match="cannot be read as YAML: maximum recursion") as caught:
+        sweep.read(write("notebooks: " + "[" * 3000 + "]" * 3000))
+    assert len(str(caught.value)) < 500
+    with pytest.raises(runs.RunError, match="12000 runs, more than 10000"):
+        sweep.plan(sweep.read(write(GOOD.replace("[0, 1]", str(list(range(6000)))))), tmp_path)
+    bomb = "\n".join(f"  A{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
+    with pytest.raises(runs.RunError) as caught:
+        sweep.read(write(f"notebooks: [01_eda]\ngrid:\n  A0: &a0 [1]\n{bomb}"))
+    assert len(str(caught.value)) < 1000
 
 
 def test_values_take_the_types_of_the_notebooks_parameters(write):
-    spec = sweep_file.read(write())
+    spec = sweep.read(write())
     assert spec["parameters"] == {"DATA_DIR": "sample", "EPOCHS": 2}
     assert spec["grid"] == {"LEARNING_RATE": [0.001, 0.003], "SEED": [0, 1]}
-    assert spec["record"] == ["baseline.val_accuracy"]
 
 
 def plan(tmp_path, notebooks, one=False, **grid):
-    return sweep.plan({"notebooks": notebooks, "parameters": {"LABELS": "audited"}, "grid": grid, "one_at_a_time": one}, tmp_path / "out")
+    spec = {"notebooks": notebooks, "parameters": {"LABELS": "audited"}, "grid": grid, "one_at_a_time": one}
+    return sweep.plan(spec, tmp_path / "out")
 
 
 def test_every_combination_has_a_folder_named_by_its_parameters(tmp_path):
-    runs = plan(tmp_path, ["03_baseline_cnn"], LEARNING_RATE=[0.1, 0.2], SEED=[0, 1])[-1]
-    assert [job["name"] for job in runs] == ["LEARNING_RATE=0.1,SEED=0", "LEARNING_RATE=0.1,SEED=1",
-                                             "LEARNING_RATE=0.2,SEED=0", "LEARNING_RATE=0.2,SEED=1"]
-    assert runs[1]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "SEED": 1}
-    assert runs[1]["folder"] == str(tmp_path / "out" / "LEARNING_RATE=0.1,SEED=1")
-    assert [job["name"] for job in plan(tmp_path, ["03_baseline_cnn"])[-1]] == ["run"]
-    with pytest.raises(course.CourseError, match="share the folder 'METADATA=a-b'"):
+    jobs = plan(tmp_path, ["03_baseline_cnn"], LEARNING_RATE=[0.1, 0.2], SEED=[0, 1])
+    assert [job["name"] for job in jobs] == [
+        "LEARNING_RATE=0.1,SEED=0", "LEARNING_RATE=0.1,SEED=1", "LEARNING_RATE=0.2,SEED=0", "LEARNING_RATE=0.2,SEED=1",
+    ]  # fmt: skip
+    assert jobs[1]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "SEED": 1}
+    assert jobs[1]["folder"] == str(tmp_path / "out" / "LEARNING_RATE=0.1,SEED=1")
+    assert [job["name"] for job in plan(tmp_path, ["03_baseline_cnn"])] == ["run"]
+    with pytest.raises(runs.RunError, match="share the folder 'METADATA=a-b'"):
         plan(tmp_path, ["03_baseline_cnn"], METADATA=["a b", "a-b"])
 
 
 def test_an_ablation_changes_one_parameter_at_a_time(tmp_path):
-    runs = plan(tmp_path, ["03_baseline_cnn"], True, LEARNING_RATE=[0.1, 0.2], BATCH_SIZE=[8, 16, 32], SEED=[0, 1])[-1]
-    assert sorted(job["name"] for job in runs if job["values"]["SEED"] == 1) == [
-        "BATCH_SIZE=16,SEED=1", "BATCH_SIZE=32,SEED=1", "LEARNING_RATE=0.2,SEED=1", "SEED=1"]
-    assert len(runs) == 8 and runs[0]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "BATCH_SIZE": 8, "SEED": 0}
+    jobs = plan(tmp_path, ["03_baseline_cnn"], True, LEARNING_RATE=[0.1, 0.2], BATCH_SIZE=[8, 16, 32], SEED=[0, 1])
+    assert sorted(job["name"] for job in jobs if job["values"]["SEED"] == 1) == [
+        "BATCH_SIZE=16,SEED=1", "BATCH_SIZE=32,SEED=1", "LEARNING_RATE=0.2,SEED=1", "SEED=1",
+    ]  # fmt: skip
+    assert len(jobs) == 8
+    assert jobs[0]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "BATCH_SIZE": 8, "SEED": 0}
 
 
-def test_what_runs_share_is_made_once(tmp_path):
-    first, second, runs = plan(tmp_path, ["04_dropout_augmented_cnn"], SEED=[0, 1], DROPOUT=[0.1, 0.2, 0.3],
-                               AUGMENTATION=["none", "both"])
-    assert len(runs) == 12 and all(job["notebooks"] == ["04_dropout_augmented_cnn"] for job in runs)
-    assert [job["notebooks"] for job in first] == [["01_eda"]] * 2
-    assert sorted(job["notebooks"][0] for job in second) == ["02_augmentation"] * 2 + ["03_baseline_cnn"] * 2
-    taken = [[Path(folder).name.split("-")[0] for folder in job["takes"]] for job in runs[:2]]
-    assert taken == [["01_eda", "03_baseline_cnn"], ["01_eda", "02_augmentation", "03_baseline_cnn"]]
-    assert all(job["takes"] in ([first[0]["folder"]], [first[1]["folder"]]) for job in second)
+def test_every_sweep_that_comes_with_the_course_can_be_planned(tmp_path):
+    files = sorted((runs.FOLDER.parent / "sweeps").glob("*.yml"))
+    assert len(files) >= 3
+    for file in files:
+        assert len(sweep.plan(sweep.read(file), tmp_path)) > 1, file
 
 
-def test_what_differs_upstream_is_not_shared(tmp_path):
-    first, second, runs = plan(tmp_path, ["01_eda", "02_augmentation", "03_baseline_cnn"], VAL_FRACTION=[0.1, 0.3])
-    assert len(first) == len(second) == len({tuple(job["takes"]) for job in runs}) == 2
-    assert [job["notebooks"] for job in runs] == [["03_baseline_cnn"]] * 2
+def test_what_a_run_found_is_read_from_its_folder(tmp_path):
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "report").mkdir()
+    facts = {"best_epoch": 2, "parameters": {"SEED": 1}, "versions": {"keras": "3"}}
+    (tmp_path / "baseline" / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "baseline" / "history.csv").write_text(
+        "epoch,val_loss,val_accuracy,seconds\n1,3,.1,9\n2,1,.4,9\n3,,.5,9\n"
+    )
+    rows = "image_id,split,label,p_a,p_b\ni,val,a,.9,.1\nj,val,a,.2,.8\nk,val,b,.3,.7\nl,val,b,.1,.9\nm,test,b,.9,.1\n"
+    (tmp_path / "baseline" / "predictions.csv").write_text(rows)
+    metrics = {"data": {"n_test": 7}, "models": {"baseline": {"test": {"audited": {"accuracy": 0.25}}}}}
+    (tmp_path / "report" / "metrics.json").write_text(json.dumps(metrics))
+    assert results.found(tmp_path) == {
+        "baseline.best_epoch": 2, "baseline.val_loss": 1, "baseline.val_accuracy": 0.4,
+        "baseline.predicted_val_accuracy": 0.75, "baseline.test.audited.accuracy": 0.25, "data.n_test": 7,
+    }  # fmt: skip
+    assert results.found(tmp_path / "report") == {}
 
 
-def finish(job, accuracy=0.5):
-    """Leave in a job's folder what a finished one leaves; return its outcome."""
-    record = {"notebooks": job["notebooks"], "values": job["values"], "seconds": 60.0, "images": "a set (synthetic)",
-              "found": {"baseline": {"val_accuracy": accuracy}}}
-    Path(job["folder"]).mkdir(parents=True)
-    (Path(job["folder"]) / "sweep.json").write_text(json.dumps(record))
-    return {"status": "finished", **record}
+RECORD = ["baseline.val_accuracy"]
+JOBS = [{"name": f"BATCH_SIZE={size},SEED={seed}", "values": {"BATCH_SIZE": size, "SEED": seed}}
+        for size in (8, 16) for seed in (0, 1)]  # fmt: skip
 
 
-SPEC = {"notebooks": ["03_baseline_cnn"], "parameters": {}, "one_at_a_time": False, "grid": {"BATCH_SIZE": [8, 16], "SEED": [0, 1]},
-        "record": ["baseline.val_accuracy"]}
-
-
-def test_only_what_is_missing_is_run_after_a_stop(tmp_path, capsys):
-    stages, asked = sweep.plan(SPEC, tmp_path), []
-
-    def perform(jobs, stop=99):
-        for job in jobs:
-            if len(asked) == stop:
-                raise KeyboardInterrupt
-            asked.append(job["name"])
-            yield job, finish(job)
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep.run(SPEC, stages, tmp_path, lambda jobs: perform(jobs, stop=5))  # two of 01, three runs
-    assert len(pd.read_csv(tmp_path / "results.csv")) == 3 and (tmp_path / "results.html").exists()
-    assert "4 runs, 3 finished, 1 to do (about 0.5 min with 2 at once)" in sweep.estimate(stages, 2)
-    asked.clear()
-    table, absent = sweep.run(SPEC, stages, tmp_path, perform)
-    assert asked == ["BATCH_SIZE=16,SEED=1"] and absent == ""
-    assert table["status"].tolist() == ["finished"] * 4 and len(pd.read_csv(tmp_path / "results.csv")) == 4
-    assert "4/4  BATCH_SIZE=16,SEED=1  finished in 60 s  baseline.val_accuracy 0.500" in capsys.readouterr().out
-    sweep.run({**SPEC, "record": ["baseline.val_loss"]}, stages, tmp_path, perform)
-    assert asked == ["BATCH_SIZE=16,SEED=1"] and "baseline.val_loss" in pd.read_csv(tmp_path / "results.csv")
-
-
-def test_a_failed_run_stands_in_the_table_and_is_tried_again(tmp_path, capsys):
-    stages, poison = sweep.plan(SPEC, tmp_path), {"BATCH_SIZE=8,SEED=1"}
-
-    def perform(jobs):
-        for job in jobs:
-            failed = {"status": "failed", "error": "in cell 5:\nValueError: <poison>"}
-            yield job, failed if job["name"] in poison else finish(job)
-
-    table, _ = sweep.run(SPEC, stages, tmp_path, perform)
-    assert table["status"].tolist() == ["finished", "failed", "finished", "finished"]
-    assert table["run"].tolist()[1] in poison and "ValueError: <poison>" in table["error"][1]
-    assert "BATCH_SIZE=8,SEED=1  FAILED: ValueError: <poison>" in capsys.readouterr().out
-    assert "ValueError: &lt;poison&gt;" in (tmp_path / "results.html").read_text()
-    poison.clear()
-    table, _ = sweep.run(SPEC, stages, tmp_path, perform)
-    assert table["status"].tolist() == ["finished"] * 4
-
-
-def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path):
-    for job in sweep.plan(SPEC, tmp_path)[-1]:
-        finish(job)
-    other = sweep.plan({**SPEC, "parameters": {"EPOCHS": 3}}, tmp_path)
-    with pytest.raises(course.CourseError, match="with EPOCHS 'not given', but this sweep says 3.*--out-dir"):
-        sweep.estimate(other, 1)
+def outcomes(scores, **other):
+    found = {job["name"]: {"baseline.val_accuracy": score} for job, score in zip(JOBS, scores)}
+    return {name: {"status": "finished", "seconds": 60.0, "images": "a set (synthetic)", "found": facts, **other}
+            for name, facts in found.items()}  # fmt: skip
 
 
 def test_the_spread_is_over_seeds_and_each_number_has_a_plot(tmp_path):
-    runs, scores = sweep.plan(SPEC, tmp_path)[-1], [0.5, 0.7, 0.2, 0.2]
-    outcomes = {job["name"]: finish(job, score) for job, score in zip(runs, scores)}
-    table = sweep_report.table(runs, outcomes, SPEC["record"])
-    spread = sweep_report.spread(table, SPEC["record"])["baseline.val_accuracy"]
-    assert spread.index.tolist() == ["BATCH_SIZE=8", "BATCH_SIZE=16"]
+    table = results.table(JOBS, outcomes([0.5, 0.7, 0.2, 0.2]), RECORD)
+    spread = results.spread(table.assign(combination=["a", "a", "b", "b"]), RECORD)["baseline.val_accuracy"]
     assert spread["mean"].tolist() == pytest.approx([0.6, 0.2]) and spread["n"].tolist() == [2, 2]
-    assert spread["std"].tolist() == pytest.approx([0.1 * 2 ** 0.5, 0])
-    sweep_report.write_html(table, SPEC, tmp_path)
+    assert spread["std"].tolist() == pytest.approx([0.1 * 2**0.5, 0])
+    results.write(table, RECORD, tmp_path)
     page = (tmp_path / "results.html").read_text()
-    assert page.count("data:image/png;base64,") == 1 and "width=device-width" in page and "a set (synthetic)" in page
+    assert page.count("data:image/png;base64,") == 1 and "a set (synthetic)" in page and "BATCH_SIZE=16<" in page
 
 
-def test_what_no_run_has_is_named_with_what_there_is(tmp_path):
-    runs = sweep.plan(SPEC, tmp_path)[-1]
-    outcomes, record = {runs[0]["name"]: finish(runs[0])}, ["baseline.test.acuracy"]
-    table = sweep_report.table(runs, outcomes, record)
-    assert "No run has baseline.test.acuracy" in sweep_report.absent(table, record, outcomes)
-    assert "there are: baseline.val_accuracy" in sweep_report.absent(table, record, outcomes)
-
-
-def test_two_sweeps_do_not_work_in_one_folder(tmp_path, write, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "run", lambda *_: (pd.DataFrame({"status": []}), ""))
-    arguments = ["sweep", str(write()), "--out-dir", str(tmp_path / "out")]
-    with sweep_jobs.sole_use(tmp_path / "out"):
-        assert course.main(arguments) == 1
-    error = capsys.readouterr().err
-    assert "Another sweep works in" in error and f"process {os.getpid()} on" in error
-    assert course.main(arguments) == 0
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_no_text_of_the_table_is_run_by_a_spreadsheet(tmp_path, start):
+    evil, bad = f"{start}cmd|' /C calc'!A0", {"BATCH_SIZE=16,SEED=1": {"status": "failed", "error": f"{start}1"}}
+    table = results.table(JOBS, outcomes([0.5, -0.7, 0.2], images=evil) | bad, [*RECORD, evil])
+    results.write(table, RECORD, tmp_path)
+    read = pd.read_csv(tmp_path / "results.csv", keep_default_na=False, dtype=str)
+    assert set(read["images"]) == {f"'{evil}", ""} and read["error"].iloc[3] == f"'{start}1" and f"'{evil}" in read
+    assert read["baseline.val_accuracy"].tolist() == ["0.5", "-0.7", "0.2", ""]
 
 
 def test_the_command_line_says_what_it_would_do_and_refuses_in_one_line(tmp_path, write, capsys, monkeypatch):
     out = ["--out-dir", str(tmp_path / "out")]
-    assert course.main(["sweep", str(write()), *out, "--dry-run"]) == 0
-    assert "4 runs, 0 finished, 4 to do (time known once one has ended)" in capsys.readouterr().out
-    assert course.main(["sweep", str(tmp_path / "none.yml"), *out]) == 1
-    assert course.main(["sweep", str(write(GOOD.replace("sample", "/nowhere"))), *out]) == 1
+    assert __main__.main(["sweep", str(write()), *out, "--dry-run"]) == 0
+    assert "4 runs, 0 finished, 4 to do." in capsys.readouterr().out
+    assert __main__.main(["sweep", str(tmp_path / "none.yml"), *out]) == 1
+    assert __main__.main(["sweep", str(write(GOOD.replace("sample", "/nowhere"))), *out]) == 1
     assert not (tmp_path / "out").exists()
-    monkeypatch.setitem(__import__("sys").modules, "dask", None)
-    assert course.main(["sweep", str(write()), *out, "--scheduler", "tcp://127.0.0.1:1"]) == 1
+    monkeypatch.setitem(sys.modules, "dask", None)
+    assert __main__.main(["sweep", str(write()), *out, "--scheduler", "tcp://127.0.0.1:1"]) == 1
     error = capsys.readouterr().err
-    assert "Traceback" not in error and "none.yml cannot be read" in error and "'/nowhere'" in error
+    assert len(error.splitlines()) == 3 and "none.yml cannot be read" in error and "'/nowhere'" in error
     assert "pip install 'dask[distributed]'" in error
 
 
-def test_every_sweep_that_comes_with_the_course_can_be_planned(tmp_path):
-    files = sorted((course.FOLDER.parent / "sweeps").glob("*.yml"))
-    assert len(files) >= 3
-    for file in files:
-        assert len(sweep.plan(sweep_file.read(file), tmp_path)[-1]) > 1, file
-
-
-def test_a_sweep_of_real_runs_one_of_them_poisoned(tmp_path, sample_root, capsys):
-    text = """notebooks: [03_baseline_cnn]
-parameters: {DATA_DIR: sample, EPOCHS: 1, IMAGE_SIZE: 24}
-grid: {BATCH_SIZE: [64, 0]}
+POISONED = """notebooks: [03_baseline_cnn]
+parameters: {{DATA_DIR: {images}}}
+grid: {{BATCH_SIZE: [8, {poison}]}}
+seeds: [0, 1]
 """
-    (tmp_path / "small.yml").write_text(text)
-    assert course.main(["sweep", str(tmp_path / "small.yml"), "--out-dir", str(tmp_path / "out"), "--jobs", "2"]) == 1
-    table = pd.read_csv(tmp_path / "out" / "results.csv").set_index("BATCH_SIZE")
-    assert table["status"].to_dict() == {64: "finished", 0: "failed"}
-    assert 0 < table.loc[64, "baseline.val_accuracy"] < 1 and table.loc[64, "images"] == "embedded sample (synthetic)"
-    assert table.loc[0, "error"].startswith("03_baseline_cnn failed in cell ")
-    assert (tmp_path / "out" / "BATCH_SIZE=0" / "notebooks" / "03_baseline_cnn.ipynb").exists()
-    assert len(list((tmp_path / "out" / "shared").iterdir())) == 1
-    assert "1 runs finished, 1 failed" in capsys.readouterr().out
+STATUS = {(8, 0): "finished", (8, 1): "finished", (13, 0): "failed", (13, 1): "failed"}
+
+
+@pytest.fixture
+def course(tmp_path):
+    return tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.TRAIN)
+
+
+def rows(folder):
+    return pd.read_csv(folder / "results.csv").set_index(["BATCH_SIZE", "SEED"]).sort_index()
+
+
+def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, image_set):
+    file, out = tmp_path / "some.yml", tmp_path / "out"
+    file.write_text(POISONED.format(images=image_set, poison=13))
+    status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
+    assert status == 1 and "2 runs finished, 2 failed" in said, error
+    table = rows(out)
+    assert table["status"].to_dict() == STATUS
+    assert table["baseline.val_accuracy"].dropna().tolist() == [0.08, 1.08]
+    assert "MemoryError" in table["error"][13, 0] and "03_baseline_cnn failed in cell" in table["error"][13, 0]
+    assert (out / "BATCH_SIZE=13,SEED=0" / "notebooks" / "03_baseline_cnn.ipynb").exists()
+    assert "MemoryError" in (out / "results.html").read_text()
+
+    done = (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns
+    file.write_text(
+        POISONED.format(images=image_set, poison=16) + "record: [baseline.val_acuracy, baseline.best_epoch]"
+    )
+    status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
+    assert status == 1 and "4 runs, 2 finished, 2 to do." in said and "4 runs finished, 0 failed" in said
+    assert "No run has baseline.val_acuracy" in error and "baseline.predicted_val_accuracy, " in error
+    assert rows(out)["baseline.best_epoch"].tolist() == [2] * 4
+    assert (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns == done
+
+
+def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path):
+    first, *_ = plan(tmp_path, ["03_baseline_cnn"], SEED=[0, 1])
+    Path(first["folder"]).mkdir(parents=True)
+    record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
+    (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
+    with pytest.raises(runs.RunError, match=r"with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
+        sweep.finished(first)
+    assert sweep.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
+
+
+def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp_path, monkeypatch, image_set):
+    job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(sweep.subprocess, "run", lambda *_, **__: killed)
+    name, outcome = sweep.perform(job)
+    assert name == "a" and outcome["status"] == "failed" and "status -9" in outcome["error"]
+
+    def empty(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(sweep.subprocess, "run", empty)
+    assert sweep.perform(job)[1] == {"status": "failed", "error": "MemoryError()"}
+
+
+def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, image_set):
+    given = {}
+
+    def run(command, **options):
+        given.update(options["env"])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setattr(sweep.subprocess, "run", run)
+    job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
+    assert sweep.perform(job)[1]["status"] == "finished" and given["TF_NUM_INTRAOP_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
+    folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
+    file.write_text(POISONED.format(images=image_set, poison=16))
+    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path, "--jobs", 1)
+    kernel = tmp_path / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in error
+    numbers = list(map(int, kernel.read_text().split()))
+    tiny.wait_for(lambda: all(map(tiny.ended, numbers)))
+
+
+def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):
+    pytest.importorskip("dask.distributed")
+    file, there = tmp_path / "some.yml", tmp_path / "there"
+    file.write_text(POISONED.format(images=image_set, poison=13))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+
+        def start(*command):
+            process = subprocess.Popen([sys.executable, "-m", "dask", *command], cwd=course, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return process
+
+        start("scheduler", "--host", "127.0.0.1", "--port", address.split(":")[-1], "--no-dashboard")
+        workers = [start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2)]
+        sweeping = tiny.start(course, "sweep", file, "--out-dir", there, "--scheduler", address)
+        tiny.wait_for(lambda: any(there.glob("*/log.txt")) or sweeping.poll() is not None)
+        busy = [worker for worker in workers if psutil.Process(worker.pid).children()]
+        busy[0].kill()
+        said, error = sweeping.communicate(timeout=300)
+    assert sweeping.returncode == 1 and "2 runs finished, 2 failed" in said, error
+    table = rows(there)
+    assert table["status"].to_dict() == STATUS and table["baseline.val_accuracy"].dropna().tolist() == [0.08, 1.08]

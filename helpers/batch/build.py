@@ -1,20 +1,16 @@
 """Build the notebooks that people open from the sources that people edit.
 
-    python -m helpers.build              build and execute every notebook on the embedded sample
-    python -m helpers.build --check      say which notebooks differ from their sources
-
 A source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), may hold ``{{badge}}`` and ``{{setup}}``: the build puts
-the Open-in-Colab badge and the set-up cell there, with the repository and the branch that stand in ``pyproject.toml``.
-The links to Colab in ``README.md`` follow.
+the badges and the set-up cell there, with the repository and the branch that stand in ``pyproject.toml``; the links in
+``README.md`` follow. A learner's copy, without outputs and solutions, goes to ``notebooks/exercises``.
 """
 
-import argparse
 import base64
+import copy
 import io
 import os
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,49 +19,83 @@ import nbformat
 import papermill
 from PIL import Image
 
-from helpers import course, datasets, manifest
+from helpers import manifest, runs
+from helpers.data import datasets
 
-COLAB = "https://colab.research.google.com"
-SOURCES = course.FOLDER / "src"
+COLAB, KAGGLE, BINDER = "https://colab.research.google.com", "https://kaggle.com", "https://mybinder.org"
 COURSE_FILES = ("helpers", "notebooks", "pyproject.toml", "colab_setup.sh", "requirements.txt")
+SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", re.MULTILINE | re.DOTALL)
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def settings():
     """Return {"repository": "owner/name", "branch": ..., "name": ..., "clone": address} from ``pyproject.toml``."""
-    text = (datasets.ROOT / "pyproject.toml").read_text()
+    text = (datasets.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     found = dict(re.findall(r'^(repository|branch) = "([^"]+)"$', text, flags=re.MULTILINE))
     return found | {"name": found["repository"].split("/")[1], "clone": f"https://github.com/{found['repository']}.git"}
 
 
 def render(name):
-    """Return the notebook made from a source, without outputs: cells, tags, badge, set-up cell and kernel.
-
-    Parameters
-    ----------
-    name : name of a notebook of the course.
-    """
-    values = settings()
-    values["badge"] = with_links(f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github//{name}.ipynb)")
-    text = (SOURCES / f"{name}.py").read_text().replace("# {{setup}}\n", (SOURCES / "_setup.py").read_text())
-    for key, value in values.items():
+    """Return the notebook made from a source, without outputs: cells, tags, badges, set-up cell and kernel."""
+    sources = runs.FOLDER / "src"
+    text = (sources / f"{name}.py").read_text(encoding="utf-8")
+    text = text.replace("# {{setup}}\n", (sources / "_setup.py").read_text(encoding="utf-8"))
+    for key, value in (settings() | {"badge": badges(name)}).items():
         text = text.replace(f"{{{{{key}}}}}", value)
     notebook = jupytext.reads(text, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"{name[:2]}-{number:02d}"
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key == "tags"}
-        if cell["source"].startswith("# @title Set-up"):
-            cell["metadata"] |= {"tags": ["set-up"], "cellView": "form"}
-    notebook["metadata"] = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                            "language_info": {"name": "python"}, "accelerator": "GPU",
-                            "colab": {"provenance": [], "gpuType": "T4"}}
+        tags = ["set-up"] if cell["source"].startswith("# @title Set-up") else cell["metadata"].get("tags", [])
+        cell["id"], cell["metadata"] = f"{name[:2]}-{number:02d}", {"tags": tags} if tags else {}
+        if {"set-up", "solution"} & {*tags}:  # collapsed in Colab, and in Jupyter
+            cell["metadata"] |= {"cellView": "form", "jupyter": {"source_hidden": True}}
+    colab = {"accelerator": "GPU", "colab": {"provenance": [], "gpuType": "T4"}}
+    notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, **colab}
     return notebook
 
 
+def exercises(notebook):
+    """Return the learner's copy of a notebook: no outputs, solutions replaced by a comment and their cells open.
+
+    Raises
+    ------
+    RunError
+        If a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another cell has them.
+    """
+    learners = copy.deepcopy(notebook)
+    for cell in learners.cells:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+        cell["source"], count = SOLUTION.subn(r"\1# your code here", cell["source"])
+        if bool(count) != ("solution" in cell["metadata"].get("tags", [])) or "SOLUTION\n" in f"{cell['source']}\n":
+            raise runs.RunError(
+                f"Cell {cell['id']}: a cell tagged solution needs a line ### BEGIN SOLUTION and a line "
+                f"### END SOLUTION, and no other cell may have them:\n{cell['source'][:200]}"
+            )
+        if count:
+            cell["metadata"] = {"tags": cell["metadata"]["tags"]}
+    return learners
+
+
+def badges(name):
+    """Return the badges of a notebook as Markdown: links that open it in Colab, Kaggle and Binder."""
+    file = f"notebooks/{name}.ipynb"
+    return with_links(
+        f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{file})\n"
+        f"[![Open in Kaggle]({KAGGLE}/static/images/open-in-kaggle.svg)]({KAGGLE}/kernels/welcome?src={file})\n"
+        f"[![Open in Binder]({BINDER}/badge_logo.svg)]({BINDER}/v2/gh/{file.replace('/', '%2F')})"
+    ).replace("\n", "\n# ")
+
+
 def with_links(text):
-    """Return ``text`` with its links to notebooks in Colab going to the repository and branch of ``pyproject.toml``."""
-    values = settings()
-    place = f"{COLAB}/github/{values['repository']}/blob/{values['branch']}/notebooks"
-    return re.sub(rf"{COLAB}/github/[^)]*/(\w+\.ipynb)", rf"{place}/\1", text)
+    """Return ``text`` with its links to Colab, Kaggle and Binder going to the repository of ``pyproject.toml``."""
+    repository, branch = settings()["repository"], settings()["branch"]
+    file = r"[^)\s]*?notebooks(?:/|%2F)((?:exercises(?:/|%2F))?\w+\.ipynb)"
+    place = rf"{repository}/blob/{branch}/notebooks/\1"
+    text = re.sub(rf"{COLAB}/github/{file}", rf"{COLAB}/github/{place}", text)
+    kaggle = rf"{KAGGLE}/kernels/welcome?src=https://github.com/{place}"
+    text = re.sub(rf"{KAGGLE}/kernels/welcome\?src={file}", kaggle, text)
+    binder = rf"{BINDER}/v2/gh/{repository}/{branch.replace('/', '%2F')}?labpath=notebooks%2F\1"
+    return re.sub(rf"{BINDER}/v2/gh/{file}", binder, text)
 
 
 def build(names):
@@ -73,23 +103,72 @@ def build(names):
 
     Parameters
     ----------
-    names : names of notebooks of the course, in the order in which they are executed.
+    names : names of notebooks of the course, in the order in which they are executed; [] means all.
     """
     with tempfile.TemporaryDirectory() as folder:
-        copy = copy_course(Path(folder) / "course")
-        os.environ["ISIC9_DIR"] = str(copy / "data" / "sample")
-        for name in course.NOTEBOOKS:
-            nbformat.write(render(name), copy / "notebooks" / f"{name}.ipynb")
-        for name in names:
-            file = copy / "notebooks" / f"{name}.ipynb"
-            papermill.execute_notebook(file, file, cwd=copy / "notebooks", kernel_name="python3", progress_bar=True)
-            executed, notebook = nbformat.read(file, as_version=4), render(name)
-            for cell, done in zip(notebook.cells, executed.cells, strict=True):
+        course = copy_course(Path(folder) / "course")
+        os.environ["ISIC9_DIR"] = str(course / "data" / "sample")
+        for name in runs.NOTEBOOKS:
+            nbformat.write(render(name), course / "notebooks" / f"{name}.ipynb")
+        for name in names or runs.NOTEBOOKS:
+            file, notebook = course / "notebooks" / f"{name}.ipynb", render(name)
+            learners = exercises(notebook)
+            papermill.execute_notebook(file, file, cwd=course / "notebooks", kernel_name="python3", progress_bar=True)
+            for cell, done in zip(notebook.cells, nbformat.read(file, as_version=4).cells, strict=True):
                 if cell["cell_type"] == "code":
                     cell["outputs"], cell["execution_count"] = _merged(done["outputs"]), done["execution_count"]
-            manifest.write_text(nbformat.writes(notebook) + "\n", course.FOLDER / f"{name}.ipynb")
-    readme = datasets.ROOT / "README.md"
-    manifest.write_text(with_links(readme.read_text()), readme)
+            _store(notebook, runs.FOLDER / f"{name}.ipynb")
+            _store(learners, runs.FOLDER / "exercises" / f"{name}.ipynb")
+    _link_readme()
+
+
+def rename(repository, branch):
+    """Let the stored notebooks, their set-up cells and README name another repository; execute nothing, keep outputs.
+
+    Raises
+    ------
+    RunError
+        If ``repository`` is not "owner/name", or ``branch`` is no branch's name.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]+", branch):
+        raise runs.RunError(
+            f"{repository!r}, branch {branch!r}: expected a repository such as owner/name and a branch."
+        )
+    file = datasets.ROOT / "pyproject.toml"
+    text = re.sub(r'^repository = ".*"$', f'repository = "{repository}"', file.read_text(encoding="utf-8"), flags=re.M)
+    manifest.write_text(re.sub(r'^branch = ".*"$', f'branch = "{branch}"', text, flags=re.M), file)
+    for file in [file for name in runs.NOTEBOOKS for file in sorted(runs.FOLDER.rglob(f"{name}.ipynb"))]:
+        notebook = nbformat.read(file, as_version=4)
+        setup = next(cell["source"] for cell in render(file.stem).cells if _is_setup(cell))
+        for cell in notebook.cells:
+            cell["source"] = setup if _is_setup(cell) else with_links(cell["source"])
+        _store(notebook, file)
+    _link_readme()
+
+
+def check(names):
+    """Say which notebooks and learners' copies differ from their sources; return the exit status, 1 if one does."""
+    found = [sentence for name in names or runs.NOTEBOOKS for sentence in differences(name)]
+    print("\n".join(found) or "Every notebook equals its source.")
+    return int(bool(found))
+
+
+def differences(name):
+    """Return what differs between a stored notebook or its learner's copy and the source: a list of sentences."""
+    fresh, found = render(name), []
+    for place, wanted in ((f"{name}.ipynb", fresh), (f"exercises/{name}.ipynb", exercises(fresh))):
+        if not (runs.FOLDER / place).exists():
+            found.append(f"{place} does not exist")
+            continue
+        stored = nbformat.read(runs.FOLDER / place, as_version=4)
+        if len(stored.cells) != len(wanted.cells):
+            found.append(f"{place} has {len(stored.cells)} cells, its source has {len(wanted.cells)}")
+            continue
+        parts = ("cell_type", "source", "metadata", *(["outputs"] if "/" in place else []))
+        for number, (old, new) in enumerate(zip(stored.cells, wanted.cells)):
+            odd = [part for part in parts if old.get(part) != new.get(part)]
+            found += [f"{place} cell {number}: {part} differs from its source" for part in odd]
+    return found
 
 
 def copy_course(folder):
@@ -110,17 +189,17 @@ def copy_course(folder):
     return folder
 
 
-def differences(name):
-    """Return what differs between a stored notebook and its source: a list of sentences, empty if nothing does."""
-    file = course.FOLDER / f"{name}.ipynb"
-    if not file.exists():
-        return [f"{name}.ipynb does not exist"]
-    stored, fresh = nbformat.read(file, as_version=4), render(name)
-    if len(stored.cells) != len(fresh.cells):
-        return [f"{name}.ipynb has {len(stored.cells)} cells, its source has {len(fresh.cells)}"]
-    pairs = enumerate(zip(stored.cells, fresh.cells))
-    return [f"{name}.ipynb cell {number}: {part} differs from its source" for number, (old, new) in pairs
-            for part in ("cell_type", "source", "metadata") if old[part] != new[part]]
+def _is_setup(cell):
+    return "set-up" in cell["metadata"].get("tags", [])
+
+
+def _store(notebook, file):
+    manifest.write_text(nbformat.writes(notebook) + "\n", file)
+
+
+def _link_readme():
+    readme = datasets.ROOT / "README.md"
+    manifest.write_text(with_links(readme.read_text(encoding="utf-8")), readme)
 
 
 def _merged(outputs):
@@ -147,22 +226,3 @@ def _smaller(picture):
     file = io.BytesIO()
     palette.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
-
-
-def main(arguments=None):
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.build", description="Build the notebooks from sources.")
-    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
-    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    options = parser.parse_args(arguments)
-    names = options.notebooks or course.NOTEBOOKS
-    if options.check:
-        found = [sentence for name in names for sentence in differences(name)]
-        print("\n".join(found) or "Every notebook equals its source.")
-        return int(bool(found))
-    build(names)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,178 +1,256 @@
-"""Run notebooks once for every set of parameters that a small YAML file asks for, and make one table of the results.
+"""Run notebooks once for every set of parameters that a small YAML file asks for, and make one table of the results."""
 
-    python -m helpers.course sweep SWEEP.yml [--out-dir O] [--jobs N | --scheduler ADDRESS] [--dry-run]
-"""
-
-import argparse
-import hashlib
+import contextlib
 import itertools
 import json
 import math
 import os
 import re
+import reprlib
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import joblib
+import yaml
 from tqdm import tqdm
 
-from helpers import course, datasets, sweep_file, sweep_jobs, sweep_report
+from helpers import manifest
+from helpers.batch import execute, results
+from helpers.data import datasets
+from helpers.runs import RunError, open_folder
 
+KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "one_at_a_time": bool, "record": list}
+KINDS = {list: "a list", dict: "names with their values", bool: "true or false"}
 MOST = 10_000  # runs of one sweep; more is a slip of the pen
-SHARED = ["01_eda", "02_augmentation", "03_baseline_cnn"]
+MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
 
-def plan(spec, out_dir):
-    """Turn a sweep into jobs: dicts of ``name, folder, notebooks, values, takes, course``.
+def read(file):
+    """Read and check a sweep's YAML file.
 
-    Parameters
-    ----------
-    spec : dict, as ``sweep_file.read`` returns it.
-    out_dir : folder of the sweep.
+    Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
+    values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true``
+    every one in which at most one parameter of the grid has another than its first value (an ablation); ``record``:
+    what goes into the table (``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed.
 
     Returns
     -------
-    list of three lists of jobs: notebook 01 once for each set of its parameters; then 02 and 03 likewise, where runs
-    build on them; then the runs. A job takes the results of the folders in ``takes``.
+    dict of ``notebooks``, ``parameters``, ``grid`` (seeds among them), ``one_at_a_time``, ``record``; values are typed.
 
     Raises
     ------
-    CourseError
+    RunError
+        On the first thing that is wrong, with what is allowed.
+    """
+    try:
+        spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(spec, dict) or "notebooks" not in spec:
+        raise RunError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
+    for key, value in spec.items():
+        if key not in KEYS:
+            raise RunError(f"{file}: {reprlib.repr(key)} is not one of {', '.join(KEYS)}.")
+        if not isinstance(value, KEYS[key]) or value in ([], {}):
+            raise RunError(f"{file}: {key} is {reprlib.repr(value)}, but it takes {KINDS[KEYS[key]]}.")
+    seeds, fixed, grid = ([("SEED", spec["seeds"])] if "seeds" in spec else []), {}, {}
+    try:
+        notebooks = [notebook for notebook, _ in execute.plan([str(name) for name in spec["notebooks"]], {})]
+        for name, value in spec.get("parameters", {}).items():
+            fixed[name] = _typed(name, value, notebooks)
+        for name, values in [*spec.get("grid", {}).items(), *seeds]:
+            if name in fixed or name in grid or not isinstance(values, list) or not values:
+                raise RunError(f"{name} takes one list of values in grid or seeds, or one value in parameters.")
+            grid[name] = [_typed(name, value, notebooks) for value in values]
+            if len(set(grid[name])) < len(values):
+                raise RunError(f"{name} has a value twice: {reprlib.repr(values)}.")
+    except RunError as error:
+        raise RunError(f"{file}: {error}") from None
+    record = list(dict.fromkeys(map(str, spec.get("record", []))))
+    ablation = spec.get("one_at_a_time", False)
+    return {"notebooks": notebooks, "parameters": fixed, "grid": grid, "one_at_a_time": ablation, "record": record}
+
+
+def _typed(name, value, notebooks):
+    if name == "OUT_DIR":
+        raise RunError("OUT_DIR is each run's own folder: leave it out; --out-dir is the sweep's folder.")
+    if not isinstance(value, (bool, int, float, str)):
+        raise RunError(f"{name} is {reprlib.repr(value)}, but it takes one number, truth value or text.")
+    return next(values[name] for _, values in execute.plan(notebooks, {name: value}) if name in values)
+
+
+def plan(spec, folder):
+    """Turn a sweep into runs: dicts of ``name, folder, notebooks, values``; each has a folder named by its parameters.
+
+    Raises
+    ------
+    RunError
         If there are too many runs, or two would share a folder.
     """
-    count = math.prod(map(len, spec["grid"].values()))
-    if count > MOST:
-        raise course.CourseError(f"The sweep has {count} runs, more than {MOST}: make its grid smaller.")
-    stages, defaults = ({}, {}, {}), {notebook: course.declared(notebook) for notebook in SHARED}
-
-    def add(stage, name, notebooks, values, takes):
-        folder = str(Path(out_dir).absolute() / name)
-        stage[name] = {"name": name, "folder": folder, "notebooks": notebooks, "values": values, "takes": list(takes),
-                       "course": str(course.FOLDER.parent)}
-        return folder
-
+    if (count := math.prod(map(len, spec["grid"].values()))) > MOST:
+        raise RunError(f"The sweep has {count} runs, more than {MOST}: make its grid smaller.")
+    jobs = {}
     for combination in itertools.product(*spec["grid"].values()):
         swept = dict(zip(spec["grid"], combination))
-        named = swept
-        if spec["one_at_a_time"]:
-            changed = {key: value for key, value in swept.items() if key != "SEED" and value != spec["grid"][key][0]}
-            if len(changed) > 1:
-                continue
-            named = changed | {key: value for key, value in swept.items() if key == "SEED"}
-        name = ",".join(f"{key}={_plain(value)}" for key, value in named.items()) or "run"
-        if name in stages[2]:
-            raise course.CourseError(f"Two runs would share the folder {name!r}: give values of other letters.")
-        values, takes = spec["parameters"] | swept, []
-        shared = _shared(spec["notebooks"], values)
-        for notebook in shared:
-            own, base = ({key: value for key, value in values.items() if key in defaults[part]}
-                         for part in (notebook, SHARED[0]))
-            digits = hashlib.sha256(json.dumps([own, base], sort_keys=True).encode()).hexdigest()[:8]
-            takes.append(add(stages[notebook != SHARED[0]], f"shared/{notebook}-{digits}", [notebook], own, takes[:1]))
-        add(stages[2], name, [notebook for notebook in spec["notebooks"] if notebook not in shared], values, takes)
-    return [list(stage.values()) for stage in stages]
+        other = [key for key, value in swept.items() if key != "SEED" and value != spec["grid"][key][0]]
+        if spec["one_at_a_time"] and len(other) > 1:
+            continue
+        named = [key for key in swept if key in (*other, "SEED") or not spec["one_at_a_time"]]
+        name = ",".join(f"{key}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', str(swept[key]))[-60:]}" for key in named) or "run"
+        if name in jobs:
+            raise RunError(f"Two runs would share the folder {name!r}: give values of other letters.")
+        values = spec["parameters"] | swept
+        jobs[name] = {"name": name, "folder": f"{folder}/{name}", "notebooks": spec["notebooks"], "values": values}
+    return list(jobs.values())
 
 
-def _plain(value):
-    """Return a value as it can stand in a folder's name."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(value))[-60:]
+def finished(job):
+    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
+
+    Raises
+    ------
+    RunError
+        If what is finished there was made with other notebooks or parameters.
+    """
+    file = Path(job["folder"]) / MARK
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+    for name in sorted({*there, *asked}):
+        was, now = (values.get(name, "not given") for values in (there, asked))
+        if was != now:
+            raise RunError(
+                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
+                "another --out-dir."
+            )
+    return record | {"status": "finished", "found": results.found(file.parent)}
 
 
-def _shared(notebooks, values):
-    """Return what a run of these notebooks builds on and others may share; their last is what the run is about."""
-    wanted = {SHARED[0], *notebooks}
-    if {"04_dropout_augmented_cnn", "05_evaluation"} & wanted:
-        wanted.add("03_baseline_cnn")
-    if "04_dropout_augmented_cnn" in wanted and values.get("AUGMENTATION") in ("augmentor", "both"):
-        wanted.add("02_augmentation")
-    return [notebook for notebook in SHARED if notebook in wanted and notebook != notebooks[-1]]
+def perform(job):
+    """Do a run in a process of its own, which may crash or run out of memory alone; return (its name, its outcome).
+
+    TensorFlow gets one thread, because its last digits depend on how many there are: the numbers are the same however
+    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what :func:`finished`
+    returns, or has the ``status`` "failed" and an ``error``.
+    """
+    folder, begun = Path(job["folder"]), time.perf_counter()
+    threads = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    given = [text for name, value in job["values"].items() for text in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "helpers", "run", *job["notebooks"], "--with-parent", "--out-dir", str(folder)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        images = datasets.find(job["values"].get("DATA_DIR", ""))
+        with open(folder / "log.txt", "w", encoding="utf-8") as log:
+            done = subprocess.run(
+                [*command, *given],
+                cwd=datasets.ROOT,
+                env=threads | os.environ,
+                text=True,
+                stdout=log,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+            )
+            log.write(done.stderr)
+        if done.returncode:
+            ended = (
+                f"The process ended with status {done.returncode} (negative: killed by that signal); see {log.name}."
+            )
+            raise RunError(done.stderr.strip()[-4000:] or ended)
+        record = {
+            "notebooks": job["notebooks"],
+            "values": job["values"],
+            "seconds": round(time.perf_counter() - begun, 1),
+            "images": f"{images.source}{' (synthetic)' if images.synthetic else ''}",
+        }
+        manifest.write_text(json.dumps(record, indent=2), folder / MARK)
+        return job["name"], finished(job)
+    except Exception as error:  # whatever it is, it belongs to this run, and the sweep goes on
+        return job["name"], {"status": "failed", "error": str(error) or repr(error)}
 
 
-def run(spec, stages, out_dir, perform):
-    """Do what is not finished yet; rewrite ``out_dir/results.csv`` after each run, ``results.html`` at the end.
+@contextlib.contextmanager
+def cluster(address):
+    """Let joblib's tasks go to a Dask scheduler, which gives those of a lost worker to another one; "" is this machine.
+
+    See https://distributed.dask.org/en/stable/resilience.html; raises RunError if no scheduler with a worker answers.
+    """
+    if not address:
+        yield
+        return
+    try:
+        from dask import distributed
+
+        client = distributed.Client(address, timeout=20)
+        client.wait_for_workers(1, timeout=20)
+    except ImportError as error:
+        raise RunError("--scheduler needs Dask: python -m pip install 'dask[distributed]'") from error
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"No Dask scheduler with a worker answers at {address!r} ({error}). In the course's folder start: "
+            f"python -m dask scheduler, and: python -m dask worker {address} --nthreads 1"
+        ) from error
+    with client, joblib.parallel_config(backend="dask"):
+        yield
+
+
+def sweep(file, out_dir="", at_once=1, scheduler="", dry_run=False):
+    """Do what a sweep's file asks for and is not finished yet; return the exit status, 1 if a run failed.
 
     Parameters
     ----------
-    spec, stages : from ``sweep_file.read`` and :func:`plan`.
-    out_dir : folder of the sweep.
-    perform : function of a list of jobs that yields (job, outcome) as they end, such as ``sweep_jobs.pool`` gives.
+    file : path of the YAML file (see :func:`read`).
+    out_dir : folder of the sweep, for one sweep at a time; "" is ``runs/<name of the file>``.
+    at_once : runs at once on this machine.
+    scheduler : address of a Dask scheduler whose workers do the runs instead.
+    dry_run : check, say how many runs there are, and stop.
 
-    Returns
-    -------
-    DataFrame, str : one row a run that has ended (see ``sweep_report.table``); what was to be recorded and is nowhere.
+    Raises
+    ------
+    RunError, FileNotFoundError
+        Before anything starts, if the file or what it asks for is wrong.
     """
-    runs, outcomes = stages[-1], {}
-    for job in runs:
-        if record := sweep_jobs.finished(job):
-            outcomes[job["name"]] = {"status": "finished", **record}
-    left = [job for job in runs if job["name"] not in outcomes]
-    needed = {folder for job in left for folder in job["takes"]}
-    before = [[job for job in stage if job["folder"] in needed and not sweep_jobs.finished(job)]
-              for stage in stages[:-1]]
-    table = sweep_report.table(runs, outcomes, spec["record"])
-    try:
-        with tqdm(total=len(runs), initial=len(outcomes), disable=None, unit="run") as bar:
-            for stage in [*before, left]:
-                begun, ended = time.monotonic(), itertools.count(1)
-                for job, outcome in perform(stage):
-                    text = sweep_report.line(job, outcome, spec["record"])
-                    if stage is left:
-                        outcomes[job["name"]] = outcome
-                        minutes = (time.monotonic() - begun) / next(ended) * (len(runs) - len(outcomes)) / 60
-                        text += f"; about {minutes:.1f} min to go"
-                        bar.update()
-                        table = sweep_report.table(runs, outcomes, spec["record"])
-                        sweep_report.write_csv(table, out_dir)
-                    with bar.external_write_mode():
-                        print(f"{len(outcomes)}/{len(runs)}  {text}", flush=True)
-    finally:
-        sweep_report.write_csv(table, out_dir)
-        sweep_report.write_html(table, spec, out_dir)
-    return table, sweep_report.absent(table, spec["record"], outcomes)
-
-
-def estimate(stages, at_once):
-    """Return a sentence: how many runs there are, how many are finished, and about how long the others will take."""
-    done = [record["seconds"] for job in stages[-1] if (record := sweep_jobs.finished(job))]
-    left = len(stages[-1]) - len(done)
-    minutes = left * sum(done) / len(done) / at_once / 60 if done else 0
-    guess = f"about {minutes:.1f} min with {at_once} at once" if done else "time known once one has ended"
-    return f"{len(stages[-1])} runs, {len(done)} finished, {left} to do ({guess})."
-
-
-def main(arguments):
-    """The command line after ``sweep``; returns the exit status: 1 if a run failed or cannot start, 130 if stopped."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.course sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
-    parser.add_argument("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
-    parser.add_argument("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once; default: this machine's cores")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, such as tcp://10.0.0.1:8786")
-    options = parser.parse_args(arguments)
-    if options.jobs < 1:
-        parser.error(f"--jobs is {options.jobs}, but it takes a number from 1 on")
-    out_dir = Path(options.out_dir or Path("runs") / Path(options.file).stem).expanduser().absolute()
-    try:
-        spec = sweep_file.read(options.file)
-        stages = plan(spec, out_dir)
-        print(f"{estimate(stages, 1 if options.scheduler else options.jobs)} Folder: {out_dir}", flush=True)
-        if options.dry_run:
-            return 0
-        for place in [] if options.scheduler else {job["values"].get("DATA_DIR", "") for job in stages[-1]}:
-            datasets.find(place)  # a Dask worker finds its own images
-        engine = sweep_jobs.cluster(options.scheduler) if options.scheduler else sweep_jobs.pool(options.jobs)
-        with sweep_jobs.sole_use(out_dir), engine as perform:
-            table, absent = run(spec, stages, out_dir, perform)
-    except (course.CourseError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"Stopped. What is finished stays in {out_dir}; the same command goes on from there.", file=sys.stderr)
-        return 130
-    failed = (table["status"] == "failed").sum()
-    print(f"{len(table) - failed} runs finished, {failed} failed. Table: {out_dir / 'results.csv'}; "
-          f"with spread and plots: {out_dir / 'results.html'}")
+    spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
+    jobs = plan(spec, folder)
+    outcomes = {job["name"]: record for job in jobs if (record := finished(job))}
+    left = [job for job in jobs if job["name"] not in outcomes]
+    print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
+    if dry_run:
+        return 0
+    for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
+        datasets.find(place)  # a Dask worker finds its own images
+    open_folder(folder)
+    with cluster(scheduler):
+        engine = joblib.Parallel(
+            -1 if scheduler else at_once,
+            prefer="threads",
+            batch_size=1,
+            pre_dispatch="all",
+            return_as="generator_unordered",
+        )
+        ended = engine(joblib.delayed(perform)(job) for job in left)
+        for name, outcome in itertools.chain(tqdm(ended, total=len(left), disable=None), [("", {})]):
+            outcomes |= {name: outcome} if name else {}
+            names = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
+            record = spec["record"] or [key for key in names if key.endswith(".val_accuracy")]
+            rows = results.table(jobs, outcomes, record)
+            results.write(rows, record, folder)
+            if name:
+                said = rows.set_index("run").loc[name, ["status", *record, "error"]].dropna()
+                tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join(map(str, said))}", file=sys.stdout)
+    failed, absent = (rows["status"] == "failed").sum(), [key for key in record if names and key not in names]
+    print(
+        f"{len(rows) - failed} runs finished, {failed} failed. Table: {folder / 'results.csv'}; with spread and plots: "
+        f"{folder / 'results.html'}"
+    )
     if absent:
-        print(absent, file=sys.stderr)
+        print(
+            f"No run has {', '.join(absent)}. Correct it under record and sweep again (finished runs are only read "
+            f"again); there are: {', '.join(names)}.",
+            file=sys.stderr,
+        )
     return int(failed > 0 or bool(absent))

@@ -1,17 +1,15 @@
-# @title Set-up: run me first
-# Finds the course's folder; in Colab it also fetches the course and installs what Colab lacks (about a minute).
+# @title Set-up: run me first (in Colab and on Kaggle it fetches the course, about a minute)
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-places = [Path.cwd(), *Path.cwd().parents]
-root = next((place for place in places if (place / "helpers" / "course.py").exists()), None)
-if root is None and os.environ.get("COLAB_RELEASE_TAG"):
+root = next((place for place in [Path.cwd(), *Path.cwd().parents] if (place / "helpers" / "runs.py").exists()), None)
+if root is None and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & {*os.environ}:
     root = Path.cwd() / "{{name}}"
     if not root.exists():
-        clone = ["git", "clone", "-q", "--depth", "1", "-b", "{{branch}}"]
-        subprocess.run([*clone, "{{clone}}", str(root)], check=True)
+        clone = ["git", "clone", "-q", "--depth", "1", "-b", "{{branch}}", "{{clone}}"]
+        subprocess.run([*clone, str(root)], check=True)
     subprocess.run(["bash", "colab_setup.sh"], cwd=root, check=True)
 assert root, "Open this notebook from inside the course's folder: it needs the folder helpers/ beside notebooks/."
 os.chdir(root)

@@ -1,0 +1,118 @@
+"""The course's command line: python -m helpers run | sweep | audit | build.
+
+Each command imports its room when it is called, so that the help and the audit start at once.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+
+def main(arguments=None):
+    """Do what the command line asks for; return the exit status: 0, 1 if it failed, 130 if it was interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from helpers.runs import RunError
+
+        if not isinstance(error, (RunError, OSError, ValueError)):
+            raise
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m helpers", description="Skin-lesion classification with a CNN.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function, name, text):
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=function)
+        return added
+
+    add = command(_run, "run", "Run notebooks, in the order of the course.").add_argument
+    add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
+    add("--data-dir", help="folder of images; default: look for one, else the synthetic sample")
+    add("--out-dir", help="run folder; default: runs/course")
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
+    add("--with-parent", action="store_true", help="end when the process that started this one ends")
+
+    parser_of_sweep = command(
+        _sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for."
+    )
+    add, where = parser_of_sweep.add_argument, parser_of_sweep.add_mutually_exclusive_group()
+    add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
+    add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
+    add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
+    where.add_argument("--jobs", type=_positive, help="runs at once; default: this machine's cores")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="do the runs on a Dask cluster, such as tcp://10.0.0.1:8786"
+    )
+
+    add = command(_audit, "audit", "Say what is wrong with a set of images.").add_argument
+    add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
+    add("--json", metavar="FILE", help="also write the findings as JSON")
+    add("--html", metavar="FILE", help="also write a page that shows them")
+    add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
+
+    add = command(
+        _build, "build", "Build the notebooks that people open from the sources that people edit."
+    ).add_argument
+    add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
+    add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
+    add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
+    add("--branch", help="with --repository: its branch; default: main")
+    return parser
+
+
+def _positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _run(options):
+    from helpers import batch
+    from helpers.batch import execute
+
+    if options.with_parent:
+        batch.follow_parent()
+    named = {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir}
+    named = {name: value for name, value in named.items() if value is not None}
+    execute.run(options.notebooks, {"OUT_DIR": "runs/course"} | dict(options.p) | named)
+
+
+def _sweep(options):
+    from helpers.batch import sweep
+
+    return sweep.sweep(
+        options.file, options.out_dir, options.jobs or os.cpu_count(), options.scheduler, options.dry_run
+    )
+
+
+def _audit(options):
+    from helpers.data import audit
+
+    print(audit.command(options.data_dir, options.json, options.html, options.metadata))
+
+
+def _build(options):
+    from helpers.batch import build
+
+    if options.repository:
+        return build.rename(options.repository, options.branch or "main")
+    return build.check(options.notebooks) if options.check else build.build(options.notebooks)
+
+
+def _stop(*_):
+    sys.exit(143)  # as an exception, so that a running notebook's kernel is shut down on the way out
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main())

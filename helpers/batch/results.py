@@ -1,0 +1,80 @@
+"""What the runs of a sweep have found: the table, its spread over seeds, and a page with a plot for each number."""
+
+import json
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from helpers import manifest, page
+
+
+def found(folder):
+    """Return {name: value} of what a run's folder holds.
+
+    ``<model>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of the
+    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); and if notebook 05
+    has run, ``<model>.val...``, ``<model>.test...`` and ``data...`` of ``report/metrics.json``.
+    """
+    facts = {}
+    for file in sorted(folder.glob("*/run.json")):
+        best = pd.read_csv(file.with_name("history.csv")).dropna(subset="val_loss").nsmallest(1, "val_loss")
+        rows = pd.read_csv(file.with_name("predictions.csv")).query("split == 'val'")
+        right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
+        facts[file.parent.name] = {
+            **json.loads(file.read_text(encoding="utf-8")),
+            "predicted_val_accuracy": right.mean(),
+            **best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze(),
+        }
+    if (scores := folder / "report" / "metrics.json").exists():
+        metrics = json.loads(scores.read_text(encoding="utf-8"))
+        for model, values in [*metrics["models"].items(), ("data", metrics["data"])]:
+            facts[model] = facts.get(model, {}) | values
+    flat = pd.json_normalize(facts).to_dict("records") if facts else [{}]
+    return {key: value for key, value in flat[0].items() if key.split(".")[1] not in ("parameters", "versions")}
+
+
+def table(jobs, outcomes, record):
+    """Return a row for each run that has ended: run, status, parameters, what to record, seconds, images, error."""
+    rows = [
+        {"run": job["name"], **job["values"], **outcomes[job["name"]].get("found", {}), **outcomes[job["name"]]}
+        for job in jobs
+        if job["name"] in outcomes
+    ]
+    return pd.DataFrame(rows, columns=["run", "status", *jobs[0]["values"], *record, "seconds", "images", "error"])
+
+
+def spread(done, record):
+    """Return mean, standard deviation (std) and number (n) of finished runs that differ in ``SEED`` alone, one row each
+    combination of the other parameters; columns (key, "mean" | "std" | "n")."""
+    numbers = [key for key in record if pd.api.types.is_numeric_dtype(done[key]) and done[key].notna().any()]
+    means = (
+        done.groupby("combination", sort=False)[numbers].agg(["mean", "std", "count"]) if numbers else pd.DataFrame()
+    )
+    return means.rename(columns={"count": "n"}).rename_axis(index=None)
+
+
+def write(table, record, folder):
+    """Write ``results.csv`` (its text such that no spreadsheet runs it as a formula) and ``results.html``."""
+
+    def harmless(value):
+        return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
+
+    rows = table.astype(object).map(harmless).rename(columns=harmless)
+    manifest.write_text(rows.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+    named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
+    done, failed = (table[table["status"] == status].assign(combination=named) for status in ("finished", "failed"))
+    images, means = ", ".join(done["images"].unique()), spread(done, record)
+    said = f"{len(table)} runs have ended, {len(failed)} of them failed. Images: {images or 'unknown'}."
+    sections = {"Runs": [said, table.drop(columns=["images", "error"]).set_index("run")]}
+    if len(failed):
+        sections["What failed"] = failed.set_index("run")[["error"]]
+    if len(means):
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", means]
+    for key in means.columns.unique(0):
+        figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
+        axes = figure.add_subplot(title=f"{key}\n{images}")
+        sns.stripplot(done, x=key, y="combination", jitter=False, alpha=0.6, ax=axes)
+        axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
+        sections[key] = figure
+    page.write(folder / "results.html", f"Sweep {folder.name}", sections)

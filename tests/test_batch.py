@@ -1,0 +1,177 @@
+"""The command line refuses what cannot work before it starts, says what failed, and leaves no process behind."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+from helpers import __main__, runs
+from helpers.batch import execute
+
+
+@pytest.mark.parametrize(
+    "notebooks, given, words",
+    [
+        (["06_magic"], {}, "no notebook '06_magic'.*01_eda"),
+        ([], {"EPOHCS": "5"}, "no parameter 'EPOHCS'.*EPOCHS"),
+        (["01_eda"], {"EPOCHS": "5"}, "no parameter 'EPOCHS'"),
+        ([], {"EPOCHS": "five"}, "EPOCHS is 'five', but it takes a whole number"),
+        ([], {"LABELS": "auditted"}, "LABELS is 'auditted'.*audited.*published"),
+    ],
+)
+def test_a_wrong_plan_is_refused(notebooks, given, words):
+    with pytest.raises(runs.RunError, match=words):
+        execute.plan(notebooks, given)
+
+
+def test_a_plan_gives_each_notebook_the_parameters_it_has():
+    steps = dict(execute.plan([], {"EPOCHS": "5", "LEARNING_RATE": "1", "LABELS": "published"}))
+    assert list(steps) == runs.NOTEBOOKS
+    assert steps["01_eda"] == {"LABELS": "published"}
+    assert steps["03_baseline_cnn"] == {"EPOCHS": 5, "LEARNING_RATE": 1.0, "LABELS": "published"}
+    assert list(dict(execute.plan(["05_evaluation", "01_eda.ipynb"], {}))) == ["01_eda", "05_evaluation"]
+
+
+@pytest.mark.parametrize("value", ["", "sample", "kaggle:some/set", "one;two"])
+def test_what_is_not_one_path_stays_as_it_is(value):
+    assert execute.plan(["01_eda"], {"DATA_DIR": value}) == [("01_eda", {"DATA_DIR": value})]
+
+
+def test_a_path_is_taken_from_the_current_folder_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert execute.plan(["01_eda"], {"DATA_DIR": "my set"}) == [("01_eda", {"DATA_DIR": str(tmp_path / "my set")})]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["run", "06_magic"], "no notebook"),
+        (["run", "-p", "EPOCHS", "x"], "EPOCHS is 'x'"),
+        (["run", "--data-dir", "/nowhere/at/all"], "'/nowhere/at/all'"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line_before_anything_starts(arguments, words, tmp_path, capsys):
+    assert __main__.main([*arguments, "--out-dir", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out_dir", [".", "", "notebooks", "helpers/x"])
+def test_no_run_overwrites_the_course(out_dir, capsys, monkeypatch):
+    monkeypatch.chdir(runs.FOLDER.parent)
+    monkeypatch.setattr(execute, "execute", lambda *_: pytest.fail("a notebook was started"))
+    assert __main__.main(["run", "03_baseline_cnn", "--out-dir", out_dir]) == 1
+    assert "OUT_DIR is" in capsys.readouterr().err
+
+
+def test_a_wrong_use_ends_with_status_2(capsys):
+    for arguments in ([], ["walk"], ["sweep"], ["sweep", "a.yml", "--jobs", "0"]):
+        with pytest.raises(SystemExit) as caught:
+            __main__.main(arguments)
+        assert caught.value.code == 2
+
+
+def test_the_help_and_the_audit_load_neither_papermill_nor_tensorflow():
+    code = "import sys; from helpers import __main__, runs; from helpers.data import audit; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs.FOLDER.parent, capture_output=True, text=True)
+    assert "helpers.data.audit" in done.stdout.split(), done.stderr
+    assert not {"papermill", "tensorflow", "keras", "dask"} & {*done.stdout.split()}
+
+
+def test_the_audit_is_printed_or_refused_in_one_line(monkeypatch, capsys):
+    from helpers.data import audit
+
+    def command(data_dir, json_file, html_file, metadata):
+        if data_dir == "none":
+            raise FileNotFoundError("no images in none")
+        return f"{data_dir} {json_file} {html_file}"
+
+    monkeypatch.setattr(audit, "command", command, raising=False)
+    assert __main__.main(["audit", "some", "--json", "a.json"]) == 0
+    assert capsys.readouterr().out == "some a.json None\n"
+    assert __main__.main(["audit", "none"]) == 1
+    assert capsys.readouterr().err == "no images in none\n"
+
+
+def test_the_summary_is_of_what_was_run(tmp_path, monkeypatch, capsys):
+    from helpers.evaluation import report
+
+    monkeypatch.setattr(execute, "execute", lambda *_: None)
+    monkeypatch.setattr(report, "summary", lambda folder: "an older run's Test table")
+    for notebook, summed in (("03_baseline_cnn", False), ("05_evaluation", True)):
+        assert __main__.main(["run", notebook, "--out-dir", str(tmp_path / "out")]) == 0
+        assert ("an older run's Test table" in capsys.readouterr().out) == summed
+
+
+def test_a_failing_cell_is_reported_with_what_the_reader_needs(tmp_path, image_set):
+    folder = tiny.course(
+        tmp_path / "course",
+        n01_eda="from helpers.data import datasets\ndatasets.find('/nowhere')",
+        n02_augmentation="int('x')",
+        n03_baseline_cnn="import os\nos.kill(os.getpid(), 9)",
+    )
+    status, _, error = tiny.call(folder, "run", "01_eda", "--out-dir", tmp_path / "a")
+    assert status == 1 and len(error.splitlines()) == 3, error
+    assert error.startswith("01_eda failed in cell 3:\nDATA_DIR is '/nowhere'") and "a/notebooks/01_eda.ipynb" in error
+    status, _, error = tiny.call(folder, "run", "02_augmentation", "--out-dir", tmp_path / "b")
+    assert (
+        status == 1 and "----> 1 int('x')" in error and "ValueError: invalid literal" in error and "\x1b" not in error
+    )
+    status, _, error = tiny.call(folder, "run", "03_baseline_cnn", "--out-dir", tmp_path / "c")
+    assert status == 1 and len(error.splitlines()) == 2, error
+    assert "03_baseline_cnn: its kernel died" in error and "out of memory" in error and "BATCH_SIZE" in error
+
+
+def test_a_folder_of_any_name_is_taken_as_it_is(tmp_path):
+    folder = tiny.course(tmp_path / "a {course}", n03_baseline_cnn=tiny.TRAIN)
+    out = tmp_path / '{x} {} {SEED} a\'b "c" #%25 ü;'
+    status, _, error = tiny.call(folder, "run", "03_baseline_cnn", "--out-dir", out, "-p", "SEED", 3)
+    assert status == 0, error
+    assert (out / "notebooks" / "03_baseline_cnn.ipynb").exists() and (out / "baseline" / "run.json").exists()
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """Return a run that waits in its notebook: its Popen, and the numbers of its kernel and of the kernel's parent.
+
+    Orphans come to the tests' process, and not to process 1, as they come to systemd on many a desktop.
+    """
+    if sys.platform != "linux":
+        pytest.skip("orphans can be adopted on Linux only")
+    adopt = 36  # PR_SET_CHILD_SUBREAPER
+    ctypes.CDLL(None).prctl(adopt, 1, 0, 0, 0)
+    folder, out = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "out"
+    process = tiny.start(folder, "run", "03_baseline_cnn", "--out-dir", out)
+    tiny.wait_for(lambda: (out / "kernel.txt").exists() or process.poll() is not None)
+    kernel, parent = map(int, (out / "kernel.txt").read_text().split())
+    assert parent == process.pid and not tiny.ended(kernel)
+    yield process, kernel
+    for number in (process.pid, kernel):
+        if not tiny.ended(number):
+            os.kill(number, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(adopt, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_killed_run_leaves_no_kernel_behind(waiting, number, status):
+    process, kernel = waiting
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in error
+    tiny.wait_for(lambda: tiny.ended(kernel))
+
+
+def test_a_run_ends_with_its_parent_if_it_is_told_to(tmp_path):
+    folder, out = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "out"
+    command = [sys.executable, "-m", "helpers", "run", "03_baseline_cnn", "--with-parent", "--out-dir", str(out)]
+    code = f"import subprocess; subprocess.run({command})"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=folder)
+    tiny.wait_for(lambda: (out / "kernel.txt").exists() or parent.poll() is not None)
+    kernel, run = map(int, (out / "kernel.txt").read_text().split())
+    parent.kill()
+    parent.wait()
+    tiny.wait_for(lambda: tiny.ended(kernel) and tiny.ended(run))
