@@ -31,7 +31,6 @@ IMAGE_COLUMN = ""  # @param {type:"string"} its column of image names; empty: kn
 LABEL_COLUMN = ""  # @param {type:"string"} its column of classes; empty: known by its name
 VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5} share of the training images kept for validation
 VAL_CUT = "at random"  # @param ["at random", "first"] which images: any groups, or each class's first by file name
-IMAGE_SIZE = 96  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
 SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
@@ -121,8 +120,9 @@ figures.class_counts(readable, title=f"{sizes.index[0].capitalize()} has {times:
 # saved network can be given a plain image.
 
 # %%
+SIZE = 64  # pixels a side: the default of notebooks 03 and 04
 original = open_rgb(readable["path"].iloc[0])
-resized = original.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
+resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 normalised = np.asarray(resized, dtype="float32") / 255
 print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
 figure = Figure(figsize=(7, 3.8), layout="constrained")
@@ -130,7 +130,7 @@ for axes, image in zip(figure.subplots(1, 2), (original, resized)):
     width, height = image.size
     axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))  # the middle, to see its pixels
     axes.set(title=f"the middle of {width} x {height} pixels", xticks=[], yticks=[])
-kept = IMAGE_SIZE**2 / original.width / original.height
+kept = SIZE**2 / original.width / original.height
 figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", run.images.synthetic)
 
 # %% [markdown]
