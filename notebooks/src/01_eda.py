@@ -227,7 +227,8 @@ shown if len(shown) else print("Every image keeps its label and takes part.")
 
 # %% tags=["nbval-check-output"]
 ids = [row["image_id"] for row in found["lists"]["official_label_disagreements"]]
-fate = labelled[labelled["image_id"].isin(ids)]["flag"].replace("", "take part (under the official label, if audited)")
+fate = labelled.loc[labelled["image_id"].isin(ids), "flag"]
+fate = fate.replace("", "relabelled" if LABELS == "audited" else "taken as published")
 print(f"Of {len(ids)} files whose official label is another:", fate.value_counts().to_dict() or "")
 left = ledger.drop("test", errors="ignore").groupby("class").sum()
 for name in left.index[left["audited"] == 0]:
