@@ -1,6 +1,7 @@
-"""A run folder: the parameters a notebook runs with, what is done in the folder, and what one notebook needs of another."""
+"""A run folder: a notebook's parameters, what is done in the folder, and what one notebook needs of another."""
 
 import ast
+import contextlib
 import json
 import math
 import numbers
@@ -85,10 +86,8 @@ def _checked(name, value, parameter):
     if kind is str:
         value = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
     elif isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value.strip().title() if kind is bool else value.strip())
-        except (ValueError, SyntaxError):
-            pass
     if kind in (int, float) and isinstance(value, (numbers.Integral, numbers.Real)[kind is float]):
         value = value if isinstance(value, bool) else kind(value)  # NumPy's numbers, and whole ones for fractions
     if type(value) is not kind:
@@ -173,10 +172,10 @@ class Run:
         return manifest.read(self.folder / "manifest.csv", self.images.root)
 
     def need(self, notebook):
-        """Run another notebook first, in a process of its own, unless its results are here and fit the images and split.
+        """Run another notebook first, in a process of its own, unless its results are here and fit.
 
-        Notebook 01's results fit if they were made of the same images with the same values of the parameters that both
-        notebooks have; those of any other, if they were made from the manifest that is here now: a network that was
+        Notebook 01's results fit if they were made of the same images with the same values of the parameters that this
+        notebook has too; those of any other, if they were made from the manifest that is here now: a network that was
         trained otherwise than the defaults say is left as it is. What has to be made again keeps the parameters that it
         was made with, where this notebook does not have them.
 
@@ -234,7 +233,7 @@ class Run:
         return f"{other[0]} is another now" if other else ""
 
     def _values_for(self, notebook):
-        """Return the parameters to run ``notebook`` with: this notebook's, but a network's own from when it was made."""
+        """Return the parameters to run ``notebook`` with: this notebook's, but a network's own from its last run."""
         known, data = declared(notebook), declared(NOTEBOOKS[0])
         before = {
             name: value

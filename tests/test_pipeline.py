@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
 from conftest import rows
+from keras import layers
 from PIL import Image
 
 from helpers import runs

@@ -128,7 +128,7 @@ def test_every_spelling_of_the_folder_is_one_folder(tmp_path, monkeypatch, begin
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     folders = {begin("03_baseline_cnn", OUT_DIR=spelled).folder for spelled in ("~/x", "x", tmp_path / "x")}
-    assert folders == {tmp_path / "x"} and list(tmp_path.glob("*")) == [tmp_path / "x"] or (tmp_path / "set").exists()
+    assert (folders == {tmp_path / "x"} and list(tmp_path.glob("*")) == [tmp_path / "x"]) or (tmp_path / "set").exists()
     assert not (tmp_path / "~").exists()
 
 

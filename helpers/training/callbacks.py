@@ -1,8 +1,7 @@
-"""What Keras's callbacks lack: a training that was stopped goes on with its patience and its best epoch, and ends whole."""
+"""What Keras's callbacks lack: a stopped training goes on with its patience and its best epoch, and ends whole."""
 
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -117,14 +116,14 @@ def finish(network, training):
         raise runs.RunError(f"The training diverged in its first epoch: its loss is no number any more; {advice}.")
     if len(diverged):
         print(
-            f"The training diverged in epoch {diverged['epoch'].iloc[0]}; the best epoch before it is kept. For a longer "
+            f"The training diverged in epoch {diverged['epoch'].iloc[0]}; the best epoch before is kept. For a longer "
             f"one, {advice}."
         )
     best = history.loc[history["val_loss"].idxmin()]
     network.load_weights(training.state / "best.weights.h5")
     part = training.folder / "part.model.keras"
     network.save(part)
-    os.replace(part, training.folder / "model.keras")
+    part.replace(training.folder / "model.keras")
     manifest.write_text(history.to_csv(index=False), training.folder / "history.csv")
     record = training.record | {
         "epochs_run": len(history),
@@ -144,7 +143,7 @@ def read_history(file):
 
 
 class Progress(keras.callbacks.Callback):
-    """Print about ten lines a training, and add each epoch's ``seconds`` to what the callbacks after this one are told."""
+    """Print about ten lines a training, and tell the callbacks after this one each epoch's ``seconds``."""
 
     def __init__(self, epochs):
         super().__init__()

@@ -4,7 +4,6 @@ import hashlib
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
@@ -46,7 +45,7 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".part{os.getpid()}")
         _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
-        os.replace(part, file)
+        part.replace(file)
     return np.load(file, mmap_mode="r")
 
 
@@ -90,7 +89,7 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
     data = order.batch(batch_size).map(pick, num_parallel_calls=WORKERS)
     if augment is not None:
         numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        # One after the other: Keras's random layers count their draws, and calls in parallel would race for the numbers.
+        # One after the other: Keras's random layers count their draws; calls in parallel would race for the numbers.
         data = tf.data.Dataset.zip(data, numbers).map(change)
     return data.prefetch(WORKERS)
 
