@@ -15,7 +15,7 @@ from helpers.data import datasets, images, tables
 
 @pytest.fixture
 def make(tmp_path, write_image):
-    """Return a function that writes the images and tables of a set, {place: text of a table, or None}, into a folder."""
+    """Return a function that writes a set of {place: text of a table, or None for an image} into a folder."""
 
     def write(places, name="set"):
         for number, (place, text) in enumerate(places.items()):
@@ -49,7 +49,8 @@ def images_of(*names, folder=""):
 
 
 HAM = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n"
-HAM += "HAM_1,ISIC_0024306,nv,histo,45,male,trunk,vidir_modern\nHAM_1,ISIC_0024307,nv,consensus,45.0,male,trunk,vidir_modern\n"
+HAM += "HAM_1,ISIC_0024306,nv,histo,45,male,trunk,vidir_modern\n"
+HAM += "HAM_1,ISIC_0024307,nv,consensus,45.0,male,trunk,vidir_modern\n"
 HAM += "HAM_2,ISIC_0024308,mel,histo,60,female,back,rosendahl\n"
 
 
@@ -114,7 +115,7 @@ def test_isic_2018_training_and_test_have_tables_of_their_own(make):
             "ISIC2018_Task3_Test_Input/ISIC_0034524.jpg": None,
             "train/ISIC2018_Task3_Training_GroundTruth.csv": "image,MEL,NV,AKIEC\nISIC_0024306,0.0,1.0,0.0\n",
             "test/ISIC2018_Task3_Test_GroundTruth.csv": "image,MEL,NV,AKIEC\nISIC_0034524,0.0,0.0,1.0\n",
-            "train/ISIC2018_Task3_Training_LesionGroupings.csv": "image,lesion_id,diagnosis_confirm_type\nISIC_0024306,HAM_5,histo\n",
+            "train/ISIC2018_Task3_Training_LesionGroupings.csv": "image,lesion_id,confirm\nISIC_0024306,HAM_5,histo\n",
         }
     )
     found = listed(root)
@@ -144,7 +145,8 @@ def test_isic_2020(make):
 
 def test_pad_ufes_20(make):
     table = "patient_id,lesion_id,smoke,age,gender,region,diagnostic,itch,img_id,biopsed\n"
-    table += "PAT_8,15,,8,,ARM,NEV,False,PAT_8_15_820.png,False\nPAT_8,16,False,55,FEMALE,NECK,BCC,True,PAT_8_16_140.png,True\n"
+    table += "PAT_8,15,,8,,ARM,NEV,False,PAT_8_15_820.png,False\n"
+    table += "PAT_8,16,False,55,FEMALE,NECK,BCC,True,PAT_8_16_140.png,True\n"
     root = make(
         {
             **images_of("PAT_8_15_820", folder="imgs_part_1/"),
@@ -274,7 +276,8 @@ def test_a_column_of_splits_is_obeyed_and_paths_tell_equal_names_apart(make):
             "x/1.png": None,
             "y/1.png": None,
             "y/2.png": None,
-            "labels.csv": "path;class;split\nx/1.png;good;Train\ny\\1.png;bad;validation\ny/2.png;bad;test\nz/3.png;bad;test\n",
+            "labels.csv": "path;class;split\nx/1.png;good;Train\ny\\1.png;bad;validation\n"
+            "y/2.png;bad;test\nz/3.png;bad;test\n",
         }
     )
     found = listed(root, labels_csv="labels.csv")
@@ -426,6 +429,15 @@ def test_sets_are_merged_class_by_class_and_keep_their_collections(make):
     before = datasets.state(datasets.find(f"{one};{two}"))
     (two / "l.csv").write_text("image,dx\na,mel\nc,mel\n")
     assert datasets.state(datasets.find(f"{one};{two}")) != before
+
+
+def test_a_named_table_belongs_to_the_set_it_lies_in(make):
+    one = make({"x/a.png": None, "y/b.png": None, "mine.csv": "image,dx\na,mel\nb,nv\n"}, "one")
+    both = datasets.find(f"{one};{make({'nevus/c.png': None}, 'two')}")
+    for given in ("mine.csv", str(one / "mine.csv")):
+        assert datasets.list_images(both, given).table["label"].tolist() == ["melanoma", "nevus", "nevus"]
+    with pytest.raises(FileNotFoundError, match=r"LABELS_CSV is 'other.csv', but no such file is in any of the 2 sets"):
+        datasets.list_images(both, "other.csv")
 
 
 def test_shipped_labels_need_an_isic_id_at_the_start_of_the_name():
@@ -674,4 +686,6 @@ def test_ham_mini_is_read_as_published():
         "basal cell carcinoma": 2,
         "actinic keratosis": 1,
     }
+    both = datasets.list_images(datasets.find(f"{os.environ['HAM_DIR']};sample"))
+    assert len(both.table) > 124 and both.understood.count("Layout") == 2 and both.table["image_id"].is_unique
     assert found.table["group"].nunique() == 124 and found.understood.endswith("Left aside: nothing")

@@ -118,16 +118,22 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     FileNotFoundError, ValueError
         If a set cannot be understood: with what was seen, and the parameter that settles it.
     """
-    sets, understood = [], []
+    sets, understood, several = [], [], len(found.sets) > 1
+    inside = [folder for _, folder in found.sets if Path(folder, labels_csv).is_relative_to(folder)]
+    inside = [folder for folder in inside if labels_csv in ("", "folders") or Path(folder, labels_csv).is_file()]
+    if several and not inside:
+        raise FileNotFoundError(
+            f"LABELS_CSV is {labels_csv!r}, but no such file is in any of the {len(found.sets)} sets."
+        )
     for name, folder in found.sets:
-        owns = len(found.sets) == 1 or labels_csv == "folders" or Path(folder, labels_csv).is_file()
-        rows, said = layouts.read_set(folder, OURS, labels_csv if owns else "", image_column, label_column)
-        if len(found.sets) > 1:
+        mine = labels_csv if folder in inside or not several else ""
+        rows, said = layouts.read_set(folder, OURS, mine, image_column, label_column)
+        if several:
             for column in ("lesion_id", "patient_id"):
                 own = (rows[column] != "") & ~rows[column].str.match(PUBLIC_ID)
                 rows[column] = rows[column].mask(own, f"{name}:" + rows[column])
             said = f"{name}:\n{said}"
-        sets.append(rows.assign(set=name if len(found.sets) > 1 else ""))
+        sets.append(rows.assign(set=name if several else ""))
         understood.append(said)
     rows = pd.concat(sets, ignore_index=True)
     spelled = {classes.plain(name) or name: name for name in sorted(rows["published_label"], reverse=True)}
@@ -144,7 +150,11 @@ def state(found):
     files = []
     for _, folder in found.sets:
         for path in sorted(Path(folder).rglob("*")):
-            if path.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and path.is_file():
+            if (
+                path.suffix.lower() in images.SUFFIXES | tables.SUFFIXES
+                and path.is_file()
+                and (folder == SAMPLE or SAMPLE not in path.parents)
+            ):
                 facts = path.stat()
                 files.append([os.fsencode(path.relative_to(folder).as_posix()).hex(), facts.st_size, facts.st_mtime_ns])
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]

@@ -59,7 +59,7 @@ def read_files(read, paths, workers=None):
     with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
         warnings.simplefilter("ignore")
         tasks = [(one if _pixels(path) > LARGE else many).submit(read, path) for path in paths]
-        return [task.result() for task in tqdm(tasks, "Reading images", unit=" images", delay=10)]
+        return [task.result() for task in tqdm(tasks, "Reading images", unit=" images", delay=10, mininterval=1)]
 
 
 def _opened(path):
