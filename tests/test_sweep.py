@@ -260,8 +260,8 @@ def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, 
 def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
     folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
     file.write_text(POISONED.format(images=image_set, poison=16))
-    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path, "--jobs", 1)
-    kernel = tmp_path / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path / "out", "--jobs", 1)
+    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
     tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
