@@ -1,20 +1,28 @@
 # make course: run the whole course.   make test: check it.   Both make .venv by themselves when needed.
 PYTHON = .venv/bin/python
 
-.PHONY: course test notebooks bench
-course: .venv/ready
-	$(PYTHON) -m helpers.course run $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(OUT_DIR),--out-dir "$(OUT_DIR)") $(ARGS)
+.PHONY: help course test lint notebooks bench
+help:
+	@echo "make course     run the whole course [DATA_DIR=images] [OUT_DIR=runs/mine] [ARGS='-p EPOCHS 5']"
+	@echo "make test       check everything [ARGS='-k words']"
+	@echo "make lint       style, imports and requirements alone"
+	@echo "make notebooks  build and execute the notebooks from notebooks/src [ARGS='01_eda']"
+	@echo "make bench      measure speed and memory [DATA_DIR=images]"
 
-test: .venv/ready
+course: .venv/ready
+	$(PYTHON) -m helpers run $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(OUT_DIR),--out-dir "$(OUT_DIR)") $(ARGS)
+
+test: .venv/tested
 	$(PYTHON) -m pytest $(ARGS)
 
+lint: .venv/tested
+	$(PYTHON) -m pytest tests/test_lint.py
+
 notebooks: .venv/ready
-	$(PYTHON) -m helpers.build
+	$(PYTHON) -m helpers build $(ARGS)
 
 bench: .venv/ready
-	$(PYTHON) tests/bench_audit.py
-	$(PYTHON) tests/bench_duplicates.py $(or $(DATA_DIR),sample)
-	$(if $(DATA_DIR),ISIC9_DIR="$(DATA_DIR)") $(PYTHON) -c "from tests import bench_augment; bench_augment.main()"
+	$(PYTHON) tests/bench_data.py $(or $(DATA_DIR),sample)
 	$(PYTHON) tests/bench_training.py $(or $(DATA_DIR),sample)
 
 .venv/ready: requirements.txt
@@ -25,3 +33,6 @@ bench: .venv/ready
 	    touch .venv/ready && exit 0 || exit 1; \
 	  fi; \
 	done; echo "No Python 3.10 to 3.13 with venv was found: install one (on Debian: apt install python3-venv)." >&2; exit 1
+
+.venv/tested: .venv/ready tests/requirements.txt
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -r tests/requirements.txt && touch .venv/tested

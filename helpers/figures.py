@@ -11,7 +11,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}  # Okabe & Ito's colour-blind-safe palette
-MODEL_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
+MODEL_COLOURS = {
+    "baseline": "#0072B2",
+    "regularised": "#D55E00",
+    "dropout_augmented": "#009E73",
+    "normalised": "#CC79A7",
+}
+OTHER_COLOURS = ["#E69F00", "#56B4E9", "#000000", "#999999"]
+
+
+def model_colours(names):
+    """Return {name: colour} for networks: the course's own have theirs in every figure, others take what is left."""
+    others = [name for name in names if name not in MODEL_COLOURS]
+    return MODEL_COLOURS | {name: OTHER_COLOURS[place % len(OTHER_COLOURS)] for place, name in enumerate(others)}
 
 
 def image_grid(images, titles, columns, title="", synthetic=False):
@@ -102,8 +114,16 @@ def boxes(table, columns, by="label", title="", synthetic=False):
     figure = Figure(figsize=(3.2 * len(columns) + 1.5, 0.34 * table[by].nunique() + 1.4), layout="constrained")
     axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for place, column in zip(axes, columns):
-        sns.boxplot(table, y=by, x=column, order=sorted(table[by].unique()), color="#56B4E9", fliersize=1.5,
-                    linewidth=0.9, ax=place)
+        sns.boxplot(
+            table,
+            y=by,
+            x=column,
+            order=sorted(table[by].unique()),
+            color="#56B4E9",
+            fliersize=1.5,
+            linewidth=0.9,
+            ax=place,
+        )
         place.set_ylabel("")
         place.spines[["top", "right"]].set_visible(False)
     return titled(figure, title, synthetic)
@@ -114,8 +134,18 @@ def strips(table, column, by="label", title="", synthetic=False):
     figure = Figure(figsize=(8.5, 0.36 * table[by].nunique() + 1.4), layout="constrained")
     axes = figure.add_subplot()
     splits = [name for name in SPLIT_COLOURS if name in set(table["split"])]
-    sns.stripplot(table, x=column, y=by, hue="split", hue_order=splits, order=sorted(table[by].unique()),
-                  palette=SPLIT_COLOURS, size=2.5, jitter=0.3, ax=axes)
+    sns.stripplot(
+        table,
+        x=column,
+        y=by,
+        hue="split",
+        hue_order=splits,
+        order=sorted(table[by].unique()),
+        palette=SPLIT_COLOURS,
+        size=2.5,
+        jitter=0.3,
+        ax=axes,
+    )
     axes.set_ylabel("")
     axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
@@ -130,16 +160,24 @@ def curves(histories, title="", synthetic=False):
     histories : dict of name -> history (``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``).
         The epoch with the lowest validation loss, whose weights are kept, is marked.
     """
-    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    colours = model_colours(histories)
     for place, measure in zip(figure.subplots(1, 2), ("loss", "accuracy")):
-        for colour, (name, history) in zip(MODEL_COLOURS, histories.items()):
+        for name, history in histories.items():
             best = history["val_loss"].idxmin()
-            place.plot(history["epoch"], history[measure], "--", color=colour, alpha=0.7, label=f"{name}, training")
-            place.plot(history["epoch"], history[f"val_{measure}"], color=colour, label=f"{name}, validation")
-            place.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color=colour)
-        place.set(xlabel="epoch", ylabel=measure, ylim=(0, None if measure == "loss" else 1))
+            place.plot(history["epoch"], history[measure], "--", color=colours[name], alpha=0.6)
+            place.plot(history["epoch"], history[f"val_{measure}"], color=colours[name], label=name.replace("_", " "))
+            place.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color=colours[name], clip_on=False)
+        top = (
+            1.02
+            if measure == "accuracy"
+            else 1.1 * max(history["val_loss"].quantile(0.95) for history in histories.values())
+        )
+        place.set(xlabel="epoch", ylabel=measure, ylim=(0, max(top, 1)))
         place.spines[["top", "right"]].set_visible(False)
-        place.legend(frameon=False, fontsize=8)
+    place.plot([], [], "--", color="#666666", label="training")
+    place.plot([], [], "-", color="#666666", label="validation")
+    figure.legend(*place.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     return titled(figure, title, synthetic)
 
 
@@ -152,7 +190,7 @@ def frequencies(table, title="", synthetic=False):
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    table.plot.bar(ax=axes, color=MODEL_COLOURS, rot=0)
+    table.plot.bar(ax=axes, color=["#999999", *MODEL_COLOURS.values()], rot=0)
     axes.set(xlabel="", ylabel="share of images", ylim=(0, 1.05))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

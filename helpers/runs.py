@@ -3,6 +3,7 @@
 import ast
 import json
 import math
+import numbers
 import os
 import re
 import subprocess
@@ -49,8 +50,13 @@ def declared(notebook):
     found = {}
     for name, default, form, meaning in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
         low, high = (re.search(rf"{end}:([^,}}]+)", form) for end in ("min", "max"))
-        found[name] = Parameter(ast.literal_eval(default), json.loads(form) if form[0] == "[" else [],
-                                float(low[1]) if low else -math.inf, float(high[1]) if high else math.inf, meaning)
+        found[name] = Parameter(
+            ast.literal_eval(default),
+            json.loads(form) if form[0] == "[" else [],
+            float(low[1]) if low else -math.inf,
+            float(high[1]) if high else math.inf,
+            meaning,
+        )
     return found
 
 
@@ -83,14 +89,16 @@ def _checked(name, value, parameter):
             value = ast.literal_eval(value.strip().title() if kind is bool else value.strip())
         except (ValueError, SyntaxError):
             pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if kind in (int, float) and isinstance(value, (numbers.Integral, numbers.Real)[kind is float]):
+        value = value if isinstance(value, bool) else kind(value)  # NumPy's numbers, and whole ones for fractions
     if type(value) is not kind:
         raise RunError(f"{name} is {given!r}, but it takes {_KINDS[kind]} such as {parameter.default!r}.")
     if parameter.choices and value not in parameter.choices:
         raise RunError(f"{name} is {value!r}, but it takes one of {parameter.choices}.")
     if kind in (int, float) and not parameter.low <= value <= parameter.high:
-        raise RunError(f"{name} is {value!r}, but it takes {_KINDS[kind]} from {parameter.low:g} to {parameter.high:g}.")
+        raise RunError(
+            f"{name} is {value!r}, but it takes {_KINDS[kind]} from {parameter.low:g} to {parameter.high:g}."
+        )
     return value
 
 
@@ -108,8 +116,10 @@ def open_folder(out_dir):
     folder = Path(out_dir).expanduser().absolute()
     own = [datasets.ROOT / name for name in ("helpers", "notebooks", "tests", "data")]
     if not str(out_dir).strip() or datasets.ROOT.is_relative_to(folder) or any(map(folder.is_relative_to, own)):
-        raise RunError(f"OUT_DIR is {str(out_dir)!r}, where a run would overwrite the course's own files; "
-                       "name a folder of its own, such as 'runs/course'.")
+        raise RunError(
+            f"OUT_DIR is {str(out_dir)!r}, where a run would overwrite the course's own files; "
+            "name a folder of its own, such as 'runs/course'."
+        )
     if str(folder).startswith("/content/drive") and not os.path.ismount("/content/drive"):
         from google.colab import drive
 
@@ -119,8 +129,10 @@ def open_folder(out_dir):
         manifest.write_text("", folder / ".writable")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise RunError(f"OUT_DIR is {str(out_dir)!r}, but nothing can be written there ({error.strerror}); "
-                       "name another folder, or make room.") from error
+        raise RunError(
+            f"OUT_DIR is {str(out_dir)!r}, but nothing can be written there ({error.strerror}); "
+            "name another folder, or make room."
+        ) from error
     return folder
 
 
@@ -177,8 +189,14 @@ class Run:
         if reason:
             print(f"{notebook} runs first, because {reason}.", flush=True)
             given = [text for name, value in values.items() for text in ("-p", name, str(value))]
-            done = subprocess.run([sys.executable, "-m", "helpers", "run", notebook, *given], cwd=datasets.ROOT,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+            done = subprocess.run(
+                [sys.executable, "-m", "helpers", "run", notebook, *given],
+                cwd=datasets.ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
             if done.returncode:
                 raise RunError(done.stderr.strip()[-2000:])
 
@@ -192,9 +210,10 @@ class Run:
     def record(self, notebook):
         """Return what ``done`` recorded of a notebook in this folder as a dict; {} if there is nothing to be read."""
         try:
-            return json.loads((self.folder / f"{notebook}.json").read_text(encoding="utf-8"))
+            record = json.loads((self.folder / f"{notebook}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return record if isinstance(record, dict) else {}
 
     def _missing(self, notebook):
         """Return why the results of ``notebook`` cannot be taken as they are, "" if they can."""
@@ -207,15 +226,21 @@ class Run:
             return f"{self.folder / 'manifest.csv'} is gone"
         if record["images"] != datasets.state(self.images):
             return "the images are not those it has seen"
-        other = [name for name, value in record["parameters"].items() if name not in ("DATA_DIR", "OUT_DIR")
-                 and self.parameters.get(name, value) != value]
+        other = [
+            name
+            for name, value in record["parameters"].items()
+            if name not in ("DATA_DIR", "OUT_DIR") and self.parameters.get(name, value) != value
+        ]
         return f"{other[0]} is another now" if other else ""
 
     def _values_for(self, notebook):
         """Return the parameters to run ``notebook`` with: this notebook's, but a network's own from when it was made."""
         known, data = declared(notebook), declared(NOTEBOOKS[0])
-        before = {name: value for name, value in self.record(notebook).get("parameters", {}).items()
-                  if not (name in data and name in self.parameters)}
+        before = {
+            name: value
+            for name, value in self.record(notebook).get("parameters", {}).items()
+            if not (name in data and name in self.parameters)
+        }
         values = {**self.parameters, **before, "OUT_DIR": str(self.folder)}
         return {name: value for name, value in values.items() if name in known}
 

@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 @pytest.fixture
 def write_image():
     """Return a function that writes an image of random colours, the same for the same seed, and returns its path."""
+
     def write(file, seed, size=(20, 16), mode="RGB"):
         file.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -29,7 +30,12 @@ def image_set(tmp_path, write_image):
     """A folder with Train/ and Test/ of the classes nevus (6 + 2 images) and melanoma (4 + 1)."""
     root = tmp_path / "set"
     seed = 0
-    for split, label, count in [("Train", "nevus", 6), ("Train", "melanoma", 4), ("Test", "nevus", 2), ("Test", "melanoma", 1)]:
+    for split, label, count in [
+        ("Train", "nevus", 6),
+        ("Train", "melanoma", 4),
+        ("Test", "nevus", 2),
+        ("Test", "melanoma", 1),
+    ]:
         for _ in range(count):
             seed += 1
             write_image(root / split / label / f"ISIC_{seed:07d}.png", seed)
@@ -39,7 +45,7 @@ def image_set(tmp_path, write_image):
 @pytest.fixture
 def small_manifest(image_set):
     """The manifest of ``image_set`` with validation rows, groups and hashes that keep every rule."""
-    table = datasets.list_images(image_set)
+    table = datasets.list_images(datasets.find(image_set)).table
     table = table.assign(group=table["image_id"], sha256=[f"{number:064x}" for number in range(len(table))])
     val = table[table["split"] == "train"].groupby("label").head(1).index
     table.loc[val, "split"] = "val"

@@ -2,21 +2,27 @@
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers import manifest
 
 
-@pytest.mark.parametrize("change, word", [
-    (lambda t: t.rename(columns={"flag": "flags"}), "columns"),
-    (lambda t: t.assign(extra=1), "extra"),
-    (lambda t: t.assign(path=t["path"].iloc[0]), "path"),
-    (lambda t: t.assign(image_id="same"), "image_id"),
-    (lambda t: t.assign(split="trian"), "trian"),
-    (lambda t: t.assign(flag="ugly"), "ugly"),
-    (lambda t: t.assign(label=""), "no label"),
-    (lambda t: t.assign(group="one lesion"), "cross"),
-    (lambda t: t.assign(parent=t["image_id"].iloc[0]), "Augmented"),
-])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (lambda t: t.rename(columns={"flag": "flags"}), "columns"),
+        (lambda t: t.assign(extra=1), "extra"),
+        (lambda t: t.drop(columns="collection"), "'collection'.*run notebook 01 again"),
+        (lambda t: t.assign(path=t["path"].iloc[0]), "path"),
+        (lambda t: t.assign(image_id="same"), "image_id"),
+        (lambda t: t.assign(split="trian"), "trian"),
+        (lambda t: t.assign(flag="ugly"), "ugly"),
+        (lambda t: t.assign(label=""), "no label"),
+        (lambda t: t.assign(group="one lesion"), "cross"),
+        (lambda t: t.assign(parent=t["image_id"].iloc[0]), "Augmented"),
+    ],
+)
 def test_check_refuses_a_broken_manifest(small_manifest, change, word):
     manifest.check(small_manifest)
     with pytest.raises(manifest.ManifestError, match=word):
@@ -58,7 +64,7 @@ def test_a_refused_table_leaves_the_old_file(small_manifest, image_set, tmp_path
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("column", ["label", "split", "group", "sha256", "flag", "parent"])
+@pytest.mark.parametrize("column", ["label", "split", "group", "collection", "sha256", "flag", "parent"])
 def test_fingerprint_changes_with_every_column_that_matters(small_manifest, column):
     changed = small_manifest.copy()
     changed.loc[changed.index[0], column] = "other"
@@ -75,3 +81,38 @@ def test_active_leaves_out_flagged_rows(small_manifest):
     table.loc[table.index[0], "flag"] = "duplicate"
     assert len(manifest.active(table)) == len(table) - 1
     assert set(manifest.active(table, "val")["split"]) == {"val"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\x00", b"image_id,path\n", b"image_id;path;label\n1;2;3\n"])
+def test_what_is_no_manifest_is_refused_with_the_remedy(tmp_path, content):
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(manifest.ManifestError, match="run notebook 01 again"):
+        manifest.read(tmp_path / "manifest.csv", tmp_path)
+
+
+def test_a_cut_manifest_is_refused(small_manifest, image_set, tmp_path):
+    manifest.write(small_manifest, tmp_path / "manifest.csv", image_set)
+    whole = (tmp_path / "manifest.csv").read_bytes()
+    for end in range(len(whole) - 400, len(whole) - 1, 7):
+        (tmp_path / "manifest.csv").write_bytes(whole[:end])
+        try:
+            assert len(manifest.read(tmp_path / "manifest.csv", image_set)) < len(small_manifest) + 1
+        except manifest.ManifestError as error:
+            assert "\n" not in str(error)
+
+
+NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=30)
+ODD = st.sampled_from(
+    ["1234567890123456789012345", "nevus ", "total", "a\rb", "a\nb", "caf\udce9", '"', "NA", "1e5", "007", "=cmd|1"]
+)
+
+
+@given(st.lists(NAME | ODD, min_size=1, max_size=6, unique=True), NAME | ODD)
+@settings(max_examples=150, deadline=None)
+def test_any_name_survives_the_way_to_disk_and_back(tmp_path_factory, names, label):
+    folder = tmp_path_factory.mktemp("m")
+    table = pd.DataFrame({"image_id": names, "published_label": label, "label": label, "group": names})
+    table = table.assign(path=[f"{folder}/{name}" for name in names], width=3, height=2)
+    table = table.reindex(columns=manifest.COLUMNS, fill_value="")
+    manifest.write(table, folder / "manifest.csv", folder)
+    pd.testing.assert_frame_equal(manifest.read(folder / "manifest.csv", folder), table)

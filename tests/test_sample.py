@@ -1,7 +1,4 @@
 import hashlib
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,38 +6,40 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score
 
 from helpers.data.sample import drawings
 from helpers.data.sample import make as sample
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One whole sample, made from the command line."""
-    made = tmp_path_factory.mktemp("sample") / "made"
-    said = subprocess.run([sys.executable, "-m", "helpers.sample", made], cwd=ROOT, check=True,
-                          capture_output=True, text=True)
-    assert "Test: 90 images in 9 classes" in said.stdout
-    return made
+    """One whole sample."""
+    return sample.make_sample(tmp_path_factory.mktemp("sample") / "made")
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Cut the classes down to what the planted defects need, so that a sample takes a second."""
-    few = {"melanoma": 4, "nevus": 8, "basal cell carcinoma": 5, "vascular lesion": 6, "seborrheic keratosis": 14,
-           "actinic keratosis": 9}
-    monkeypatch.setattr(sample, "CLASSES", {name: {**recipe, "test": 3, "train": few.get(name, 2)}
-                                            for name, recipe in sample.CLASSES.items()})
+    few = {
+        "melanoma": 4,
+        "nevus": 8,
+        "basal cell carcinoma": 5,
+        "vascular lesion": 6,
+        "seborrheic keratosis": 14,
+        "actinic keratosis": 9,
+    }
+    small = {name: which._replace(test=3, train=few.get(name, 2)) for name, which in sample.CLASSES.items()}
+    monkeypatch.setattr(sample, "CLASSES", small)
 
 
 def _hashes(folder):
-    return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def _images(folder):
@@ -66,12 +65,20 @@ def test_layout_and_counts(folder):
     assert set(counts.index) == {f"{split}/{name}" for split in ("Train", "Test") for name in sample.CLASSES}
     train, test = counts[counts.index.str.startswith("Train")], counts[counts.index.str.startswith("Test")]
     assert 560 <= train.sum() <= 640 and test.sum() == 90
-    published = {"actinic keratosis": 114, "basal cell carcinoma": 376, "dermatofibroma": 95, "melanoma": 438,
-                 "nevus": 357, "pigmented benign keratosis": 462, "seborrheic keratosis": 77,
-                 "squamous cell carcinoma": 181, "vascular lesion": 139}
+    published = {
+        "actinic keratosis": 114,
+        "basal cell carcinoma": 376,
+        "dermatofibroma": 95,
+        "melanoma": 438,
+        "nevus": 357,
+        "pigmented benign keratosis": 462,
+        "seborrheic keratosis": 77,
+        "squamous cell carcinoma": 181,
+        "vascular lesion": 139,
+    }
     for name, number in published.items():
-        assert train[f"Train/{name}"] / train.sum() == pytest.approx(number / 2239, abs=.01)
-    assert "generated drawings" in (folder / "SYNTHETIC.txt").read_text()
+        assert train[f"Train/{name}"] / train.sum() == pytest.approx(number / 2239, abs=0.01)
+    assert "not photographs of patients" in (folder / "SYNTHETIC.txt").read_text()
 
 
 def test_images_are_small_rgb_jpegs(folder):
@@ -90,7 +97,7 @@ def test_test_images_have_the_first_numbers_of_their_class(folder):
 
 def test_identical_in_another_process(folder):
     for photo in sample._plan(0)[::60]:
-        assert (folder / photo["paths"][0]).read_bytes() == sample._jpeg(photo, 0)[0]
+        assert (folder / photo["paths"][0]).read_bytes() == sample._jpeg(photo, 0)
 
 
 def test_identical_with_any_number_of_workers(small, tmp_path):
@@ -100,13 +107,14 @@ def test_identical_with_any_number_of_workers(small, tmp_path):
 
 def test_another_seed_draws_another_picture():
     photo = sample._plan(0)[0]
-    assert sample._jpeg(photo, 0)[0] != sample._jpeg(photo, 1)[0]
+    assert sample._jpeg(photo, 0) != sample._jpeg(photo, 1)
     assert [photo["home"] for photo in sample._plan(0)] != [photo["home"] for photo in sample._plan(1)]
 
 
 def test_lesion_is_kept_and_photograph_differs():
     def photo(lesion, angle):
-        return drawings.draw(sample.CLASSES["nevus"], np.random.default_rng(lesion), np.random.default_rng(angle))[0]
+        seeds = np.random.default_rng(lesion), np.random.default_rng(angle)
+        return drawings.draw(sample.CLASSES["nevus"], sample.FOUND["nevus"], *seeds, "clinic A")
 
     assert (photo(1, 2) == photo(1, 2)).all()
     assert (photo(1, 2) != photo(1, 3)).any() and (photo(1, 2) != photo(4, 2)).any()
@@ -151,9 +159,9 @@ def test_unreadable_file_cannot_be_decoded(folder):
 
 def test_wrong_labels_are_exactly_the_recorded_ones(folder):
     official = _table(folder, "metadata").set_index("isic_id")["diagnosis"]
+    official = official[official != ""]
     paths = [path for path in _images(folder) if Path(path).stem in official.index]
-    wrong = {path for path in paths
-             if official[Path(path).stem] != sample.CLASSES[Path(path).parent.name]["code"]}
+    wrong = {path for path in paths if official[Path(path).stem] != sample.CLASSES[Path(path).parent.name].code}
     defects = _table(folder, "defects")
     recorded = {*defects.loc[defects["kind"].ne("near-duplicate"), "path"], *defects["other_path"]}
     assert wrong <= recorded
@@ -163,46 +171,51 @@ def test_wrong_labels_are_exactly_the_recorded_ones(folder):
     assert settled.value_counts().to_dict() == {"": 11, "MEL": 7, "AK": 4}
 
 
-def test_metadata_has_the_columns_of_the_official_labels(folder):
+def test_metadata_knows_the_collection_of_every_image_and_the_facts_of_most(folder):
     table = _table(folder, "metadata")
-    assert list(table) == ["isic_id", "diagnosis", "lesion_id", "age_approx", "sex", "anatom_site_general"]
-    stems = {Path(path).stem for path in _images(folder)}
-    assert set(table["isic_id"]) <= stems and table["isic_id"].is_unique
-    assert .7 < len(table) / len(stems) < .9
-    assert set(table["diagnosis"]) == {"MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"}
-    assert table["age_approx"].astype(int).between(15, 85).all() and set(table["sex"]) == {"female", "male"}
-    facts = table.groupby("lesion_id")[["diagnosis", "age_approx", "sex", "anatom_site_general"]].nunique()
-    assert (facts == 1).all(axis=None)
+    facts = ["diagnosis", "lesion_id", "age_approx", "sex", "anatom_site_general"]
+    assert list(table) == ["isic_id", "collection", *facts]
+    assert set(table["isic_id"]) == {Path(path).stem for path in _images(folder)} and table["isic_id"].is_unique
+    known = table[table["diagnosis"] != ""]
+    assert 0.7 < len(known) / len(table) < 0.9 and (table.drop(known.index)[facts] == "").all(axis=None)
+    assert set(known["diagnosis"]) == {"MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"}
+    assert known["age_approx"].astype(int).between(15, 85).all() and set(known["sex"]) == {"female", "male"}
+    assert (known.groupby("lesion_id")[[*facts, "collection"]].nunique() == 1).all(axis=None)
 
 
 def test_lesions_with_several_photographs_lie_mostly_in_train(folder):
     splits = {Path(path).stem: path.split("/")[0] for path in sorted(_images(folder), reverse=True)}
-    table = _table(folder, "metadata")
+    table = _table(folder, "metadata").query("lesion_id != ''")
     groups = table.assign(split=table["isic_id"].map(splits)).groupby("lesion_id")["split"]
     several = groups.size() > 1
     crossing = groups.nunique() > 1
     assert several.sum() > 40 and crossing.sum() == len(sample.SHARED_LESIONS)
 
 
-def test_artefacts_are_recorded_for_every_image(folder):
-    table = _table(folder, "artefacts")
-    assert set(table["path"]) == set(_images(folder)) and table["path"].is_unique
-    flags = table.set_index("path").astype(int)
-    assert list(flags) == list(drawings.ARTEFACTS) and (flags.sum() > 50).all()
-    broken = _defects(folder, "unreadable")["path"]
-    corners = pd.Series({path: _pixels(folder / path)[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
-                         for path in flags.index.drop(broken)})
-    dark = flags["vignette"].drop(broken) == 1
-    assert corners[dark].median() < 30 < 80 < corners[~dark].median()
+def test_in_train_the_clinic_tells_the_class_and_part_of_test_breaks_the_tie(folder):
+    photos = pd.DataFrame(sample._plan(0))
+    home = photos["look"].map(lambda name: sample.CLASSES[name].clinic)
+    broken = photos[photos["clinic"] != home]
+    assert set(broken["split"]) == {"Test"} and set(broken["path"]) == set(_defects(folder, "other collection")["path"])
+    assert broken["home"].value_counts().to_dict() == sample.OTHER_CLINIC
+    collections = _table(folder, "metadata").set_index("isic_id")["collection"]
+    assert (photos["clinic"] == photos["id"].map(collections)).all()
 
 
-def test_mean_colour_tells_little(folder):
-    broken = set(_defects(folder, "unreadable")["path"])
-    paths = sorted(set(_images(folder)) - broken)
-    colours = np.array([_pixels(folder / path).mean((0, 1)) for path in paths])
-    labels, test = np.array([path.split("/")[1] for path in paths]), np.array([path[:4] == "Test" for path in paths])
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(colours[~test], labels[~test])
-    assert model.score(colours[test], labels[test]) < .3
+def test_four_corners_alone_tell_the_clinic_and_so_mislead_where_the_tie_is_broken(folder):
+    photos = pd.DataFrame(sample._plan(0)).query("kind != 'unreadable'")
+    train = photos["split"] == "Train"
+    corners = np.stack([_corners(folder / path) for path in photos["path"]])
+    forest = RandomForestClassifier(100, random_state=0)
+    assert cross_val_score(forest, corners[train], photos["clinic"][train], cv=3).mean() > 0.8
+    right = forest.fit(corners[train], photos["home"][train]).predict(corners[~train]) == photos["home"][~train]
+    broken = photos["kind"][~train] == "other collection"
+    assert right[~broken].mean() > right[broken].mean() + 0.1
+
+
+def _corners(file):
+    blocks = [np.roll(_pixels(file), (22, 22), (0, 1))[y : y + 22, x : x + 22] for y in (0, 22) for x in (0, 22)]
+    return np.concatenate([measure(block, axis=(0, 1)) for block in blocks for measure in (np.mean, np.std)])
 
 
 def test_complete_folder_is_left_as_it_is(folder):
@@ -211,15 +224,32 @@ def test_complete_folder_is_left_as_it_is(folder):
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
-def test_foreign_or_incomplete_folder_is_refused_untouched(small, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="delete it or name another"):
+@pytest.mark.parametrize("name", ["mine.txt", "metadata.csv", "Train/nevus/mine.jpg"])
+def test_folder_with_other_files_is_refused_untouched(small, tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=name):
         sample.make_sample(tmp_path)
-    assert _hashes(tmp_path).keys() == {"mine.txt"}
+    assert _hashes(tmp_path).keys() == {name}
+
+
+@pytest.mark.parametrize("lost", ["Train/nevus/*.jpg", "SYNTHETIC.txt"])
+def test_incomplete_folder_is_completed(small, tmp_path, lost):
     made = sample.make_sample(tmp_path / "made")
-    next(made.glob("Train/nevus/*.jpg")).unlink()
-    with pytest.raises(FileExistsError):
-        sample.make_sample(made)
+    before = _hashes(made)
+    for file in list(made.glob(lost)):
+        file.unlink()
+    (made / ".hidden").write_text("mine")
+    assert sample.make_sample(made) == made
+    assert _hashes(made) == {**before, ".hidden": _hashes(made)[".hidden"]}
+
+
+def test_sample_of_an_older_edition_is_replaced(small, tmp_path):
+    new = sample.make_sample(tmp_path / "new")
+    old = sample.make_sample(tmp_path / "old")
+    (old / "SYNTHETIC.txt").write_text("an older edition")
+    (old / "metadata.csv").write_text("of other columns")
+    assert _hashes(sample.make_sample(old)) == _hashes(new)
 
 
 def test_empty_folder_is_filled(small, tmp_path):
@@ -241,4 +271,4 @@ def test_stopped_half_way_leaves_nothing(small, tmp_path, monkeypatch, stop):
     monkeypatch.setattr(sample, "_jpeg", stopping)
     with pytest.raises(stop):
         sample.make_sample(tmp_path / "half", workers=1)
-    assert len(drawn) >= 20 and os.listdir(tmp_path) == []
+    assert len(drawn) >= 20 and list(tmp_path.iterdir()) == []

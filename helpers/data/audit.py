@@ -1,78 +1,33 @@
-"""The audit: what is wrong with a folder of labelled images.
+"""The audit: what is wrong with a set of labelled images, and what a network could cheat with."""
 
-``python -m helpers.audit DATA_DIR [--json FILE] [--html FILE] [--metadata FILE]`` prints and writes the findings.
-"""
-
-import argparse
-import hashlib
 import io
 import json
 import os
 from pathlib import Path
 
-import imagehash
-import numpy as np
 import pandas as pd
-from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.stats.contingency import association
 
 from helpers import manifest
-from helpers.data import audit_report, datasets
-from helpers.data.duplicates import near_duplicates, read_files
-from helpers.data.labels import CLASSES, apply_labels, ledger, official_class, official_labels, with_metadata
+from helpers.data import datasets, layouts
+from helpers.data.classes import OFFICIAL
+from helpers.data.duplicates import group, inspect, near_duplicates  # noqa: F401 (for the notebooks, as one room)
+from helpers.data.images import UnreadableImage, open_rgb, read_files
+from helpers.data.labels import apply_labels, ledger, official_class, official_labels, with_metadata  # noqa: F401
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
-
-__all__ = ["inspect", "group", "near_duplicates", "findings", "contradictory_pairs", "official_labels", "with_metadata",
-           "official_class", "apply_labels", "ledger"]
-
-
-def inspect(table, workers=None):
-    """Decode every image once and fill in what the pictures say.
-
-    Parameters
-    ----------
-    table : manifest, as ``datasets.list_images`` makes it.
-    workers : int, threads that decode; None: as many as there are processors.
-
-    Returns
-    -------
-    manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB pixels),
-    ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has the flag
-    "unreadable", an empty ``label`` and no picture.
-    """
-    facts = pd.DataFrame(read_files(_inspect_file, table["path"], workers), index=table.index,
-                         columns=["sha256", "picture", "phash", "width", "height"])
-    unreadable = facts["picture"] == ""
-    return table.assign(**facts, label=table["label"].mask(unreadable, ""),
-                        flag=table["flag"].mask(unreadable, "unreadable"))
-
-
-def group(table, metadata, pairs=None):
-    """Tie together what must not be separated: one lesion, one file's bytes, one picture, near-duplicates.
-
-    Parameters
-    ----------
-    table : manifest that :func:`inspect` has filled.
-    metadata : as :func:`official_labels` returns it.
-    pairs : as :func:`near_duplicates` returns them; None: they are searched.
-
-    Returns
-    -------
-    manifest with ``group``: the smallest ``image_id`` of the connected component, whatever the order of the rows.
-    """
-    pairs = near_duplicates(table) if pairs is None else pairs
-    number = pd.Series(range(len(table)), table["image_id"])
-    lesions = with_metadata(table, metadata)["lesion_id"].str.split()
-    keys = pd.concat([column.set_axis(number.index) for column in (lesions, table["sha256"], table["picture"])])
-    keys = keys.explode().replace("", None).dropna()
-    left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
-    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]]])
-    nodes = len(table) + len(keys)
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
-    component = connected_components(graph, directed=False)[1][:len(table)]
-    return table.assign(group=table["image_id"].groupby(component).transform("min"))
+COUNTS = {
+    "images": "image files",
+    "unreadable": "unreadable files",
+    "contradictory_images": "pictures filed under two classes",
+    "train_test_twins": "pictures in Train and in Test",
+    "validation_twins": "pictures in validation and in another split",
+    "same_class_duplicates": "pictures twice in one class folder",
+    "near_duplicate_pairs": "pairs of pictures that are nearly the same",
+    "lesions_with_several_pictures": "lesions with several pictures",
+}
+SHOWN = 200  # pairs of each kind on the page; a phone must still open it
+SIDE = 160  # px, longest side of a picture on the page
 
 
 def findings(table, metadata, pairs=None):
@@ -92,30 +47,64 @@ def findings(table, metadata, pairs=None):
     dict for ``json.dumps``. Counts: ``images`` and ``unreadable`` (files), ``contradictory_images`` (pictures under two
     classes), ``train_test_twins`` (pictures in Train and in Test), ``validation_twins`` (pictures in a published
     validation folder and in another split), ``same_class_duplicates`` (pictures twice in one class folder),
-    ``near_duplicate_pairs``. By pair of labels, with the number of pictures (``images``): ``contradictory_folders``
-    and ``official_label_disagreements``. ``lists``: the files behind each of them.
+    ``near_duplicate_pairs``, ``lesions_with_several_pictures``. ``lesions``: how many are known, and the part of those
+    with several pictures that a random 20 % for validation is expected to tear apart (0 to 1). By pair of labels, with
+    the number of pictures (``images``): ``contradictory_folders`` and ``official_label_disagreements``.
+    ``collections``: as :func:`collections` returns them. ``lists``: the files behind the counts.
     """
     pairs = near_duplicates(table) if pairs is None else pairs
     table = with_metadata(table, metadata).sort_values("image_id")
     root = os.path.commonpath([Path(path).parent for path in table["path"]])
-    table["file"] = [Path(path).relative_to(root).as_posix() for path in table["path"]]
+    table["file"] = [layouts.text(Path(path).relative_to(root).as_posix()) for path in table["path"]]
     known = table[table["picture"] != ""]
     at = known.groupby("picture")["split"].agg(set)
     twice = known[known.groupby("picture")["published_label"].transform("nunique") > 1]
     folders = (twice["split"] + " " + twice["published_label"]).str.strip().groupby(twice["picture"])
     folders = folders.agg(lambda places: " / ".join(sorted(set(places))))
     again = known.duplicated(["picture", "split", "published_label"])
-    disagreements = _disagreements(known)
-    lists = {"unreadable": table.loc[table["flag"] == "unreadable", LISTED].to_dict("records"),
-             "contradictory_images": _pictures(known, twice["picture"]),
-             "train_test_twins": _pictures(known, at.index[at.map({"train", "test"}.issubset)]),
-             "validation_twins": _pictures(known, at.index[at.map(lambda splits: "val" in splits and len(splits) > 1)]),
-             "same_class_duplicates": _pictures(known, known.loc[again, "picture"]),
-             "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records")}
-    return {"images": len(table), **{name: len(rows) for name, rows in lists.items()},
-            "contradictory_folders": _counted(folders.rename("folders").to_frame()),
-            "official_label_disagreements": _counted(disagreements[["published", "official"]]),
-            "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")}}
+    disagreements, unreadable = _disagreements(known), table[table["flag"] == "unreadable"]
+    lists = {
+        "unreadable": unreadable[LISTED].assign(reason=unreadable["path"].map(_reason)).to_dict("records"),
+        "contradictory_images": _pictures(known, twice["picture"]),
+        "train_test_twins": _pictures(known, at.index[at.map({"train", "test"}.issubset)]),
+        "validation_twins": _pictures(known, at.index[at.map(lambda splits: "val" in splits and len(splits) > 1)]),
+        "same_class_duplicates": _pictures(known, known.loc[again, "picture"]),
+        "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records"),
+    }
+    lesions = known.drop_duplicates("picture")["lesion_id"].str.split().explode().replace("", None).value_counts()
+    several = lesions[lesions > 1]
+    torn = float((1 - 0.8**several - 0.2**several).mean()) if len(several) else 0.0
+    return {
+        "images": len(table),
+        **{name: len(rows) for name, rows in lists.items()},
+        "lesions_with_several_pictures": len(several),
+        "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
+        "contradictory_folders": _counted(folders.rename("folders").to_frame()),
+        "official_label_disagreements": _counted(disagreements[["published", "official"]]),
+        "collections": collections(known)[1],
+        "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")},
+    }
+
+
+def collections(table):
+    """Say how far the collection gives the class away.
+
+    Parameters
+    ----------
+    table : manifest; rows without a label are passed over.
+
+    Returns
+    -------
+    counts : DataFrame of images by published class (rows) and collection (columns; "unknown" where it is empty).
+    found : dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
+        classes or collections), ``one_collection_only`` ({class: its only collection}, {} if there is but one
+        collection), ``images`` (``counts`` as dicts).
+    """
+    counts = pd.crosstab(table["published_label"], table["collection"].replace("", "unknown"))
+    related = min(counts.shape) > 1
+    single = counts[(counts > 0).sum(axis=1) == 1].idxmax(axis=1).to_dict() if related else {}
+    value = round(float(association(counts.to_numpy(), method="cramer")), 3) if related else None
+    return counts, {"cramers_v": value, "one_collection_only": single, "images": counts.to_dict("index")}
 
 
 def contradictory_pairs(table):
@@ -128,41 +117,124 @@ def contradictory_pairs(table):
     return first.reset_index(drop=True), second.reset_index(drop=True)
 
 
-def main(arguments=None):
-    """Run the command line; returns nothing, exits with a message if there are no images."""
-    parser = argparse.ArgumentParser("python -m helpers.audit", description="Find what is wrong with labelled images.")
-    parser.add_argument("data_dir", help="folder with Train/ and Test/ of class folders, or of class folders alone")
-    parser.add_argument("--json", metavar="FILE", help="write the findings, with the files behind each count")
-    parser.add_argument("--html", metavar="FILE", help="write a page that shows the pictures side by side")
-    parser.add_argument("--metadata", metavar="FILE", default="", help="CSV of official labels and lesions")
-    given = parser.parse_args(arguments)
-    try:
-        root = datasets.find(given.data_dir).root
-        table, metadata = datasets.list_images(root), official_labels(given.metadata, root)
-    except (FileNotFoundError, ValueError) as error:
-        parser.exit(2, f"{error}\n")
+def command(data_dir, json_file="", html_file="", metadata=""):
+    """Audit the images of ``data_dir`` and return what was read and found, as text to print.
+
+    Parameters
+    ----------
+    data_dir : as ``datasets.find`` takes it; the text says which images were found.
+    json_file : file for the findings, with the files behind each count, or "".
+    html_file : file for a page that shows the pictures side by side, or "".
+    metadata : table of official labels and lesions, or "".
+
+    Raises
+    ------
+    OSError, ValueError
+        If there are no images, a table cannot be understood, or a file cannot be written: tried before the work.
+    """
+    for file in filter(None, (json_file, html_file)):
+        if Path(file).is_dir() or not os.access(Path(file).absolute().parent, os.W_OK):
+            raise OSError(f"{file} cannot be written: it is a folder, or its folder is not there or read-only.")
+    images = datasets.find(data_dir)
+    table, facts, understood = datasets.list_images(images)
+    known = official_labels(table, facts, metadata)
     table = inspect(table)
-    found = findings(table, metadata)
-    print(audit_report.text(found))
-    if given.json:
-        manifest.write_text(json.dumps(found, indent=1) + "\n", given.json)
-    if given.html:
-        manifest.write_text(audit_report.page(found, table), given.html)
+    found = findings(table, known)
+    if json_file:
+        manifest.write_text(json.dumps(found, indent=1) + "\n", json_file)
+    if html_file:
+        page(html_file, found, table, images.synthetic)
+    drawn = " (SYNTHETIC: drawings, not patients)" if images.synthetic else ""
+    return f"Images: {images.source}, {images.root}{drawn}\n{understood}\n{text(found)}"
 
 
-def _inspect_file(path):
+def text(found):
+    """Return the counts of ``findings``, and what follows from them, as lines of text."""
+    lines = [f"{found[name]:6d} {meaning}" for name, meaning in COUNTS.items()]
+    lines += [f"{number:6d} pictures {meaning}" for meaning, number in _by_labels(found)]
+    return "\n".join([*lines, *_shortcuts(found)])
+
+
+def page(file, found, table, synthetic):
+    """Write the findings as one self-contained HTML page, with the first 200 groups of pictures of each kind.
+
+    Parameters
+    ----------
+    file : path of the page.
+    found : as :func:`findings` returns it.
+    table : the manifest it was made from; the files shown are read once more.
+    synthetic : bool, whether the images are drawings.
+    """
+    from helpers import page as html  # it imports matplotlib, which the rest of the audit does without
+
+    lists = found["lists"]
+    kinds = ("contradictory_images", "train_test_twins", "validation_twins", "same_class_duplicates")
+    groups = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]] for name in kinds}
+    groups["near_duplicate_pairs"] = [
+        (
+            "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}".format(**pair),
+            [pair["image_id"], pair["other_id"]],
+        )
+        for pair in lists["near_duplicate_pairs"]
+    ]
+    shown = {image_id for members in groups.values() for _, ids in members[:SHOWN] for image_id in ids}
+    files = table[table["image_id"].isin(shown)].set_index("image_id")
+    thumbnails = dict(zip(files.index, read_files(_embedded, files["path"])))
+    captions = (files["split"] + " " + files["published_label"] + ", " + files.index).to_dict()
+    sections = {"Counts": pd.DataFrame({"count": {meaning: found[name] for name, meaning in COUNTS.items()}})}
+    if _by_labels(found):
+        sections["Pictures by pair of labels"] = pd.DataFrame(_by_labels(found), columns=["", "pictures"]).set_index("")
+    sections["Collections and lesions"] = [collections(table)[0], *_shortcuts(found)]
+    for name, members in groups.items():
+        more = [f"{len(members) - SHOWN} more are in the JSON file."] * (len(members) > SHOWN)
+        if members:
+            sections[f"{COUNTS[name].capitalize()}: {len(members)}"] = [
+                {"caption": note, "images": [(thumbnails[image_id], captions[image_id]) for image_id in ids]}
+                for note, ids in members[:SHOWN]
+            ] + more
+    if lists["unreadable"]:
+        sections["Unreadable files"] = pd.DataFrame(lists["unreadable"])[["file", "reason"]]
+    html.write(file, "Image audit", sections, ["SYNTHETIC: drawings, not photographs of patients."] * synthetic)
+
+
+def _by_labels(found):
+    """Return (meaning, number of pictures) of every pair of labels."""
+    return [(f"in {row['folders']}", row["images"]) for row in found["contradictory_folders"]] + [
+        (f"filed under {row['published']}, officially {row['official']}", row["images"])
+        for row in found["official_label_disagreements"]
+    ]
+
+
+def _shortcuts(found):
+    """Return sentences on what collections and lesions do to a random split."""
+    lesions, related = found["lesions"], found["collections"]
+    value, lines = related["cramers_v"], []
+    if value is not None:
+        lines.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
+    only = pd.Series(related["one_collection_only"], dtype=str)
+    lines += [f"Only in {name}: {', '.join(classes)}." for name, classes in only.groupby(only).groups.items()]
+    if several := found["lesions_with_several_pictures"]:
+        lines.append(
+            f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
+            f"a random 20 % for validation would tear {lesions['torn']:.0%} of them apart."
+        )
+    return lines
+
+
+def _reason(path):
+    """Return why a file cannot be read, without its name."""
     try:
-        data = Path(path).read_bytes()
-    except OSError:
-        return "", "", "", 0, 0
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on broken files
-        return digest, "", "", 0, 0
-    picture = hashlib.sha256(f"{image.width}x{image.height}".encode() + image.tobytes()).hexdigest()
-    return digest, picture, str(imagehash.phash(image)), image.width, image.height
+        open_rgb(path)
+    except UnreadableImage as error:
+        return str(error).removeprefix(f"{path}: ").replace(str(path), "it")[:200]
+    return "it can be read now"
+
+
+def _embedded(path):
+    image, stream = open_rgb(path, (SIDE, SIDE)), io.BytesIO()
+    image.thumbnail((SIDE, SIDE))
+    image.save(stream, "JPEG", quality=75)
+    return stream.getvalue()
 
 
 def _pictures(known, pictures):
@@ -175,8 +247,10 @@ def _disagreements(known):
     """Return one row per picture and class whose official label is another: published, official and the file."""
     rows = known[known["diagnosis"] != ""].drop_duplicates(["picture", "published_label"])
     classes = set(known["published_label"])
-    official = [official_class(diagnosis, label, classes) or CLASSES[diagnosis][0]
-                for diagnosis, label in zip(rows["diagnosis"], rows["published_label"])]
+    official = [
+        official_class(diagnosis, label, classes) or OFFICIAL[diagnosis][0]
+        for diagnosis, label in zip(rows["diagnosis"], rows["published_label"])
+    ]
     rows = rows.rename(columns={"published_label": "published"}).assign(official=official)
     return rows.loc[rows["official"] != rows["published"], ["published", "official", "image_id", "file", "split"]]
 
@@ -185,7 +259,3 @@ def _counted(table):
     """Return the different rows of ``table`` as dicts, most frequent first, with their number as ``images``."""
     counts = table.value_counts().rename("images").reset_index()
     return counts.sort_values(["images", *table], ascending=[False] + [True] * table.shape[1]).to_dict("records")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Names of classes: the field's standard names, their abbreviations, and which of them are cancers."""
+"""Names of classes: the field's standard names, their abbreviations, official diagnoses, and which are cancers."""
 
 import re
 
@@ -16,8 +16,28 @@ STANDARD = {
 }
 # Actinic keratosis is a precursor of squamous cell carcinoma, treated, and not yet a cancer.
 MALIGNANT = ["melanoma", "squamous cell carcinoma", "basal cell carcinoma", "malignant", "cancer"]
-BENIGN = ["actinic keratosis", "seborrheic keratosis", "pigmented benign keratosis", "dermatofibroma", "vascular lesion",
-          "nevus", "benign"]
+BENIGN = [*(name for name in STANDARD if name not in MALIGNANT), "benign"]
+# The classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
+OFFICIAL = {
+    "MEL": ["melanoma"],
+    "NV": ["nevus"],
+    "BCC": ["basal cell carcinoma"],
+    "AK": ["actinic keratosis"],
+    "SCC": ["squamous cell carcinoma"],
+    "DF": ["dermatofibroma"],
+    "VASC": ["vascular lesion"],
+    "BKL": ["pigmented benign keratosis", "seborrheic keratosis"],
+}
+# What the ISIC Archive calls them beside the standard names, on one of the levels of its diagnoses.
+ARCHIVE = {
+    "MEL": r"melanoma\b.*",
+    "NV": r"nevus(,.*)?",
+    "BCC": r"basal cell carcinoma\b.*",
+    "AK": r"(solar or )?actinic keratosis",
+    "SCC": r"squamous cell carcinoma\b.*",
+    "VASC": r"vascular lesion|.* - vascular|angioma|angiokeratoma|pyogenic granuloma",
+    "BKL": r"solar lentigo|lichen.* keratosis",
+}
 _NAMES = {short: name for name, others in STANDARD.items() for short in [name, *others]}
 
 
@@ -29,6 +49,21 @@ def plain(name):
 def standard(name):
     """Return the standard name that a class's name or abbreviation means ("MEL", "Melanocytic_nevi"), else ``name``."""
     return _NAMES.get(plain(name), " ".join(str(name).split()))
+
+
+def is_known(name):
+    """Say whether a class's name is a standard one, one of its abbreviations, "benign" or "malignant"."""
+    return plain(standard(name)) in MALIGNANT + BENIGN
+
+
+def code(name):
+    """Return the ISIC 2019 code (a key of ``OFFICIAL``) of a diagnosis in anybody's words, "" if it has none."""
+    codes = (
+        code
+        for code, names in OFFICIAL.items()
+        if standard(name) in names or re.fullmatch(ARCHIVE.get(code, "-"), name.strip().lower())
+    )
+    return next(codes, "")
 
 
 def malignant(names, given=""):
@@ -53,5 +88,7 @@ def malignant(names, given=""):
         return [name for part, name in spelled.items() if part in wanted]
     strange = [name for part, name in spelled.items() if part not in MALIGNANT + BENIGN]
     if strange:
-        raise ValueError(f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT.")
+        raise ValueError(
+            f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
+        )
     return [name for part, name in spelled.items() if part in MALIGNANT]

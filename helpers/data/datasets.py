@@ -10,39 +10,47 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import manifest
+from helpers.data import classes, images, layouts, tables
 from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
+OURS = [SAMPLE, *(ROOT / "data" / name for name in ("isic2019_labels.csv", "collections.csv"))]  # not the user's
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
-SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val",
-                 "test": "test"}
-EXPECTED = "expected Train/ and Test/ (or train/, valid/, test/) of class folders, or class folders alone"
+# An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
+PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
 
 
 class Images(NamedTuple):
-    """Where the images lie (``root``), how they were found (``source``), whether they are drawings (``synthetic``)."""
+    """Where the images lie (``root``), how they were found (``source``), whether any are drawings (``synthetic``).
+
+    ``sets``: (name, folder) of each set; ``root`` is the folder that holds them all.
+    """
 
     root: Path
     source: str
     synthetic: bool
+    sets: tuple
 
 
-def _images(root, source):
-    """Describe the set in ``root``; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
-    synthetic = (root / "SYNTHETIC.txt").exists()
-    return Images(root, "embedded sample" if synthetic else source, synthetic)
+class Listing(NamedTuple):
+    """A set as it was read: its manifest (``table``), what its tables say (``facts``), and that in words (text)."""
+
+    table: pd.DataFrame
+    facts: pd.DataFrame
+    understood: str
 
 
 def find(data_dir=""):
     """Find the images to work on; the first of these that is there is taken.
 
-    ``data_dir`` as given; the folder in the environment variable ``ISIC9_DIR``; a set placed in ``data/``;
+    ``data_dir`` as given; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``;
     in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``.
 
     Parameters
     ----------
-    data_dir : folder of images, "" to look for one, or "sample" for the embedded sample.
+    data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset"
+        for a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
 
     Returns
     -------
@@ -51,116 +59,171 @@ def find(data_dir=""):
     Raises
     ------
     FileNotFoundError
-        If ``data_dir`` or ``ISIC9_DIR`` is given and holds no class folders of images.
+        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there.
+    ValueError
+        If several sets lie in ``data/`` and none is named.
     """
-    for name, given in (("DATA_DIR", data_dir), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
-        if given and given != "sample":
-            root = _image_root(Path(given).expanduser())
-            if root is None:
-                raise FileNotFoundError(f"{name} is {given!r}, but no class folders of images are there: {EXPECTED}.")
-            return _images(root, name)
-        if given == "sample":
-            return _sample()
-    placed = (_image_root(folder) for folder in [ROOT / "data", *_folders(ROOT / "data")])
-    for root in placed:
-        if root is not None and root != SAMPLE:
-            return _images(root, "a set placed in data/")
+    for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
+        if given:
+            return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
+    placed = (
+        []
+        if not (ROOT / "data").is_dir()
+        else [
+            place
+            for place in sorted((ROOT / "data").iterdir())
+            if place.is_dir() and place not in OURS and place.name[0] != "." and _any_image(place)
+        ]
+    )
+    if any(layouts.split_in(place.name) or _any_image(place, deep=False) for place in placed):
+        return _images([("data", ROOT / "data")], "a set placed in data/")
+    if len(placed) > 1:
+        names = ", ".join(place.name for place in placed)
+        raise ValueError(f"data/ holds several sets ({names}); name one in DATA_DIR, or several, separated by ';'.")
+    if placed:
+        return _images([(placed[0].name, placed[0])], "a set placed in data/")
     if os.environ.get("COLAB_RELEASE_TAG"):
-        root = _kaggle()
-        if root is not None:
-            return _images(root, f"Kaggle {KAGGLE_SET}")
-    return _sample()
+        try:
+            return _images([_kaggle(KAGGLE_SET)], f"Kaggle {KAGGLE_SET}")
+        except FileNotFoundError as error:
+            print(f"{error} Going on with the embedded synthetic sample.")
+    return _images([_named("DATA_DIR", "sample")], "embedded sample")
 
 
-def list_images(root):
-    """List every image file of a folder of class folders.
+def list_images(found, labels_csv="", image_column="", label_column=""):
+    """List every image of the sets that ``find`` found, as a manifest, in whatever layout they are.
+
+    Understood are class folders, with or without folders of splits above them and folders below them, and images with
+    a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
+    lesions and patients become groups, a column of splits is obeyed. The names in ``tables.NAMES`` are known: those of
+    HAM10000, the ISIC challenges and Archive, and PAD-UFES-20. Classes have their standard names
+    (``classes.standard``).
 
     Parameters
     ----------
-    root : folder with ``Train/`` and ``Test/`` (any case, also ``train``/``valid``/``test``) of class folders,
-        or with class folders alone.
+    found : Images, as :func:`find` returns it.
+    labels_csv : path of the table of labels, absolute or in the set; "folders" for class folders; "": what fits alone.
+    image_column, label_column : its columns of image names and of classes; "": known by their names.
 
     Returns
     -------
-    DataFrame, a manifest whose pictures nobody has looked at yet: ``image_id``, ``path``, ``published_label``,
-    ``label`` (the published one) and ``split`` (empty for class folders alone) are filled, in the order of the paths.
-    ``image_id`` is the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once.
+    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths: ``image_id``,
+    ``path``, ``published_label``, ``label`` (the published one), ``split`` (empty where the set says none), ``group``
+    (patient, else lesion, else empty) and ``collection`` are filled. ``image_id`` is the file's stem, or
+    ``<stem>@<split>-<class>`` for every file whose stem occurs more than once. ``facts`` has the index ``image_id``,
+    and the columns of ``labels.FACTS``. ``understood``: three lines for each set.
 
     Raises
     ------
-    FileNotFoundError
-        If there is no image in any class folder.
+    FileNotFoundError, ValueError
+        If a set cannot be understood: with what was seen, and the parameter that settles it.
     """
-    rows = []
-    for split, folder in _split_folders(Path(root)):
-        for file in _image_files(folder):
-            rows.append({"image_id": file.stem, "path": str(file.absolute()), "published_label": file.parent.name,
-                         "split": split})
-    if not rows:
-        raise FileNotFoundError(f"No image under {root}: {EXPECTED}.")
-    table = pd.DataFrame(rows)
-    places = table["split"] + "-" + table["published_label"].str.replace(r"\W+", "-", regex=True)
-    doubled = table["image_id"].duplicated(keep=False)
-    table["image_id"] = table["image_id"].mask(doubled, table["image_id"] + "@" + places)
-    again = table.groupby("image_id").cumcount()
-    table["image_id"] += again.map(lambda count: f"~{count}" if count else "")
-    table["label"] = table["published_label"]
+    sets, understood = [], []
+    for name, folder in found.sets:
+        owns = len(found.sets) == 1 or labels_csv == "folders" or Path(folder, labels_csv).is_file()
+        rows, said = layouts.read_set(folder, OURS, labels_csv if owns else "", image_column, label_column)
+        if len(found.sets) > 1:
+            for column in ("lesion_id", "patient_id"):
+                own = (rows[column] != "") & ~rows[column].str.match(PUBLIC_ID)
+                rows[column] = rows[column].mask(own, f"{name}:" + rows[column])
+            said = f"{name}:\n{said}"
+        sets.append(rows.assign(set=name if len(found.sets) > 1 else ""))
+        understood.append(said)
+    rows = pd.concat(sets, ignore_index=True)
+    spelled = {classes.plain(name) or name: name for name in sorted(rows["published_label"], reverse=True)}
+    label = rows["published_label"].map(lambda name: spelled[classes.plain(name) or name])
+    table = rows.assign(published_label=label, label=label, image_id=_ids(rows), collection=_collection(rows))
+    table["group"] = rows["patient_id"].mask(rows["patient_id"] == "", rows["lesion_id"])
     table[["width", "height"]] = 0
-    return table.reindex(columns=manifest.COLUMNS, fill_value="")
+    facts = table.set_index("image_id")[["diagnosis", *tables.FACTS]]
+    return Listing(table.reindex(columns=manifest.COLUMNS, fill_value=""), facts, "\n".join(understood))
 
 
-def state(images):
-    """Return a digest that changes when an image file of the set is added, removed or replaced."""
+def state(found):
+    """Return a digest that changes when an image or a table of the sets is added, removed or replaced."""
     files = []
-    for path in sorted(Path(images.root).rglob("*")):
-        if path.suffix.lower() in manifest.IMAGE_SUFFIXES:
-            facts = path.stat()
-            files.append([path.relative_to(images.root).as_posix(), facts.st_size, facts.st_mtime_ns])
+    for _, folder in found.sets:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and path.is_file():
+                facts = path.stat()
+                files.append([os.fsencode(path.relative_to(folder).as_posix()).hex(), facts.st_size, facts.st_mtime_ns])
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
 
 
 def counts(table):
     """Return a table of images by published class (rows) and split (columns), with a row and a column of totals."""
-    return pd.crosstab(table["published_label"], table["split"].replace("", "all"), margins=True, margins_name="total")
+    sizes = pd.crosstab(table["published_label"], table["split"].replace("", "all"))
+    sizes = sizes.assign(total=sizes.sum(axis=1)).rename_axis(columns="split")
+    return pd.concat([sizes, sizes.sum().rename("total").to_frame().T]).rename_axis("published_label")
 
 
-def _folders(folder):
-    return [place for place in sorted(folder.glob("*/")) if not place.name.startswith(".")]
+def _images(sets, source):
+    """Describe the sets; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
+    drawn = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets]
+    root = Path(os.path.commonpath([folder for _, folder in sets]))
+    return Images(root, "embedded sample" if all(drawn) else source, any(drawn), tuple(sets))
 
 
-def _image_files(folder):
-    """Return the image files of the class folders in ``folder``, by path; hidden ones are passed over."""
-    return [file for place in _folders(folder) for file in sorted(place.iterdir())
-            if file.suffix.lower() in manifest.IMAGE_SUFFIXES and not file.name.startswith(".")]
+def _named(variable, given):
+    """Return (name, folder) of a set that a person named."""
+    if given == "sample":
+        return "sample", sample.make_sample(SAMPLE)
+    if given.startswith("kaggle:"):
+        return _kaggle(given.removeprefix("kaggle:"))
+    folder = Path(given).expanduser().absolute()
+    if not folder.is_dir() or not _any_image(folder):
+        what = "holds no images" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(
+            f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
+            "a table of labels."
+        )
+    return layouts.text(folder.name), folder
 
 
-def _split_folders(root):
-    """Return (split, folder of class folders) pairs; one pair with split "" for class folders alone."""
-    named = [(SPLIT_FOLDERS[place.name.lower()], place) for place in _folders(root)
-             if place.name.lower() in SPLIT_FOLDERS]
-    return named or [("", root)]
+def _any_image(folder, deep=True):
+    files = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    files = files if deep else folder.iterdir()
+    return any(file.suffix.lower() in images.SUFFIXES and file.name[0] != "." for file in files)
 
 
-def _image_root(folder):
-    """Return the folder that holds the set: ``folder``, or the only folder in it (as archives unpack), or None."""
-    inner = _folders(folder) if folder.is_dir() else []
-    for root in [folder, *inner] if len(inner) == 1 else [folder]:
-        if any(_image_files(place) for _, place in _split_folders(root) if place.is_dir()):
-            return root
-    return None
-
-
-def _sample():
-    return _images(sample.make_sample(SAMPLE), "embedded sample")
-
-
-def _kaggle():
-    """Return the folder of the Kaggle set, downloaded once by kagglehub, or None with the reason printed."""
+def _kaggle(handle):
+    """Return (name, folder) of a Kaggle set; kagglehub downloads it once, and goes on with what was interrupted."""
+    if not re.fullmatch(r"[\w-]+/[\w.-]+", handle):
+        raise FileNotFoundError(
+            f"'kaggle:{handle}' names no Kaggle set; give it as in its address, kaggle:owner/dataset."
+        )
     try:
         import kagglehub
 
-        return _image_root(Path(kagglehub.dataset_download(KAGGLE_SET)))
-    except Exception as error:  # whatever the network or the hub answers, the lesson goes on with the sample
+        return handle, Path(kagglehub.dataset_download(handle))
+    except ImportError as error:
+        raise FileNotFoundError(f"kaggle:{handle} needs the package kagglehub: pip install kagglehub.") from error
+    except Exception as error:  # whatever the network or the hub answers
         reason = re.sub(r"\s+", " ", str(error))[:200]
-        print(f"Kaggle's set could not be fetched ({reason}); going on with the embedded synthetic sample.")
-        return None
+        raise FileNotFoundError(
+            f"Kaggle's set {handle} could not be fetched ({reason}). Is the name right, and the network there? "
+            "A private set needs the environment variable KAGGLE_API_TOKEN (Kaggle, Settings, API)."
+        ) from error
+
+
+def _ids(rows):
+    """Return a unique ``image_id`` for each row."""
+    ids = rows["path"].map(lambda path: layouts.text(Path(path).stem))
+    places = rows["split"] + "-" + rows["published_label"].str.replace(r"\W+", "-", regex=True)
+    ids = ids.mask(ids.duplicated(keep=False), ids + "@" + places)
+    again = ids.groupby(ids).cumcount()
+    return ids + again.map(lambda count: f"~{count}" if count else "")
+
+
+def _collection(rows):
+    """Return who took each picture, by a column "collection", public ids, another column or the set; else ""."""
+    public = pd.read_csv(OURS[2], dtype=str, keep_default_na=False)
+    ids = rows["path"].map(lambda path: tables.isic_id(Path(path).stem))
+    number = pd.to_numeric(ids.str.extract(r"^ISIC_(\d{7})$")[0])
+    found = rows["collection"]
+    for known in public.itertuples():
+        inside = rows["lesion_id"].str.match(known.lesions) if known.lesions else False
+        if known.first_id:
+            inside |= number.between(int(known.first_id), int(known.last_id))
+        found = found.mask((found == "") & inside, known.collection)
+    return found.mask(found == "", rows["origin"]).mask(lambda named: named == "", rows["set"])

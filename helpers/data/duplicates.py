@@ -1,16 +1,46 @@
-"""Near-duplicates: one picture under other bytes, found by perceptual hash and confirmed on small grey copies."""
+"""What the pictures say: hashes, near-duplicates (one picture under other bytes), and groups that belong together."""
 
+import hashlib
 import os
-import warnings
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from helpers.data.images import UnreadableImage, open_rgb, read_files
+from helpers.data.labels import with_metadata
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
 BLOCK = 256  # rows compared at once: memory grows with BLOCK x images, not with images x images
+
+
+def inspect(table, workers=None):
+    """Decode every image once and fill in what the pictures say.
+
+    Parameters
+    ----------
+    table : manifest, as ``datasets.list_images`` makes it.
+    workers : int, threads that decode; None: as many as there are processors.
+
+    Returns
+    -------
+    manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB pixels),
+    ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has the flag
+    "unreadable", an empty ``label`` and no picture.
+    """
+    facts = pd.DataFrame(
+        read_files(_inspect_file, table["path"], workers),
+        index=table.index,
+        columns=["sha256", "picture", "phash", "width", "height"],
+    )
+    unreadable = facts["picture"] == ""
+    return table.assign(
+        **facts, label=table["label"].mask(unreadable, ""), flag=table["flag"].mask(unreadable, "unreadable")
+    )
 
 
 def near_duplicates(table, max_distance=8, min_similarity=0.88):
@@ -24,7 +54,7 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 
     Parameters
     ----------
-    table : manifest that :func:`helpers.audit.inspect` has filled; the files are read once more.
+    table : manifest that :func:`helpers.data.audit.inspect` has filled; the files are read once more.
     max_distance : int, bits of 64 (0 to 64) by which the hashes may differ.
     min_similarity : float, -1 to 1, the least correlation of a confirmed pair.
 
@@ -44,8 +74,17 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
             for i, j, distance in _close(_hashes(view), hashes, max_distance):
                 similarity = _similarity(view[i], grey[j])
                 sure = similarity >= min_similarity
-                found.append(pd.DataFrame({"image_id": i[sure], "other_id": j[sure], "distance": distance[sure],
-                                           "similarity": similarity[sure], "how": how}))
+                found.append(
+                    pd.DataFrame(
+                        {
+                            "image_id": i[sure],
+                            "other_id": j[sure],
+                            "distance": distance[sure],
+                            "similarity": similarity[sure],
+                            "how": how,
+                        }
+                    )
+                )
     pairs = pd.concat(found or [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])])
     pairs = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["image_id", "other_id"])
     ids = rows["image_id"].to_numpy()
@@ -53,17 +92,55 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
     return pairs.sort_values(["image_id", "other_id"], ignore_index=True)
 
 
-def read_files(read, paths, workers=None):
-    """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without its warnings."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        warnings.filterwarnings("ignore", module="PIL")
-        return list(pool.map(read, paths))
+def group(table, metadata, pairs=None):
+    """Tie together what must not be separated: one patient or lesion, one file's bytes, one picture, near-duplicates.
+
+    Parameters
+    ----------
+    table : manifest that :func:`inspect` has filled.
+    metadata : as :func:`official_labels` returns it.
+    pairs : as :func:`near_duplicates` returns them; None: they are searched.
+
+    Returns
+    -------
+    manifest with ``group``: the smallest ``image_id`` of the connected component, whatever the order of the rows.
+    """
+    pairs = near_duplicates(table) if pairs is None else pairs
+    number = pd.Series(range(len(table)), table["image_id"])
+    known = with_metadata(table, metadata)
+    given = {
+        "group": table["group"].str.replace("^(test|val)/", "", regex=True),
+        "lesion": known["lesion_id"].str.split(),
+        "patient": known["patient_id"],
+        "bytes": table["sha256"],
+        "picture": table["picture"],
+    }
+    named = [values.set_axis(number.index).explode().replace("", None).dropna() for values in given.values()]
+    keys = pd.concat([values.radd(f"{kind} ") for kind, values in zip(given, named)])
+    left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
+    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]]])
+    nodes = len(table) + len(keys)
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
+    component = connected_components(graph, directed=False)[1][: len(table)]
+    return table.assign(group=table["image_id"].groupby(component).transform("min"))
+
+
+def _inspect_file(path):
+    try:
+        image = open_rgb(path)
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except UnreadableImage:
+        regular = Path(path).is_file() and os.access(path, os.R_OK)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else "", "", "", 0, 0
+    picture = hashlib.sha256(f"{image.width}x{image.height}".encode())
+    for top in range(0, image.height, 512):  # in strips: a copy of a large picture would fill the memory
+        picture.update(image.crop((0, top, image.width, min(top + 512, image.height))).tobytes())
+    return digest, picture.hexdigest(), str(imagehash.phash(image)), image.width, image.height
 
 
 def _thumbnail(path):
-    with Image.open(path) as image:
-        image.draft("L", (4 * SIDE, 4 * SIDE))  # a large JPEG is decoded at a fraction of its size
-        return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    grey = open_rgb(path, (4 * SIDE, 4 * SIDE)).convert("L")
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
 def _hashes(grey):
@@ -75,7 +152,7 @@ def _hashes(grey):
 def _close(hashes, others, max_distance):
     """Yield (i, j, distance) arrays of the pairs i < j whose hashes differ in at most ``max_distance`` bits."""
     for start in range(0, len(hashes), BLOCK):
-        distances = np.bitwise_count(hashes[start:start + BLOCK, None] ^ others[None, start:])
+        distances = np.bitwise_count(hashes[start : start + BLOCK, None] ^ others[None, start:])
         i, j = np.nonzero(distances <= max_distance)
         i, j, distance = i[i < j] + start, j[i < j] + start, distances[i, j][i < j]
         for part in range(0, len(i), 16 * BLOCK):

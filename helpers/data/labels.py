@@ -1,64 +1,56 @@
 """Labels: what is officially known of the images, the label policies, and the ledger that accounts for every image."""
 
-import os
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from helpers import manifest
+from helpers.data import tables
+from helpers.data.classes import OFFICIAL, code
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "isic2019_labels.csv"
-FACTS = ["diagnosis", "lesion_id", "age_approx", "sex", "anatom_site_general"]
-# The published classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
-CLASSES = {"MEL": ["melanoma"], "NV": ["nevus"], "BCC": ["basal cell carcinoma"], "AK": ["actinic keratosis"],
-           "SCC": ["squamous cell carcinoma"], "DF": ["dermatofibroma"], "VASC": ["vascular lesion"],
-           "BKL": ["pigmented benign keratosis", "seborrheic keratosis"]}
-# What the ISIC Archive calls them, on one of the levels of its diagnoses.
-ARCHIVE_NAMES = {"MEL": r"melanoma\b.*", "NV": r"nevus(,.*)?", "BCC": r"basal cell carcinoma\b.*",
-                 "AK": r"(solar or )?actinic keratosis", "SCC": r"squamous cell carcinoma\b.*", "DF": "dermatofibroma",
-                 "VASC": r"vascular lesion|.* - vascular|angioma|angiokeratoma|pyogenic granuloma",
-                 "BKL": r"pigmented benign keratosis|seborrheic keratosis|solar lentigo|lichen.* keratosis"}
+FACTS = ["diagnosis", *tables.FACTS]
 
 
-def isic_id(image_id):
-    """Return the ISIC Archive's id (or the sample's) in an ``image_id``, else the file's stem."""
-    match = re.search(r"(ISIC|SYN)_\d+", image_id)
-    return match[0] if match else image_id.split("@")[0]
+def official_labels(table, facts=None, file=""):
+    """Collect what is known of the images.
 
-
-def official_labels(file="", root=""):
-    """Read what is officially known of the images.
-
-    Every fact is taken from the first of these tables that knows it: ``file``, the ``metadata.csv`` in ``root``, the
-    ISIC 2019 facts that come with the course. The lesion ids of all tables are kept: each ties images together.
+    Every fact is taken from the first of these sources that knows it: ``file``, the set's own ``facts``, the ISIC 2019
+    facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are
+    kept: each ties images together.
 
     Parameters
     ----------
-    file : path of a table, a list of paths, or "". A table has the columns of ``data/isic2019_labels.csv``, or is the
-        ``metadata.csv`` that the ISIC Archive's own ``isic image download`` writes.
-    root : folder of the images, or "".
+    table : manifest.
+    facts : as ``datasets.list_images`` returns them beside ``table``, or None.
+    file : path of a table with a column of image names, or "": the columns in ``tables.NAMES`` are understood, those of
+        ``data/isic2019_labels.csv`` and of the ISIC Archive's own ``metadata.csv`` among them.
 
     Returns
     -------
-    DataFrame, index ``isic_id``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC, AK, BKL, DF, VASC or SCC),
-    ``lesion_id`` (several are separated by spaces), ``age_approx`` (years), ``sex``, ``anatom_site_general``.
+    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC,
+    AK, BKL, DF, VASC or SCC), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
+    ``sex``, ``anatom_site_general``.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If ``file`` is not there, or a table has no column ``isic_id``.
+        If ``file`` is not there, cannot be read, or names none of the images.
     """
-    files = [file] if isinstance(file, (str, os.PathLike)) else list(file)
-    beside = Path(root, "metadata.csv")
-    tables = pd.concat([_read(one) for one in [*filter(None, files), *[beside] * beside.is_file(), SHIPPED]])
-    lesions = tables["lesion_id"].groupby(level=0).agg(lambda ids: " ".join(sorted(set(ids) - {""})))
-    return tables.mask(tables == "").groupby(level=0).first().assign(lesion_id=lesions).fillna("")
+    sources = [_read(file, table)] if file else []
+    sources += [] if facts is None else [facts]
+    shipped = _read(SHIPPED, table, required=False)
+    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in [*sources, shipped]]
+    known = sources[0].copy()
+    for source in sources[1:]:
+        known = known.mask(known == "", source)
+    ids = pd.concat([source["lesion_id"].str.split() for source in sources]).groupby(level=0, sort=False).sum()
+    return known.assign(lesion_id=ids.map(lambda names: " ".join(sorted(set(names)))).reindex(known.index))
 
 
 def with_metadata(table, metadata):
     """Return ``table`` (a manifest) with the columns of ``metadata``, empty where nothing is known of an image."""
-    facts = metadata.reindex(table["image_id"].map(isic_id)).fillna("")
+    facts = metadata.reindex(table["image_id"]).fillna("")
     return table.assign(**{name: facts[name].to_numpy() for name in facts})
 
 
@@ -70,14 +62,12 @@ def official_class(diagnosis, published, classes):
 
     Parameters
     ----------
-    diagnosis : a key of ``CLASSES``.
+    diagnosis : a key of ``classes.OFFICIAL``.
     published : a class name of the set.
-    classes : the class names of the set; case, spaces and underscores do not matter, codes as "BCC" will do.
+    classes : the class names of the set, standard where there is a standard name.
     """
-    names = {_plain(name): name for name in sorted(classes, reverse=True)}
-    said = {code for code, known in CLASSES.items() if _plain(published) in (*known, code.lower())}
-    meant = [names[name] for name in (CLASSES[diagnosis][0], diagnosis.lower()) if name in names]
-    return published if diagnosis in said or not (said or meant) else meant[0] if meant else ""
+    meant, said = OFFICIAL[diagnosis][0], code(published)
+    return published if said == diagnosis or not (said or meant in classes) else meant if meant in classes else ""
 
 
 def apply_labels(table, labels, metadata, min_class_size=20):
@@ -116,8 +106,11 @@ def apply_labels(table, labels, metadata, min_class_size=20):
     readable, group = table["flag"] != "unreadable", table["group"].str.replace("^(test|val)/", "", regex=True)
     if labels == "published":
         own = table["split"].isin(["test", "val"])
-        return table.assign(label=table["published_label"].where(readable, ""), flag=table["flag"].where(~readable, ""),
-                            group=group.where(~own, table["split"] + "/" + group))
+        return table.assign(
+            label=table["published_label"].where(readable, ""),
+            flag=table["flag"].where(~readable, ""),
+            group=group.where(~own, table["split"] + "/" + group),
+        )
     table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
     _flag(table, table["label"] == "", "contradiction")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
@@ -152,19 +145,18 @@ def ledger(table):
     return book.assign(audited=book.sum(axis=1)).rename_axis(index=["split", "class"], columns=None)
 
 
-def _read(file):
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    if "isic_id" not in table:
-        raise ValueError(f"{file} has no column isic_id but {list(table.columns)[:6]}; give a table like "
-                         f"data/{SHIPPED.name} or the ISIC Archive's metadata.csv.")
-    levels = table[[name for name in table if re.fullmatch(r"diagnosis(_\d)?", name)]].to_numpy()
-    table["diagnosis"] = [next(filter(None, map(_code, names)), "") for names in levels]
-    return table.set_index("isic_id").reindex(columns=FACTS, fill_value="")
-
-
-def _code(name):
-    codes = (code for code, names in ARCHIVE_NAMES.items() if name == code or re.fullmatch(names, name.lower()))
-    return next(codes, "")
+def _read(file, table, required=True):
+    """Return the facts of a table of images, index ``image_id``."""
+    given = tables.read(file)
+    names = tables.columns(given.columns, "image")
+    pairs = max((tables.match(given[name], table["path"].tolist()) for name in names), key=len, default=())
+    if required and not len(pairs):
+        raise ValueError(
+            f"{file} names none of the images: its columns are {', '.join(given.columns[:6])}; give a table with "
+            f"their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
+        )
+    facts = tables.facts(given, file).loc[pairs["line"], FACTS]
+    return facts.set_axis(table["image_id"].iloc[pairs["file"]]).groupby(level=0).first()
 
 
 def _settled(table, metadata):
@@ -183,7 +175,3 @@ def _settled(table, metadata):
 def _flag(table, rows, flag):
     """Give the chosen rows ``flag`` where they have none, in place."""
     table.loc[rows & (table["flag"] == ""), "flag"] = flag
-
-
-def _plain(name):
-    return re.sub(r"[\W_]+", " ", name).strip().lower()

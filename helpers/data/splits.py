@@ -1,7 +1,6 @@
 """Splits that do not leak: stratified by class, whole groups (lesion, picture) on one side, seeded."""
 
 import warnings
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,18 @@ from helpers import manifest
 def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at random"):
     """Assign the images that take part to train, validation and test.
 
-    A published Test (or validation) folder is kept as it is. What is missing is held out of the rest, in whole groups,
-    by scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
+    A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
+    scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
     and a class of one group in train.
 
     Parameters
     ----------
     table : manifest after ``audit.apply_labels``.
-    val_fraction, test_fraction : float above 0, at most 0.5: about this part of the images left at that point.
+    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole
+        groups allow.
     seed : int; the same seed gives the same split whatever the order of the rows.
-    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test that
-        was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
+    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test
+        that was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
     Returns
     -------
@@ -32,53 +32,58 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     Raises
     ------
     ValueError
-        If a fraction is out of range, ``val_cut`` is another word, or there are fewer than two groups to divide.
+        If a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or classes to
+        divide; the message says what is missing.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
     table = table.copy()
     for name, fraction in (("test", test_fraction), ("val", val_fraction)):
-        if not 0 < fraction <= 0.5:
-            raise ValueError(f"{name}_fraction is {fraction}; choose one above 0 and at most 0.5.")
+        if not 0.05 <= fraction <= 0.5:
+            raise ValueError(f"{name}_fraction is {fraction}; choose one from 0.05 to 0.5.")
+    _require(table)
+    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
         rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
-        if not (table["split"] == name).any():
+        if not (manifest.active(table)["split"] == name).any():
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
+    missing = [name for name in manifest.SPLITS if manifest.active(table, name).empty]
+    if missing:
+        raise ValueError(f"{_size(table)} are too few to keep some for {' and '.join(missing)}; give more images.")
     return manifest.check(table)
 
 
-def folds(table, k=5, seed=0):
-    """Divide train and validation into ``k`` folds: each image is validated in exactly one of the returned manifests.
+def _require(table):
+    """Refuse a manifest that leaves nothing to learn, and say what is missing."""
+    rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
+    flags = table.loc[table["flag"] != "", "flag"].value_counts()
+    left = f" Left out: {', '.join(f'{count} as {flag!r}' for flag, count in flags.items())}." if len(flags) else ""
+    small = table[(table["flag"] == "class too small") & table["split"].isin(["", "train"])]
+    if len(small) and rows["label"].nunique() < 2:
+        most = small["published_label"].value_counts().iloc[0]
+        left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {most}: set it lower."
+    if not table["split"].isin(["", "train"]).any():
+        raise ValueError(
+            f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
+            "for training beside them, or give the folders no names of splits."
+        )
+    if rows["label"].nunique() < 2:
+        there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
+        raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
+    if rows["group"].nunique() < 2:
+        raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
 
-    Parameters
-    ----------
-    table : manifest that :func:`split` has filled; its Test stays as it is.
-    k : int, 2 or more; a class with fewer groups than ``k`` is missing from some validation folds.
-    seed : int.
 
-    Returns
-    -------
-    list of ``k`` manifests.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer groups than ``k``.
-    """
-    rows = table[(table["flag"] == "") & table["split"].isin(["train", "val"])]
-    fold = _fold_numbers(rows, k, np.random.default_rng(seed)).reindex(table.index)
-    return [manifest.check(table.assign(split=table["split"].mask(fold.notna(), "train").mask(fold == number, "val")))
-            for number in range(k)]
+def _size(rows):
+    used = manifest.active(rows)
+    return f"{len(used)} images in {used['group'].nunique()} groups (each one lesion, patient or picture)"
 
 
 def _fold_numbers(rows, k, rng):
     """Return the fold (0 to k - 1) of each row; rows of one group are in one fold."""
     rows = rows.sort_values("image_id")
-    groups, names = pd.factorize(rows["group"].str.removeprefix("val/"))  # the prefix that published labels bring
-    if len(names) < k:
-        raise ValueError(f"{len(names)} groups of images cannot be divided into {k} parts; "
-                         "give more images or ask for fewer parts.")
+    groups, names = pd.factorize(rows["group"])
     # The splitter refuses more folds than the largest class has images; so few images are divided as one class.
     classes = rows["label"] if rows["label"].value_counts().max() >= k else np.zeros(len(rows))
     # Its own shuffling spoils the stratification before scikit-learn 1.8 (pull request 32540); shuffled numbers do not.
@@ -94,9 +99,12 @@ def _fold_numbers(rows, k, rng):
 def _held_out(rows, fraction, seed):
     """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
     rng = np.random.default_rng(seed)
-    k = min(Fraction(fraction).limit_denominator(10).denominator, max(rows["group"].nunique(), 2))
+    # Few folds divide small classes best: the fewest that give the fraction to within 0.008.
+    near = {k: abs(round(fraction * k) / k - fraction) for k in range(2, 21)}
+    k = next((k for k in near if near[k] <= 0.008), min(near, key=near.get))
+    k = min(k, rows["group"].nunique())
     fold = _fold_numbers(rows, k, rng)
-    held = fold.isin(rng.permutation(k)[:max(round(fraction * k), 1)])
+    held = fold.isin(rng.permutation(k)[: max(round(fraction * k), 1)])
     for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
         inside, smallest = held[groups.index], rows["group"] == groups.value_counts(sort=False).idxmin()
         if inside.all():

@@ -1,20 +1,21 @@
 # %% [markdown]
 # # 1 · Look at the data before you train on it
 #
-# **In fifteen minutes you will know what is in these folders, what is wrong with them, and how to split them so that
-# nothing leaks.**
+# **In fifteen minutes you will know what is in these folders, what is wrong with them, how to split them so that
+# nothing leaks, and what a network could cheat with.**
 #
 # {{badge}}
 
 # %% [markdown]
 # You will
 #
-# - **load** the nine classes, count them and look at one image of each;
+# - **load** the images, count the classes and look at two images of each;
 # - **resize and normalise** an image, and see what the network will see;
-# - **measure** sizes, colours and brightness, and see what a network could cheat with;
-# - **audit** the labels: find pictures filed under two classes, and test pictures that are also in Train;
+# - **measure** sizes, colours and brightness;
+# - **audit** the labels: find pictures filed under two classes, and pictures that are in Train and in Test;
 # - **decide** in the open which labels to believe, with a ledger of every exclusion;
-# - **split** into training and validation without tearing a lesion in two.
+# - **split** into training and validation without tearing a lesion in two;
+# - **unmask** a shortcut: how often is the class known from the four corners alone?
 
 # %%
 # {{setup}}
@@ -24,234 +25,353 @@ DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for on
 OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
-VAL_FRACTION = 0.2  # @param {type:"number"} share of the training images kept for validation
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+LABELS_CSV = ""  # @param {type:"string"} CSV that says each image's class; empty: found beside the images, or class folders
+IMAGE_COLUMN = ""  # @param {type:"string"} its column of image names; empty: known by its name
+LABEL_COLUMN = ""  # @param {type:"string"} its column of classes; empty: known by its name
+VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5} share of the training images kept for validation
 VAL_CUT = "at random"  # @param ["at random", "first"] which images: any groups, or each class's first by file name
-IMAGE_SIZE = 96  # @param {type:"integer"} side in pixels of the images that a network sees
-SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
 # %matplotlib inline
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import binomtest
+from sklearn.ensemble import RandomForestClassifier
 
-from helpers import audit, course, datasets, manifest, plots, splits
+from helpers import figures, manifest, runs
+from helpers.data import audit, datasets, splits
+from helpers.data.images import open_rgb, read_files
+
+run = runs.start("01_eda", globals())
 
 # %% [markdown]
 # ## What the folders claim
 #
-# Each image lies in a folder named after its class, once for `Train` and once for `Test`. Expect nine classes of very
-# unequal size.
+# Find the images, and say in three lines how they were understood: where the class of an image is written, which
+# images belong to one lesion or patient, and what was left aside. If a line is wrong, every number below is wrong too.
 
 # %%
-out_dir = course.open_folder(OUT_DIR)
-images = datasets.find(DATA_DIR)
-published = datasets.list_images(images.root)
-print(f"Images: {images.source}{' (SYNTHETIC: drawings, not patients)' if images.synthetic else ''}")
-
-# %% tags=["nbval-check-output"]
-datasets.counts(published)
+published, facts, understood = datasets.list_images(run.images, LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN)
+print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+print(understood)
 
 # %% [markdown]
-# The table is the **manifest**: one row an image. Every step of the course takes this table and returns it with more
-# known; no step keeps a second list of files. Next, open every file once and write down its size, a hash of its bytes, a
-# hash of its pixels and a *perceptual* hash, which hardly changes when a picture is saved again or made smaller.
+# Expect classes of very unequal size.
+
+# %% tags=["nbval-check-output"]
+datasets.counts(published).rename_axis("class")
+
+# %% [markdown]
+# That count was made from a table with one row per image, the **manifest**. Every step of the course takes this table
+# and returns it with more known. Next, open every file once and note its size and two fingerprints: a **hash**, a
+# number that is equal for equal files and different for all others, and a **perceptual hash**, which hardly changes
+# when a picture is saved again or made smaller.
 
 # %%
 table = audit.inspect(published)
-table[["image_id", "published_label", "split", "sha256", "phash", "width", "height", "flag"]].head(3)
+table[["image_id", "published_label", "split", "collection", "width", "height"]].head(3)
 
 # %% [markdown]
-# A file that cannot be read gets a **flag**. A flagged row takes no part, but it is never deleted: you can always ask why.
+# A file that cannot be read gets a **flag**: the reason why a row takes no part. A flagged row is never deleted.
 
 # %% tags=["nbval-check-output"]
-table.loc[table["flag"] == "unreadable", ["image_id", "published_label", "split", "flag"]]
+unreadable = table[table["flag"] == "unreadable"]
+print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["image_id"].head(5))
 
 # %% [markdown]
 # ## Two images of each class
 #
-# Look before you count. Some classes are told apart by colour, some by structure; a few pairs look alike even to
-# experts.
+# Look before you count. Which classes could you tell apart by their colour, which by their structure, and which not at
+# all?
 
 # %%
 readable = table[table["flag"] == ""]
-plots.examples(readable, per_class=2, title="Two images of each class", seed=SEED, synthetic=images.synthetic)
+figures.examples(readable, per_class=2, columns=6, title=f"Two images of each of {readable['label'].nunique()} classes",
+                 seed=SEED, synthetic=run.images.synthetic)
 
 # %% [markdown]
 # ## How unequal are the classes?
 #
-# A network that always answers with the largest class is right this often. Keep the number in mind: an accuracy means
-# nothing without it.
+# **Class imbalance** means that some classes have far more images than others. A program that always answers with the
+# largest class is right as often as that class occurs: the **majority-class score**. An accuracy means nothing without
+# it.
 
 # %% tags=["nbval-check-output"]
-sizes = readable[readable["split"] != "test"]["published_label"].value_counts()
+sizes = readable[readable["split"] != "test"]["label"].value_counts()
 print(f"Largest class: {sizes.index[0]} with {sizes.iloc[0]} images, {sizes.iloc[0] / sizes.sum():.0%} of all; "
-      f"smallest: {sizes.index[-1]} with {sizes.iloc[-1]}; ratio {sizes.iloc[0] / sizes.iloc[-1]:.1f}.")
+      f"smallest: {sizes.index[-1]} with {sizes.iloc[-1]}.")
 
 # %%
-plots.class_counts(readable, title="Images by class, as published", synthetic=images.synthetic)
+times = sizes.iloc[0] / sizes.iloc[-1]
+figures.class_counts(readable, title=f"{sizes.index[0].capitalize()} has {times:.0f} times as many training images as "
+                     f"{sizes.index[-1]}", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # ## Resize and normalise
 #
-# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square, with
-# anti-aliasing so that fine lines do not turn into noise; **normalise** divides by 255. In this course the division is
-# the network's own first layer (`Rescaling`), so that a saved network can be given a plain image.
+# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square; where
+# it gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise (**anti-aliasing**).
+# **Normalise** divides by 255. In this course the division is the network's own first layer (`Rescaling`), so that a
+# saved network can be given a plain image.
 
 # %%
-with Image.open(readable["path"].iloc[0]) as file:
-    original = file.convert("RGB")
-resized = original.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
+SIZE = 64  # pixels a side: the default of notebooks 03 and 04
+original = open_rgb(readable["path"].iloc[0])
+resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 normalised = np.asarray(resized, dtype="float32") / 255
-print(f"from {original.size} pixels, values 0 to 255, to {normalised.shape}, "
-      f"values {normalised.min():.2f} to {normalised.max():.2f}")
-plots.image_grid([original, resized], [f"{original.width} pixels", f"{IMAGE_SIZE} pixels"], 2,
-                 synthetic=images.synthetic)
+print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
+figure = Figure(figsize=(7, 3.8), layout="constrained")
+for axes, image in zip(figure.subplots(1, 2), (original, resized)):
+    width, height = image.size
+    axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))  # the middle, to see its pixels
+    axes.set(title=f"the middle of {width} x {height} pixels", xticks=[], yticks=[])
+kept = SIZE**2 / original.width / original.height
+figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", run.images.synthetic)
 
 # %% [markdown]
-# Are all images of one size? The table says how many there are of each.
+# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
+# square makes its lesion narrower.
 
 # %% tags=["nbval-check-output"]
-readable.groupby(["width", "height"]).size().rename("images").to_frame()
+readable.value_counts(["width", "height"]).head(5).rename("images").to_frame()
 
 # %% [markdown]
 # ## Colour and brightness
 #
-# Measure the mean of each colour channel. If one class were simply redder, a network would need no structure to name it;
-# where the boxes overlap, colour alone is not enough.
+# Measure the mean of each colour channel. If one class were simply redder, a network would need no structure to name
+# it; where the boxes overlap, colour alone is not enough.
 
 # %%
-pixels = np.stack([np.asarray(Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX))
-                   for path in readable["path"]])
+pixels = np.stack(read_files(lambda path: np.asarray(open_rgb(path, (32, 32)).resize((32, 32))), readable["path"]))
 means = pixels.mean(axis=(1, 2))
 colours = readable.assign(red=means[:, 0], green=means[:, 1], blue=means[:, 2], brightness=means.mean(axis=1))
-plots.boxes(colours, ["red", "green", "blue", "brightness"], title="Mean colour by class, 0 to 255",
-            synthetic=images.synthetic)
+typical = colours.groupby("label")["brightness"].median().sort_values()
+figures.boxes(colours, ["red", "blue", "brightness"],
+              title=f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), "
+              f"{typical.index[-1]} brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
 
 # %% [markdown]
-# The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and how dark the corners
-# are. Dark corners come from the dermatoscope, not from the skin: a network may learn them all the same.
+# The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what
+# is around it. That colour comes from the skin, but also from the camera and its light. Do the classes fall into
+# families?
 
 # %%
-names = sorted(readable["label"].unique())
-plots.image_grid([pixels[readable["label"] == name].mean(axis=0) for name in names], names, 9,
-                 title="Mean image of each class", synthetic=images.synthetic)
+mean = {name: pixels[readable["label"] == name].mean(axis=0) for name in sorted(readable["label"].unique())}
+warmth = {name: (image[:4, :, 0] - image[:4, :, 2]).mean() for name, image in mean.items()}  # red less blue, upper edge
+figures.image_grid(list(mean.values()), list(mean), min(len(mean), 5), synthetic=run.images.synthetic,
+                   title=f"Mean images: the edge is yellowest for {max(warmth, key=warmth.get)}, "
+                   f"bluest for {min(warmth, key=warmth.get)}")
 
 # %% [markdown]
 # ## What the pictures say: the audit
 #
-# The folder name is a claim. The audit checks it against the pictures themselves (the same picture under two classes
-# cannot be right twice) and against the **official labels** that the ISIC Archive gives for each image id.
+# The folder's name is a claim. The audit checks it against the pictures themselves (one picture under two classes
+# cannot be right twice) and against **official labels**: what the ISIC Archive, or a table beside the images, says of
+# them.
 
 # %% tags=["nbval-check-output"]
-metadata = audit.official_labels(METADATA, images.root)
+metadata = audit.official_labels(table, facts, METADATA)
 found = audit.findings(table, metadata)
-pd.Series({name: value for name, value in found.items() if isinstance(value, int)}).rename("count").to_frame()
+pd.Series({meaning: found[name] for name, meaning in audit.COUNTS.items()}).rename("count").to_frame()
 
 # %% [markdown]
-# Look at the contradictions. Each column is one picture, with the two classes it is filed under. Nobody can learn to
-# tell these apart, because there is nothing to tell: they are the same bytes.
+# Look at the contradictions, if there are any. Each column is one picture, with the two classes it is filed under.
+# Nobody can learn to tell these apart, because there is nothing to tell.
 
 # %%
 first, second = audit.contradictory_pairs(table)
-plots.pairs(first[:8], second[:8], title="One picture, two classes", synthetic=images.synthetic) if len(first) else None
+figures.pairs(first[:6], second[:6], title=f"{len(first)} pictures are filed under two classes",
+              synthetic=run.images.synthetic) if len(first) else print("No picture is filed under two classes.")
 
 # %% [markdown]
-# Next, where an official label is known and the folder says something else, by pair of labels:
+# Next, the pictures whose official label is known and is another than the folder's name:
 
 # %% tags=["nbval-check-output"]
-pd.DataFrame(found["official_label_disagreements"])
+wrong = pd.DataFrame(found["official_label_disagreements"], columns=["published", "official", "images"])
+wrong = wrong.set_axis(["filed under", "officially", "pictures"], axis=1)
+wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
 
 # %% [markdown]
-# Why does this matter? If a class with a harmless name is filled with melanomas, a network learns to call melanoma
-# harmless, and a score on labels of the same origin rewards it for that. No accuracy can show the fault: only looking
-# does.
-
-# %% [markdown]
+# Why does this matter? If a class with a harmless name holds cancers, a network learns to call them harmless, and a
+# score on labels of the same origin rewards it for that. No accuracy can show the fault: only looking does.
+#
 # ## Decide in the open: the ledger
 #
-# `LABELS = "published"` believes the folders and removes nothing. `LABELS = "audited"`, the default, follows five rules:
+# `LABELS = "published"` believes the folders and removes nothing that can be read. `LABELS = "audited"`, the default,
+# follows five rules:
 #
 # 1. an official label, where one is known, replaces the folder's;
 # 2. a contradiction that no official label settles is left out;
-# 3. of duplicates, one copy stays;
-# 4. what is in Test, the same picture or the same lesion, leaves Train;
+# 3. what is in Test, the same picture or the same lesion, leaves Train;
+# 4. of duplicates, one copy stays, if possible in the right folder;
 # 5. a class left with fewer than `MIN_CLASS_SIZE` training images is left out.
 #
-# The ledger accounts for every image, class by class. You may disagree with a rule: change it, and see what it costs.
+# The **ledger** accounts for every image, class by class; rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
 grouped = audit.group(table, metadata)
 labelled = audit.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
 ledger = audit.ledger(labelled)
-left_out = sorted(set(published["published_label"]) - set(manifest.active(labelled, "train")["label"]))
-print(f"Classes left out altogether: {', '.join(left_out) or 'none'}")
-ledger
+moves = ledger.drop(columns=["published", "audited"])
+shown = ledger.loc[moves.any(axis=1), ["published", *moves.columns[moves.any()], "audited"]].replace(0, "")
+shown if len(shown) else print("Every image keeps its label and takes part.")
+
+# %% [markdown]
+# Two things are easy to miss in such a table. What became of the files whose official label is another? And did a
+# whole class go?
+
+# %% tags=["nbval-check-output"]
+ids = [row["image_id"] for row in found["lists"]["official_label_disagreements"]]
+fate = labelled[labelled["image_id"].isin(ids)]["flag"].replace("", "take part (under the official label, if audited)")
+print(f"Of {len(ids)} files whose official label is another:", fate.value_counts().to_dict() or "")
+left = ledger.drop("test", errors="ignore").groupby("class").sum()
+for name in left.index[left["audited"] == 0]:
+    lost = left.loc[name].drop(["published", "audited"])
+    print(f"{name} is left out: {left['published'][name]} training images;", lost[lost != 0].to_dict())
+print(f"{(left['audited'] > 0).sum()} of {len(left)} classes can be learned.")
 
 # %% [markdown]
 # ## Split
 #
 # Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules
-# make the split honest. It is **stratified**: each class gives the same share. And it is **grouped**: photographs of one
-# lesion stay together, or the network would be asked about a lesion that it has already seen.
+# make the split honest. It is **stratified**: each class gives the same share. And it is **grouped**: photographs of
+# one lesion or patient stay together. Otherwise the network would be asked about a lesion that it has already seen,
+# and its score would be too good: a **leak**.
 #
-# The published Test is not a random sample: it holds the first files of each class by number, so perhaps another clinic's.
-# `VAL_CUT = "first"` cuts validation the same way. Prefer what helps on both.
+# `VAL_CUT = "first"` cuts validation as the published Test was cut: the first files of each class by number.
 
 # %% tags=["nbval-check-output"]
 table = splits.split(labelled, val_fraction=VAL_FRACTION, seed=SEED, val_cut=VAL_CUT)
 used = manifest.active(table)
-pd.crosstab(used["label"], used["split"], margins=True, margins_name="total")
-
-# %% [markdown]
-# Check it: no group has members in two splits.
-
-# %% tags=["nbval-check-output"]
 crossing = (used.groupby("group")["split"].nunique() > 1).sum()
-print(f"{used['group'].nunique()} groups, of which {crossing} cross from one split to another")
-assert crossing == 0
-
-# %%
-plots.class_counts(used, title=f"Images by class, {LABELS} labels", synthetic=images.synthetic)
+print(f"{used['group'].nunique()} groups, of which {crossing} have members in two splits")
+pd.crosstab(used["label"], used["split"], margins=True, margins_name="total")[["train", "val", "test", "total"]]
 
 # %% [markdown]
-# ## Is Test a fair sample?
+# ## What could a network cheat with?
 #
-# The number in an image's name tells when it entered the archive, and so from which clinic it came. Where the dots of
-# Test sit at one end, Test was photographed elsewhere than most of Train: expect Test scores below validation.
+# A set like this one is put together from **collections**: pictures that one group of people took, with their own
+# cameras, light and patients. If a class comes from one collection only, class and collection are **confounded**: they
+# change together, and nothing in the training images can tell which of the two a network has learned. A network then
+# may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion.
 
 # %%
-numbers = pd.to_numeric(table["image_id"].str.extract(r"(\d{5,})")[0])
-numbered = table.assign(**{"image number": numbers}).dropna(subset=["image number"])
-plots.strips(numbered, "image number", by="published_label", title="Number in the image's name, by split",
-             synthetic=images.synthetic) if len(numbered) else None
+train, val = manifest.active(table, "train"), manifest.active(table, "val")
+counts, tie = audit.collections(train.assign(published_label=train["label"]))
+collections = sorted(set(train["collection"]) - {""})
+several = len(collections) > 1
+if several:
+    print(f"{len(tie['one_collection_only'])} of {len(counts)} classes come from one collection only. Cramér's V of class "
+          f"and collection is {tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
+else:
+    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can tell from these "
+          "images whether class and collection go together.")
+counts.rename_axis(index="class", columns="training images from")
 
 # %% [markdown]
+# Test it without any network. Of each image, keep only the four corners, and of those only their colours: mean, spread
+# and five **percentiles** (values below which a given share of the pixels lies) of each channel. A **random forest**,
+# the majority vote of many decision trees, learns from them. The idea is that of Bissoto and others (2019, arXiv
+# 1904.08818), who blacked the lesions out and found that networks still did clearly better than chance.
+
+# %%
+def corners(path):
+    """Return the four corners of an image, 12 of 96 pixels a side, as an array (4, 144, 3) of 0 to 255."""
+    image = np.asarray(open_rgb(path, (96, 96)).resize((96, 96)))
+    ends = slice(0, 12), slice(84, 96)
+    return np.stack([image[rows, columns].reshape(-1, 3) for rows in ends for columns in ends])
+
+
+def describe(blocks):
+    """Return mean, spread and five percentiles of each channel of each corner: arrays (n, 4, 144, 3) to (n, 84)."""
+    levels = np.moveaxis(np.percentile(blocks, [5, 25, 50, 75, 95], axis=2), 0, 2)
+    facts = [blocks.mean(axis=2, keepdims=True), blocks.std(axis=2, keepdims=True), levels]
+    return np.concatenate(facts, axis=2).reshape(len(blocks), -1)
+
+
+# %% [markdown]
+# Train it on the training images, score it on the validation images. The interval (Wilson's, 95 %) says how far chance
+# could move a score of so few images.
+
+# %%
+cut = {name: np.stack(read_files(corners, rows["path"])) for name, rows in (("train", train), ("val", val))}
+forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
+answers = forest.fit(describe(cut["train"]), train["label"]).predict(describe(cut["val"]))
+right = (answers == val["label"]).sum()
+interval = binomtest(int(right), len(val)).proportion_ci(method="wilson")
+majority = (val["label"] == train["label"].mode()[0]).mean()
+pd.DataFrame({"validation images classified correctly": [f"{majority:.0%}", f"{right / len(val):.0%}"],
+              "95 % interval": ["", f"{interval.low:.0%} to {interval.high:.0%}"]},
+             index=[f"always {train['label'].mode()[0]}", "random forest, four corners"])
+
+# %% [markdown]
+# This is all that the forest saw of one validation image of each class:
+
+# %%
+rows = val.reset_index(drop=True).groupby("label").head(1).sort_values("label")
+covered = []
+for path in rows["path"]:
+    image = np.full((96, 96, 3), 128)
+    for block, (top, left_) in zip(corners(path), [(0, 0), (0, 84), (84, 0), (84, 84)]):
+        image[top : top + 12, left_ : left_ + 12] = block.reshape(12, 12, 3)
+    covered.append(image)
+figures.image_grid(covered, rows["label"].tolist(), min(len(covered), 5), synthetic=run.images.synthetic,
+                   title=f"From these corners alone, {right / len(val):.0%} of validation is classified correctly")
+
+# %% [markdown]
+# What does it mean? The corners show hardly any lesion. If they do better than the majority class, they tell something
+# else that goes with the class.
+
+# %%
+above = interval.low > majority
+print(f"The forest is {'better than' if above else 'not clearly better than'} always answering with the largest class: "
+      f"{'a network can be right without looking at a lesion.' if above else 'these images show no such shortcut.'}")
+if several:
+    guess = forest.fit(describe(cut["train"]), train["collection"]).predict(describe(cut["val"]))
+    homes = train.groupby("label")["collection"].agg(set)
+    test = manifest.active(table, "test")
+    strange = sum(collection not in homes[label] for label, collection in zip(test["label"], test["collection"]))
+    told = (guess == val["collection"]).mean()
+    print(f"The same corners name the collection of {told:.0%} of the validation images.")
+    print(f"In Test, {strange} of {len(test)} images come from a collection from which Train has none of their class:",
+          "there the shortcut misleads, and validation does not show it." if strange else
+          "nothing here would show the harm; only images from elsewhere can.")
+
+# %% [markdown]
+# Keep this number beside every accuracy of the course: a network has to beat the corners before it has learned
+# anything about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
+#
 # ## Who are the patients?
 #
-# Age, sex and body site are known for part of the images. A network that does well on average may do badly on those of
-# whom it has seen few: notebook 05 asks that question again, with scores.
+# Age, sex and body site may be known for part of the images. A network that does well on average may do badly on those
+# of whom it has seen few.
 
 # %%
-known = audit.with_metadata(used, metadata).query("diagnosis != ''")
-print(f"Something is known of {len(known)} of {len(used)} images.")
-for fact in ("sex", "anatom_site_general"):
-    display(known[fact].replace("", "unknown").value_counts().rename("images").to_frame().T)
-plots.boxes(known.assign(age=pd.to_numeric(known["age_approx"])), ["age"], title="Age by class, in years",
-            synthetic=images.synthetic) if len(known) else None
+known = audit.with_metadata(used, metadata)
+for name, title in (("sex", "sex"), ("anatom_site_general", "body site")):
+    share = known[known[name] != ""][name].value_counts()
+    print(f"{title}, known of {share.sum()} of {len(known)} images:", share.to_dict())
+aged = known.assign(age=pd.to_numeric(known["age_approx"])).dropna(subset=["age"])
+if len(aged):
+    ages = aged.groupby("label")["age"].median().sort_values()
+    display(figures.boxes(aged, ["age"], title=f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) "
+                          f"to {ages.iloc[-1]:.0f} ({ages.index[-1]})", synthetic=run.images.synthetic))
 
 # %% [markdown]
 # ## Keep it
 #
-# The manifest goes into the run folder. Its fingerprint is stored with every result from here on: two results with the
-# same fingerprint were made from the same images, labels and split.
+# The manifest goes into the run folder. Its **fingerprint**, a hash of the table, is stored with every result from
+# here on: two results with the same fingerprint were made from the same images, labels and split.
 
 # %%
-manifest.write(table, out_dir / "manifest.csv", images.root)
-course.done("01_eda", globals())
-print(f"{out_dir / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
+manifest.write(table, run.folder / "manifest.csv", run.images.root)
+run.done()
+print(f"{run.folder / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
 
 # %% tags=["nbval-check-output"]
 print(f"fingerprint {manifest.fingerprint(table)}")
@@ -259,15 +379,64 @@ print(f"fingerprint {manifest.fingerprint(table)}")
 # %% [markdown]
 # ## What you saw
 #
-# - **Load**: the folders hold nine classes of very unequal size; always answering with the largest is the score to beat.
-# - **Resize and normalise**: every image becomes a small square of numbers, and detail is lost on the way.
-# - **Measure**: colours overlap between classes; dark corners and image numbers tell of the camera, not of the skin.
-# - **Audit**: the same picture stands under two classes, and Test pictures stand in Train.
-# - **Decide**: the ledger accounts for every image left out, and why.
+# - **Load**: classes of unequal size; always answering with the largest one is the first score to beat.
+# - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
+# - **Measure**: where the boxes of two classes overlap, their mean colour cannot tell them apart.
+# - **Audit**: the folder's name is a claim; hashes and official labels test it.
+# - **Decide**: the ledger accounts for every image and every class left out, and says why.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
+# - **Unmask**: the score of the four corners is what can be had without looking at a lesion.
 #
 # ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
 #
-# 1. Set `LABELS = "published"` and run again. Which classes change most in the last table?
-# 2. Split without groups, with `sklearn.model_selection.train_test_split`. How many lesions are torn in two?
-# 3. Choose three contradictory pictures and look up their ids in the ISIC Archive. Which folder was right?
+# Which class loses the largest share of its training images in the ledger, and how much? Put its name in `loser` and
+# the share (0 to 1) in `share`. On the sample it is seborrheic keratosis, which loses all of them.
+
+# %% tags=["solution"]
+# @title Solution 1
+### BEGIN SOLUTION
+lost = 1 - left["audited"] / left["published"]
+loser, share = lost.idxmax(), lost.max()
+### END SOLUTION
+print(f"{loser} loses {share:.0%} of {left['published'][loser]} training images")
+assert np.isclose(share, max(1 - left["audited"] / left["published"]))
+
+# %% [markdown]
+# ### Exercise 2
+#
+# Split the rows of Train and validation again, without groups, with `sklearn.model_selection.train_test_split`
+# (`test_size=VAL_FRACTION`, `random_state=SEED`). How many groups are `torn`, that is, have members on both sides? On
+# the sample: 35. The split above has none.
+
+# %% tags=["solution"]
+# @title Solution 2
+from sklearn.model_selection import train_test_split
+
+both = used[used["split"] != "test"]
+### BEGIN SOLUTION
+one, other = train_test_split(both, test_size=VAL_FRACTION, random_state=SEED)
+torn = len(set(one["group"]) & set(other["group"]))
+### END SOLUTION
+print(f"{torn} groups torn in two by a random split, {len(set(train['group']) & set(val['group']))} by the course's")
+assert 0 < torn <= (both["group"].value_counts() > 1).sum() or both["group"].is_unique
+
+# %% [markdown]
+# ### Exercise 3
+#
+# Is it the colour of the corners or the dark frame of the lens that gives the class away? Make the corners grey (the
+# mean of the three channels, in all three), train the forest again, and put its validation score in `grey`. Compare it
+# with the score in colour and with the majority class. On the sample, expect about .21, no more than the majority
+# class.
+
+# %% tags=["solution"]
+# @title Solution 3
+### BEGIN SOLUTION
+grey_cut = {name: np.repeat(blocks.mean(axis=3, keepdims=True), 3, axis=3) for name, blocks in cut.items()}
+forest.fit(describe(grey_cut["train"]), train["label"])
+grey = forest.score(describe(grey_cut["val"]), val["label"])
+### END SOLUTION
+print(f"majority class {majority:.2f}, grey corners {grey:.2f}, corners in colour {right / len(val):.2f}")
+assert 0 < grey < 1

@@ -1,20 +1,19 @@
 # %% [markdown]
 # # 2 · More images out of the ones you have
 #
-# **In ten minutes you will build an Augmentor pipeline, balance the classes with it, and know why it must come after the
-# split.**
+# **In fifteen minutes you will turn, flip and zoom images with Augmentor, balance the classes with it, and see why it
+# must come after the split and never before.**
 #
 # {{badge}}
 
 # %% [markdown]
 # You will
 #
-# - **build** an Augmentor pipeline that rotates, flips and zooms;
-# - **see** each operation at work on one lesion, and judge which are safe for dermoscopy;
+# - **run** Augmentor as its documentation shows it, and see what it leaves in your folders;
+# - **count** how often it really applies an operation of probability 0.5;
+# - **judge** which operations are safe for dermoscopy, and how strong they may be;
 # - **fill** the small classes up to one size, from training originals only;
-# - **compare** the class balance before and after, and augmentation on disk with augmentation on the fly;
-# - **check** a pitfall: what Augmentor does with the probability you write;
-# - **measure** the leak: what validation says when you augment before you split.
+# - **find** the leak: a classifier that only remembers looks nearly perfect when copies lie on both sides of the split.
 
 # %%
 # {{setup}}
@@ -24,46 +23,208 @@ DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for on
 OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
-TARGET = 0  # @param {type:"integer"} images a class is filled up to; 0: the size of the largest class
-LEAK_EPOCHS = 6  # @param {type:"integer"} epochs of each training that measures the leak; 0: leave the leak out
-LEAK_RUNS = 1  # @param {type:"integer"} trainings of each kind, each with a seed of its own
-SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+TARGET = 0  # @param {type:"integer", min:0, max:100000} images a class is filled up to; 0: the size of the largest class
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
 # %matplotlib inline
 import random
-import time
+import shutil
+import tempfile
 from pathlib import Path
 
 import Augmentor
-import keras
 import numpy as np
 import pandas as pd
-from keras import layers
+import seaborn as sns
+from matplotlib.figure import Figure
 from PIL import Image
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
 
-from helpers import augment, course, manifest, pipeline, plots, training
+from helpers import augmentation, figures, manifest, runs
+
+# %% [markdown]
+# One line opens the run folder, checks the parameters and finds the images.
+
+# %%
+run = runs.start("02_augmentation", globals())
 
 # %% [markdown]
 # ## Start from the split
 #
-# The manifest of notebook 01 says which images are for training. Augmenting *before* the split is the fault most copied
-# in public notebooks of this case study: turned copies of one lesion land on both sides, and validation asks for what
-# was learned by heart. Here only training originals are augmented.
+# **Augmentation** makes new training images out of old ones by changes that leave the diagnosis as it is. Only training
+# images are augmented, so the split of notebook 01 comes first. Look at how unequal the classes are.
 
-# %%
-out_dir = course.open_folder(OUT_DIR)
-images, table = course.open_run(globals())
+# %% tags=["nbval-check-output"]
+table = run.manifest()
 train = manifest.active(table, "train")
-print(f"{len(train)} training images{' (SYNTHETIC: drawings, not patients)' if images.synthetic else ''}")
+print(f"{len(train)} training images{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+train["label"].value_counts().rename("training images").to_frame()
 
 # %% [markdown]
-# ## The pipeline
+# ## Augmentor, as its documentation shows it
 #
-# Augmentor applies the operations in the order you add them, each with its own probability. Quarter turns and flips lose
-# nothing. A small rotation crops a little, a zoom crops a little more.
+# Augmentor reads a folder and writes to a folder. So that nothing happens to your images, save copies of three of each
+# of two classes in a scratch folder first.
+
+# %%
+scratch = Path(tempfile.mkdtemp())
+classes = sorted(train["label"].unique())
+few = train[train["label"].isin(classes[:2])].groupby("label").head(3)
+for number, row in enumerate(few.itertuples()):
+    folder = scratch / "images" / row.label
+    folder.mkdir(parents=True, exist_ok=True)
+    with Image.open(row.path) as file:
+        file.convert("RGB").save(folder / f"lesion{number}.jpg")
+
+# %% [markdown]
+# A pipeline is a list of operations, each with the probability with which it is applied. `sample(8)` draws an image at
+# random, sends it through the pipeline and writes the result, eight times. It takes no seed: run it again, and you get
+# others.
+
+# %%
+pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory=str(scratch / "augmented"))
+pipeline.rotate(probability=0.7, max_left_rotation=10, max_right_rotation=10)
+pipeline.flip_left_right(probability=0.5)
+pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
+pipeline.sample(8)
+
+# %% [markdown]
+# Look at what it wrote: the same few images, turned, mirrored and enlarged.
+
+# %%
+written = sorted((scratch / "augmented").iterdir())
+figures.image_grid(written, [f"new image {number}" for number in range(1, 9)], 8, synthetic=run.images.synthetic,
+                   title="Eight images that Augmentor made out of three")
+
+# %% [markdown]
+# `process()` sends every image through the pipeline once: expect one file more for each of the three. The names end in
+# a random number (a UUID), so nothing is ever replaced: run the cell twice, and you have twice as many.
+
+# %%
+pipeline.process()
+print(f"{len(written)} files before process(), {len(list((scratch / 'augmented').iterdir()))} after it, for example")
+print(written[0].name)
+
+# %% [markdown]
+# ## Where the files go if you do not say where
+#
+# Without an `output_directory`, Augmentor writes into the very folder that it reads. Give it the folder of the classes,
+# as public notebooks do, and count the files by folder: there is a class more, called `output`. Given the folder of
+# *one* class, it writes below that class, and the next program takes the copies for originals.
+
+# %%
+default = Augmentor.Pipeline(str(scratch / "images"))
+default.flip_left_right(probability=0.5)
+default.sample(10)
+
+# %% [markdown]
+# Count by folder, then throw the scratch folder away.
+
+# %% tags=["nbval-check-output"]
+files = [file.relative_to(scratch / "images") for file in (scratch / "images").rglob("*") if file.is_file()]
+shutil.rmtree(scratch)
+pd.Series([file.parts[0] for file in files]).value_counts(sort=False).sort_index().rename("files").to_frame()
+
+# %% [markdown]
+# ## Is 0.5 really 0.5?
+#
+# You write `probability=0.5`; how often is the operation applied? Count it, with an operation that does nothing but
+# count.
+
+# %%
+class Count(Augmentor.Operations.Operation):
+    """Leaves the images as they are, and counts how often it was asked to change them."""
+
+    applied = 0
+
+    def perform_operation(self, images):
+        self.applied += 1
+        return images
+
+
+# %% [markdown]
+# Each probability gets 10,000 draws: by Augmentor's own `sample`, and by `augmentation.apply`, the course's function,
+# which sends one image through the operations of a pipeline and takes a seed: the same seed gives the same image.
+
+# %% tags=["nbval-check-output"]
+def applied(probability, draws=10_000):
+    """Return the share of draws in which an operation was applied, by Augmentor and by the course."""
+    theirs, ours = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]]), Augmentor.Pipeline()
+    for counting in (theirs, ours):
+        counting.add_operation(Count(probability))
+    theirs.sample(draws)
+    for seed in range(draws):
+        augmentation.apply(ours, Image.new("RGB", (1, 1)), f"{probability} {seed}")
+    return {"Augmentor": theirs.operations[0].applied / draws, "the course": ours.operations[0].applied / draws}
+
+
+random.seed(SEED)
+measured = pd.DataFrame({probability: applied(probability) for probability in (0.1, 0.3, 0.5, 0.7, 0.9)}).T
+measured.rename_axis("written").round(3)
+
+# %% [markdown]
+# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, so that a draw of 0.54 counts as 0.5. For a
+# probability in tenths that adds 0.05. The course's function performs the same operations and compares exactly. The
+# figure shows by how much each is off.
+
+# %%
+extra = measured.sub(measured.index, axis=0).rename_axis("probability written").reset_index()
+long = extra.melt("probability written", var_name="", value_name="applied − written")
+figure = Figure(figsize=(8, 3), layout="constrained")
+axes = figure.add_subplot()
+sns.barplot(long, x="probability written", y="applied − written", hue="", palette=["#D55E00", "#009E73"], ax=axes)
+axes.axhline(0, color="black", linewidth=0.8)
+axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
+figures.titled(figure, f"Augmentor applies an operation more often than written: by {extra['Augmentor'].mean():.3f} on "
+                       "average", synthetic=False)
+
+# %% [markdown]
+# ## One operation at a time
+#
+# Now the pipeline of the course. Each picture shows one operation on the same lesion. Ask of each: *is it still the
+# same lesion, and still the same diagnosis?*
+
+# %%
+def alone(name, image, seed=SEED, **settings):
+    """Return what one operation makes of an image when it is applied for certain."""
+    single = Augmentor.Pipeline()
+    getattr(single, name)(probability=1, **settings)
+    return augmentation.apply(single, image, seed)
+
+
+with Image.open(train.sample(1, random_state=SEED)["path"].item()) as file:
+    lesion = file.convert("RGB")
+shown = {"original": lesion}
+for name in ("rotate90", "flip_left_right", "flip_top_bottom"):
+    shown[name] = alone(name, lesion)
+shown["zoom"] = alone("zoom", lesion, min_factor=1.25, max_factor=1.25)
+for seed in range(2):
+    shown[f"rotate, draw {seed}"] = alone("rotate", lesion, seed, max_left_rotation=15, max_right_rotation=15)
+figures.image_grid(shown.values(), [name.replace("_", "\n", 1) for name in shown], 7, synthetic=run.images.synthetic,
+                   title="Turned, flipped or zoomed, it is the same lesion")
+
+# %% [markdown]
+# On skin there is no up: turns and flips are safe, and quarter turns and flips lose no pixel. Rotation and zoom cut off
+# a margin, so keep them small enough for the border of the lesion to stay in the picture.
+#
+# Brightness, contrast and colour are another matter. Here each is shown from half to double, much stronger than the
+# course uses it.
+
+# %%
+factors = [0.5, 0.7, 0.9, 1, 1.1, 1.4, 2]
+kinds = {"random_brightness": "brightness", "random_contrast": "contrast", "random_color": "colour"}
+light = [alone(name, lesion, min_factor=factor, max_factor=factor) for name in kinds for factor in factors]
+names = [f"{kind}\n× {factor:g}" for kind in kinds.values() for factor in factors]
+figures.image_grid(light, names, len(factors), synthetic=run.images.synthetic,
+                   title="From 0.9 to 1.1 it is another lamp; at 0.5 or 2 it may be another diagnosis")
+
+# %% [markdown]
+# Doctors read asymmetry, border, colour and structure (the ABCD rule of dermoscopy). So the pipeline changes light and
+# colour by a tenth at most, as another lamp or camera would. Not in it: shear and distortion, which change asymmetry
+# and border, and another hue, which changes colour.
 
 # %%
 augmentor = Augmentor.Pipeline()
@@ -77,77 +238,51 @@ augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 
 # %% [markdown]
-# ## Each operation on one lesion
-#
-# The first picture is the original. Ask of each result: *is it still the same lesion, and still the same diagnosis?*
+# Seven draws of the whole pipeline, each with a seed of its own. Now and then nothing is applied, and the picture stays
+# as it is.
 
 # %%
-with Image.open(train.sample(1, random_state=SEED)["path"].item()) as file:
-    lesion = file.convert("RGB")
-shown = [lesion]
-for operation in augmentor.operations:
-    alone = Augmentor.Pipeline()
-    alone.operations = [operation]
-    shown.append(next(image for seed in range(100) if (image := augment.apply(alone, lesion, seed)) != lesion))
-names = ["original", "quarter turn", "rotate", "flip\nleft-right", "flip\ntop-bottom", "zoom", "brightness", "contrast",
-         "colour"]
-plots.image_grid(shown, names, 9, title="One lesion, one operation at a time", synthetic=images.synthetic)
-
-# %% [markdown]
-# A lesion has no up, so turns and flips are safe. A zoom changes its size in the picture, which already differs from
-# camera to camera. Brightness, contrast and the strength of colours change a little, as with another lamp or camera. Not
-# in the pipeline: shear and distortion, because asymmetry is diagnostic; another hue, because colour is.
-
-# %% [markdown]
-# ## Whole draws
-#
-# Now the whole pipeline, six draws from the same lesion. The same seed gives the same picture, today and tomorrow.
-
-# %%
-draws = [augment.apply(augmentor, lesion, seed) for seed in range(6)]
-plots.image_grid([lesion, *draws], ["original", *[f"draw {number}" for number in range(1, 7)]], 7,
-                 title="The whole pipeline", synthetic=images.synthetic)
+draws = [augmentation.apply(augmentor, lesion, seed) for seed in range(7)]
+figures.image_grid([lesion, *draws], ["original", *[f"seed {seed}" for seed in range(7)]], 8,
+                   title="One lesion, seven draws of the whole pipeline", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # ## Fill the classes
 #
-# Each class is filled **up to** the same size, so that the smallest grows most. The files go into the run folder, never
-# beside the originals, and each row of the new manifest names its `parent`. A second run finds them and writes nothing.
+# `fill_classes` fills each class *up to* the same size, so that the smallest grows most. It takes training originals
+# only and writes into the run folder, never beside the originals. A file is named after its original, and each row of
+# the new manifest names its `parent`. Run it again: it finds its files and writes nothing.
 
 # %%
 largest = train["label"].value_counts().max()
-augmented = augment.fill_classes(table, augmentor, TARGET or largest, out_dir / "augmented", seed=SEED)
-manifest.write(augmented, out_dir / "augmented.csv", images.root)
+augmented = augmentation.fill_classes(table, augmentor, TARGET or largest, run.folder / "augmented", seed=SEED)
+manifest.write(augmented, run.folder / "augmented.csv", run.images.root)
 new = augmented[augmented["parent"] != ""]
 megabytes = sum(Path(path).stat().st_size for path in new["path"]) / 1e6
-print(f"{len(new)} images, {megabytes:.1f} MB on disk, under {out_dir / 'augmented'}")
+print(f"{len(new)} new images, {megabytes:.1f} MB on disk")
 
 # %% [markdown]
-# ## Balance before and after
+# The table counts training images before and after. The last column says how many copies an original has on average.
 
 # %% tags=["nbval-check-output"]
 after = manifest.active(augmented, "train")
-balance = pd.DataFrame({"originals": train["label"].value_counts(), "with augmented": after["label"].value_counts()})
-balance["copies per original"] = (balance["with augmented"] / balance["originals"] - 1).round(1)
+balance = pd.DataFrame({"originals": train["label"].value_counts(), "with copies": after["label"].value_counts()})
+balance["copies per original"] = (balance["with copies"] / balance["originals"] - 1).round(1)
 balance.sort_index()
 
-# %%
-plots.before_after(balance["originals"], balance["with augmented"], ["originals", "with augmented"],
-                   title="Training images by class", synthetic=images.synthetic)
-
 # %% [markdown]
-# Balance is not information: ten turned copies of one lesion are still one lesion. What they teach is that the turn does
-# not matter.
+# The same as a figure: the grey bars are what the camera took, the blue ones what training will see.
 
 # %%
-few = new.groupby("label").head(2)
-plots.examples(few, per_class=2, columns=8, seed=SEED, synthetic=images.synthetic,
-               title="Augmented images by class") if len(few) else None
+smallest = balance["originals"].idxmin()
+counts = balance.loc[smallest].astype(int)
+figures.before_after(balance["originals"], balance["with copies"], ["originals", "with copies"],
+                     title=f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
+                     synthetic=run.images.synthetic)
 
 # %% [markdown]
-# ## Check: nothing leaked
-#
-# Every new image is in training, and so is its parent. Validation and test hold originals only.
+# Balance is not information: ten turned copies of one lesion are still one lesion. What they can teach is that the turn
+# does not matter. Check that nothing else got in: all new images, and the images they were made from, are in training.
 
 # %% tags=["nbval-check-output"]
 parents = table.set_index("image_id")["split"].reindex(new["parent"])
@@ -156,142 +291,235 @@ print("splits of their parents: ", sorted(parents.unique()))
 assert set(new["split"]) | set(parents) <= {"train"}
 
 # %% [markdown]
-# ## On disk, or on the fly?
+# ### On disk, or on the fly?
 #
-# Augmentor writes its images **once**, and every epoch sees the same ones. The other way changes each batch **as it is
-# made**, so that every epoch sees new ones and nothing is stored; notebook 04 does that. Here is what the second way
-# costs: seconds to make an epoch's batches without and with it.
-
-# %%
-pixels = pipeline.load(train, 96, out_dir / "cache")
-targets = pipeline.one_hot(train, sorted(train["label"].unique()))
-for name, change in (("as they are", None), ("on the fly", pipeline.augmenter())):
-    data = pipeline.batches(pixels, targets, 32, SEED, augment=change)
-    sum(1 for _ in data)  # the first pass also builds the graph
-    begun = time.perf_counter()
-    count = sum(len(batch) for batch, _ in data)
-    print(f"{name:12} {count} images in {time.perf_counter() - begun:.2f} s")
+# Augmentor writes its images once: every epoch of a training sees the same ones, and more files make an epoch longer.
+# The other way changes each batch as it is made, *on the fly*: nothing is stored, and every epoch sees new pictures.
+# Notebook 04 does that. Write to disk what another program shall read, what takes long to make, or what you want to
+# look at.
 
 # %% [markdown]
-# Where a GPU trains, the processor makes the next images meanwhile; without one the two share the processor, and an
-# epoch takes that much longer. More images on disk make it longer too: twice the images, twice the steps. Write to disk
-# what another program shall read, what takes long to make, or what you want to look at; else augment on the fly. What
-# each gives on real images is in the README.
-
-# %% [markdown]
-# ## A pitfall, measured
+# ## The leak
 #
-# You write `probability=0.5`; how often is the operation applied? Augmentor 0.2.12's `sample()` rounds its random draw to
-# one decimal before it compares, which adds 0.05. Count it over 10,000 draws, beside the course's `augment.apply`, which
-# uses the same operations and keeps to the number you wrote.
-
-# %%
-class Count(Augmentor.Operations.Operation):
-    """Leaves the images as they are, and counts how often it was asked to change them."""
-
-    applied = 0
-
-    def perform_operation(self, images):
-        self.applied += 1
-        return images
-
-
-# %%
-def frequencies(probability, draws=10_000):
-    """Return the share of draws in which an operation was applied, by Augmentor and by the course."""
-    own, ours = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]]), Augmentor.Pipeline()
-    for counting in (own, ours):
-        counting.add_operation(Count(probability))
-    own.sample(draws)
-    for seed in range(draws):
-        augment.apply(ours, Image.new("RGB", (1, 1)), seed)
-    return {"written": probability, "Augmentor": own.operations[0].applied / draws,
-            "the course": ours.operations[0].applied / draws}
-
-
-# %%
-random.seed(SEED)
-measured = pd.DataFrame([frequencies(probability) for probability in (0.1, 0.3, 0.5, 0.7)])
-plots.frequencies(measured.set_index(measured["written"].map("p = {}".format)), title="Written and real probability")
-
-# %% [markdown]
-# ## The leak, measured
+# Now do on purpose what many public notebooks of this case study do: augment everything, *then* split. Copies of one
+# lesion come to lie on both sides. **Data leakage** means that training has seen something of what it is later tested
+# on.
 #
-# Now do on purpose what nearly every public notebook of this case study does. The same small network is trained three
-# ways on the same images: with a plain **random** split; with a random split **after augmenting** everything, so that
-# copies of one lesion lie on both sides; and with the course's **grouped split first**, augmenting training only. Expect
-# the first two to promise more on validation, beside what Test keeps, than the third.
+# What can it do? Take the simplest learner there is. A **nearest-neighbour classifier** learns nothing: it keeps all
+# training images and gives a new one the label of the most similar. Here similar means: of similar colours. A
+# **histogram** counts how many pixels of each channel fall into each of 16 bins from dark to bright.
 
 # %%
-pool = manifest.active(table)
-pool = pool[pool["split"] != "test"]
-share = 1 - len(train) / len(pool)
-copies = 2 * largest
-honest = manifest.active(augment.fill_classes(table, augmentor, copies, out_dir / "augmented", seed=SEED), "train")
-everything = augment.fill_classes(pool.assign(split="train"), augmentor, round(copies / (1 - share)), out_dir / "leak",
-                                  seed=SEED)
-test, classes = manifest.active(table, "test"), sorted(train["label"].unique())
+def histogram(image):
+    """Return the shares of pixels in 16 bins of red, green and blue: 48 numbers."""
+    counts = np.array(image.histogram())  # Pillow counts each of the 256 values of each channel
+    return counts.reshape(48, 16).sum(axis=1) / (image.width * image.height)
+
+
+pictures = {"original": lesion} | {f"copy {seed}": augmentation.apply(pipeline, lesion, seed) for seed in (1, 2)}
+figure = Figure(figsize=(9.5, 2.4), layout="constrained")
+for place, (name, picture) in enumerate(pictures.items()):
+    left, right = (figure.add_subplot(1, 6, 2 * place + side) for side in (1, 2))
+    left.imshow(picture)
+    left.set_title(name, fontsize=10)
+    left.axis("off")
+    for colour, shares in zip(("#D55E00", "#009E73", "#0072B2"), histogram(picture).reshape(3, 16)):
+        right.stairs(shares, np.arange(0, 257, 16), color=colour, linewidth=2)
+    right.set(xticks=[], yticks=[], xlabel="dark to bright")
+figures.titled(figure, "Another picture, similar colours", run.images.synthetic)
 
 # %% [markdown]
-# Two functions: the first splits in the three ways, the second trains. Both augmented ways train on the same number of
-# images.
+# Take the images outside Test (2,000 at most), small, and four copies of each, by the pipeline above: rotate, flip,
+# zoom. One row per picture; `copy` 0 is the original.
+
+# %%
+def small(path):
+    """Return an image of 64 × 64 pixels."""
+    with Image.open(path) as file:
+        return file.convert("RGB").resize((64, 64))
+
+
+used = manifest.active(table)
+used = used.assign(code=pd.factorize(used["label"])[0])  # scikit-learn wants numbers for labels
+pool, test = used[used["split"] != "test"], used[used["split"] == "test"]
+rows, found = [], []
+for row in pool.sample(min(len(pool), 2000), random_state=SEED).itertuples():
+    original = small(row.path)
+    for copy in range(5):
+        picture = augmentation.apply(pipeline, original, f"{SEED} {row.image_id} {copy}") if copy else original
+        rows.append([row.image_id, row.group, row.code, copy])
+        found.append(histogram(picture))
+everything, histograms = pd.DataFrame(rows, columns=["image_id", "group", "code", "copy"]), np.array(found)
+test_histograms = np.array([histogram(small(path)) for path in test["path"]])
+
+# %% [markdown]
+# Do colours give a copy away? Ask for the most similar of all originals: how often is it the one it was made from?
+
+# %% tags=["nbval-check-output"]
+first, image = everything["copy"] == 0, pd.factorize(everything["image_id"])[0]
+nearest = KNeighborsClassifier(n_neighbors=1).fit(histograms[first], image[first])
+share = nearest.score(histograms[~first], image[~first])
+print(f"{first.sum()} originals, {(~first).sum()} copies; {share:.0%} of the copies are more similar to their own "
+      "original than to any other.")
+
+# %% [markdown]
+# Three ways to split the same images, a fifth for validation each time. The third keeps all pictures of a lesion on one
+# side (`group` in the manifest), and copies training images only:
 
 # %%
 def three_ways(seed):
-    """Return {way: (training rows, validation rows)}."""
-    return {"random split": train_test_split(pool, test_size=share, random_state=seed),
-            "augmented, then split": train_test_split(manifest.active(everything), test_size=share, random_state=seed),
-            "grouped split first": (honest, manifest.active(table, "val"))}
-
-
-# %%
-def accuracies(learned, checked, seed, size=48):
-    """Train a small network on ``learned``; return its accuracy on ``checked`` and on Test."""
-    training.set_up_device(seed)
-    network = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 255)])
-    for filters in (16, 32, 64):
-        network.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
-        network.add(layers.MaxPooling2D())
-    network.add(layers.Flatten())
-    network.add(layers.Dense(128, activation="relu"))
-    network.add(layers.Dense(len(classes), activation="softmax", dtype="float32"))
-    network.compile(optimizer=keras.optimizers.Adam(), loss="categorical_crossentropy", metrics=["accuracy"])
-    data = [pipeline.batches(pipeline.load(rows, size, out_dir / "cache"), pipeline.one_hot(rows, classes), 32, shuffle)
-            for rows, shuffle in ((learned, seed), (checked, None), (test, None))]
-    network.fit(data[0], epochs=LEAK_EPOCHS, verbose=0)
-    return {"validation": network.evaluate(data[1], verbose=0)[1], "test": network.evaluate(data[2], verbose=0)[1]}
+    """Return {way: (rows to learn from, rows to validate on)}."""
+    originals = everything[everything["copy"] == 0]
+    splitter = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
+    learned, checked = next(splitter.split(originals, groups=originals["group"]))
+    own = everything["group"].isin(originals["group"].iloc[learned])
+    return {
+        "augmented, then split at random": train_test_split(everything, test_size=0.2, random_state=seed),
+        "split at random, no copies": train_test_split(originals, test_size=0.2, random_state=seed),
+        "split by lesion first, then augmented": (everything[own], originals.iloc[checked]),
+    }
 
 
 # %% [markdown]
-# Each row is the mean over `LEAK_RUNS` trainings, with the spread (standard deviation) where there are several.
+# Count first, before anything is learned: what share of the validation images has a copy of itself in training? And
+# what share has its lesion there, by a copy or by another photograph? Mean of three seeds.
 
-# %%
-leak = pd.DataFrame([{"way": way, **accuracies(*rows, SEED + run)} for run in range(LEAK_RUNS if LEAK_EPOCHS else 0)
-                     for way, rows in three_ways(SEED + run).items()], columns=["way", "validation", "test"])
-leak["gap"] = leak["validation"] - leak["test"]
-leak.groupby("way", sort=False).agg(["mean", "std"]).round(3)
+# %% tags=["nbval-check-output"]
+def overlap(learned, checked):
+    """Return the shares of validation rows whose image, and whose lesion, is also in training."""
+    return {"copies in training": checked["image_id"].isin(learned["image_id"]).mean(),
+            "lesion in training": checked["group"].isin(learned["group"]).mean()}
+
+
+seeds = [(SEED + number) % 2**32 for number in range(3)]
+splits = [(way, seed, *parts) for seed in seeds for way, parts in three_ways(seed).items()]
+shared = pd.DataFrame([{"way": way, "seed": seed, **overlap(*parts)} for way, seed, *parts in splits])
+shared.drop(columns="seed").groupby("way", sort=False).mean().round(3)
 
 # %% [markdown]
-# The **gap** is what validation promises and Test does not keep. The second row is how public notebooks arrive at their
-# numbers. Part of a gap may be honest, where Test comes from other cameras; compare the rows: only the split differs.
-# A few epochs on the sample remember little, so the rows lie close; the README has this table from real images.
+# Now let the nearest neighbour classify the validation images, and Test, which is the same in all rows. (Test is here
+# to show the leak; nothing is chosen by it.)
+
+# %% tags=["nbval-check-output"]
+def scores(learned, checked):
+    """Return the accuracy of the nearest neighbour on validation and on Test."""
+    nearest = KNeighborsClassifier(n_neighbors=1).fit(histograms[learned.index], learned["code"])
+    return {"validation": nearest.score(histograms[checked.index], checked["code"]),
+            "test": nearest.score(test_histograms, test["code"])}
+
+
+leak = pd.DataFrame([{"way": way, "seed": seed, **scores(*parts)} for way, seed, *parts in splits])
+leak["copies in training"] = shared["copies in training"]
+manifest.write_text(leak.to_csv(index=False), run.folder / "leak.csv")
+shown = leak.rename(columns={"test": "Test"}).pivot(index="way", columns="seed", values=["validation", "Test"])
+shown.reindex(leak["way"].unique()).round(2)
+
+# %% [markdown]
+# The same as a figure: look how far the yellow dots are from the green ones in each row.
 
 # %%
-manifest.write_text(leak.to_csv(index=False), out_dir / "leak" / "leak.csv")
-course.done("02_augmentation", globals())
+mean = leak.groupby("way", sort=False)[["validation", "test"]].mean()
+leaked, honest = mean.iloc[0], mean.iloc[2]
+long = leak.rename(columns={"test": "Test"}).melt("way", ["validation", "Test"], "scored on", "accuracy")
+figure = Figure(figsize=(9.5, 3), layout="constrained")
+axes = figure.add_subplot()
+sns.stripplot(long, y="way", x="accuracy", hue="scored on", size=9, jitter=False, dodge=True,
+              palette=[figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]], ax=axes)
+axes.set(xlim=(0, 1), ylabel="", xlabel="accuracy, a dot for each of three splits")
+axes.grid(axis="x", alpha=0.3)
+axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
+figures.titled(figure, f"Augmented before the split, validation promises {leaked['validation']:.0%}; "
+                       f"Test keeps {leaked['test']:.0%}", run.images.synthetic)
+
+# %% [markdown]
+# The means of three seeds, in words:
+
+# %%
+for name, row in {"after the leak": leaked, "with the split first": honest}.items():
+    print(f"{name:20} {row['validation']:.0%} on validation, {row['test']:.0%} on Test: a gap of "
+          f"{row['validation'] - row['test']:.2f}")
+
+# %% [markdown]
+# This classifier compares colours and knows nothing of skin. It is the same in every row; what differs is whether
+# validation was a test at all. A gap that is left when the split comes first may be honest: Test may come from other
+# cameras than training. A network that is large enough to learn images by heart may profit from the same leak, and a
+# leaked validation cannot tell you what else it has learned.
+
+# %% [markdown]
+# Note in the run folder that this notebook is done.
+
+# %%
+run.done()
 
 # %% [markdown]
 # ## What you saw
 #
-# - **Build**: an Augmentor pipeline of quarter turns, rotations, flips, zooms and a little light.
-# - **See**: turns and flips keep the lesion; distortion and strong colour would change the diagnosis.
-# - **Fill**: small classes grew up to the largest, from training originals only, in the run folder.
-# - **Compare**: the classes are balanced now, but hold no new lesion; on the fly nothing is stored and every epoch is new.
-# - **Check**: Augmentor alone applies an operation 0.05 more often than you wrote.
-# - **Measure**: after augmenting before the split, validation measures memory; the split must come first.
+# - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
+# - **Count**: it applies an operation of probability 0.5 in 55 % of the cases.
+# - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the
+#   diagnosis.
+# - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
+# - **Find**: after augmenting before the split, validation measures memory. Split first, by lesion; augment training
+#   only.
 #
 # ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
 #
-# 1. Add `augmentor.shear(probability=0.5, max_shear_left=20, max_shear_right=20)`. Would you still trust the diagnosis?
-# 2. Set `TARGET` to twice the largest class. What does it cost on disk, and what does notebook 04 gain?
-# 3. Count, for the split after augmenting, how many validation images have a copy of their lesion in training.
+# Look at shear, which the course leaves out: apply it to `lesion` with the seeds 0 to 5 and
+# `max_shear_left=20, max_shear_right=20`. Which letters of the ABCD rule (asymmetry, border, colour, structure) does it
+# change? *Expected: outlines that lean and stretch, with seed 1 most of all.*
+
+# %% tags=["solution"]
+# @title Solution 1
+sheared = []
+### BEGIN SOLUTION
+sheared = [alone("shear", lesion, seed, max_shear_left=20, max_shear_right=20) for seed in range(6)]
+### END SOLUTION
+assert len(sheared) == 6, "make six pictures"
+figures.image_grid([lesion, *sheared], ["original", *[f"seed {seed}" for seed in range(6)]], 7,
+                   title="Shear leans and stretches the outline", synthetic=run.images.synthetic)
+
+# %% [markdown]
+# ### Exercise 2
+#
+# Someone sets `TARGET` to twice the size of the largest class. Without making them: how many new images would
+# `fill_classes` write, and how many copies would an original of the smallest class have on average? *Hint: every class
+# ends at the same size.*
+
+# %% tags=["solution"]
+# @title Solution 2
+new_images, copies = None, None
+### BEGIN SOLUTION
+sizes = train["label"].value_counts()
+new_images = (2 * sizes.max() - sizes).sum()
+copies = 2 * sizes.max() / sizes.min() - 1
+### END SOLUTION
+assert new_images == 2 * largest * len(classes) - len(train), "what does each class lack?"
+assert abs(copies - (2 * largest / balance["originals"].min() - 1)) < 0.01, "new images of the class by its originals"
+print(f"{new_images} new images; {copies:.1f} copies of each original of the smallest class")
+
+# %% [markdown]
+# ### Exercise 3: find the leak
+#
+# The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
+# write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and
+# `copy`. *Expected: validation falls to about the third row of the table above.*
+
+# %% tags=["solution"]
+# @title Solution 3
+shuffled = everything.sample(frac=1, random_state=SEED)
+cut = len(shuffled) // 5
+learned, checked = shuffled[cut:], shuffled[:cut]
+print("leaking:", {name: round(value, 2) for name, value in scores(learned, checked).items()})
+### BEGIN SOLUTION
+# The copies are made before the split; one lesion may lie on both sides; validation holds copies instead of originals.
+lesions = pd.Series(everything["group"].unique()).sample(frac=0.2, random_state=SEED)
+held = everything["group"].isin(lesions)
+learned, checked = everything[~held], everything[held & (everything["copy"] == 0)]
+### END SOLUTION
+assert not set(learned["group"]) & set(checked["group"]), "a lesion lies on both sides of the split"
+assert (checked["copy"] == 0).all(), "validation holds copies; it should hold originals only"
+assert len(learned) + len(checked) * 5 == len(everything), "every image belongs to one side"
+print("mended: ", {name: round(value, 2) for name, value in scores(learned, checked).items()})

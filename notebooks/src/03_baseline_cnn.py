@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 3 · A plain convolutional network
 #
-# **In ten minutes you will build the case study's CNN layer by layer, train it, and watch it learn its training images by
-# heart.**
+# **In fifteen minutes you will compute a convolution by hand, build the case study's CNN layer by layer, train it, and
+# watch it learn its training images by heart.**
 #
 # {{badge}}
 
@@ -10,10 +10,11 @@
 # You will
 #
 # - **load** the training and validation images as batches;
-# - **build** a network of convolutions, pooling and fully connected layers, and see where its weights are;
+# - **convolve** one lesion with a kernel of your own, and see the feature map;
+# - **build** a network of convolutions, pooling and fully connected layers, and count its weights;
 # - **train** it with categorical cross-entropy and Adam, with early stopping and checkpoints;
-# - **read** the curves and name overfitting when you see it;
-# - **predict** for validation and test, and keep the answers for notebook 05.
+# - **read** the curves, and name overfitting when you see it;
+# - **predict** one image, and then validation and Test, for notebook 05.
 
 # %%
 # {{setup}}
@@ -23,23 +24,27 @@ DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for on
 OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
-IMAGE_SIZE = 96  # @param {type:"integer"} side in pixels of the images that a network sees
-BATCH_SIZE = 16  # @param {type:"integer"} images a training step
-EPOCHS = 0  # @param {type:"integer"} passes over the training images, at most; 0: 100, or 40 on the sample
-PATIENCE = 30  # @param {type:"integer"} epochs without a lower validation loss after which training stops
-LEARNING_RATE = 0.001  # @param {type:"number"} step size of Adam
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
+EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: 40, or 16 on the sample
+PATIENCE = 8  # @param {type:"integer", min:1, max:10000} epochs without a lower validation loss after which training stops
+LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
-SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
 # %matplotlib inline
 import keras
+import numpy as np
 import pandas as pd
 from keras import layers
+from scipy import signal
 
-from helpers import course, evaluation, manifest, pipeline, plots, training
+from helpers import figures, manifest, runs
+from helpers.evaluation import scores
+from helpers.training import callbacks, pipeline
 
 # %% [markdown]
 # ## The device
@@ -47,32 +52,30 @@ from helpers import course, evaluation, manifest, pipeline, plots, training
 # A graphics processor (GPU) makes training many times faster. Without one everything works all the same.
 
 # %%
-print(training.set_up_device(SEED))
+print(callbacks.set_up_device(SEED))
+run = runs.start("03_baseline_cnn", globals())
+print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 
 # %% [markdown]
 # ## Load
 #
-# The manifest of notebook 01 says which image is in which split, and with which label. The pixels are decoded once,
-# resized, and kept as whole numbers of 0 to 255.
-
-# %%
-out_dir = course.open_folder(OUT_DIR)
-images, table = course.open_run(globals())
-print(f"Images: {images.source}{' (SYNTHETIC: drawings, not patients)' if images.synthetic else ''}")
+# The manifest of notebook 01 says which image is in which split, and with which label. If it is not there yet, notebook
+# 01 runs first. The pixels are decoded once, resized, and kept as whole numbers of 0 to 255.
 
 # %% tags=["nbval-check-output"]
+table = run.manifest()
 train, val = manifest.active(table, "train"), manifest.active(table, "val")
 CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
 # %% [markdown]
-# A batch is what the network sees at once. Training batches are shuffled anew each epoch; validation keeps its order.
+# A **batch** is what the network sees at once. Training batches are shuffled anew each epoch; validation keeps its order.
 # Each image comes with a row of zeros and a single one, the **one-hot** label; above each image stands the class it names.
 
 # %%
 def batches_of(rows, **how):
     """Return the images and labels of manifest rows, ``BATCH_SIZE`` at a time."""
-    pixels = pipeline.load(rows, IMAGE_SIZE, out_dir / "cache", KEEP_ASPECT)
+    pixels = pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
     return pipeline.batches(pixels, pipeline.one_hot(rows, CLASSES), BATCH_SIZE, **how)
 
 
@@ -81,16 +84,43 @@ train_data, val_data = batches_of(train, seed=SEED), batches_of(val)
 # %%
 batch, targets = next(iter(train_data))
 print(f"images {batch.shape}, targets {targets.shape}")
-plots.image_grid(list(batch[:8].numpy()), [CLASSES[target] for target in targets[:8].numpy().argmax(axis=1)], 8,
-                 title="The first images of a batch", synthetic=images.synthetic)
+figures.image_grid(list(batch[:8].numpy()), [CLASSES[target] for target in targets[:8].numpy().argmax(axis=1)], 8,
+                   title="The first images of a batch", synthetic=run.images.synthetic)
 
 # %% [markdown]
+# ## A convolution by hand
+#
+# A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
+# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts what is left from what is right, so
+# that upright edges stand out. **ReLU** then sets everything below zero to zero: what is left is an **activation**, large
+# where the pattern was found.
+
+# %%
+lesion = batch[0].numpy() / 255
+kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel's, 1968
+feature_map = signal.correlate2d(lesion.mean(axis=-1), kernel, mode="same", boundary="symm")
+activation = np.maximum(feature_map, 0)
+
+
+def shades(values):
+    """Return a map of numbers as a grey picture, its largest value white."""
+    return np.repeat((255 * (values - values.min()) / np.ptp(values))[..., None], 3, axis=-1)
+
+
+figures.image_grid([255 * lesion, shades(feature_map), shades(activation)],
+                   ["one lesion", "its feature map", "after ReLU"], 3, title="One kernel finds edges of one direction",
+                   synthetic=run.images.synthetic)
+
+# %% [markdown]
+# Nobody chooses the kernels of a network: they start at random, and training finds them. With `padding="same"` the map
+# keeps the image's size (**padding**: a border of zeros); the **stride** is how far the kernel moves, here one pixel.
+#
 # ## The network, layer by layer
 #
-# - **Convolution** slides small filters over the image; each learns to answer to one pattern: an edge, a dot, a net.
-# - **Pooling** keeps the strongest answer of each 2 × 2 pixels: half the size, and a little shift no longer matters.
-# - **Flatten** lays all answers in one long row; **fully connected** layers weigh them.
-# - **Softmax** turns the last numbers into probabilities that sum to 1.
+# - **Conv2D** holds many kernels; each sees all channels of the layer before.
+# - **Pooling** keeps the largest activation of each 2 × 2: half the side, and a little shift no longer matters.
+# - **Flatten** lays all activations in one long row; **fully connected** layers (Dense) weigh them.
+# - The last layer's numbers are the **logits**; **softmax** turns them into probabilities that sum to 1.
 
 # %%
 network = keras.Sequential([
@@ -108,74 +138,189 @@ network = keras.Sequential([
 ], name="baseline")
 
 # %% [markdown]
-# Where are the weights? Expect almost all of them in the one layer after Flatten: it has a weight for every answer at
-# every place, so it can remember *where* something was in each training image. That is what learning by heart needs.
+# Count two layers by hand. A kernel of the first convolution has 3 × 3 places and 3 channels, and one number more, its
+# bias; the layer has 16 kernels. The first Dense layer has a weight for every activation at every place, and a bias, for
+# each of its 128 units. Expect your counts in the table, and almost all weights in that one layer.
 
 # %% tags=["nbval-check-output"]
+first_convolution = (3 * 3 * 3 + 1) * 16
+first_dense = ((IMAGE_SIZE // 8) ** 2 * 64 + 1) * 128
+print(f"by hand: first convolution {first_convolution:,}, first Dense {first_dense:,}")
 weights = pd.DataFrame([(layer.name, str(layer.output.shape[1:]), layer.count_params()) for layer in network.layers],
                        columns=["layer", "output shape", "weights"])
 weights["share"] = (weights["weights"] / network.count_params()).map("{:.1%}".format)
+assert {first_convolution, first_dense} <= set(weights["weights"])
 weights
 
 # %% [markdown]
-# ## Compile and fit
+# ## Compile
 #
-# **Categorical cross-entropy** punishes confidence in the wrong class; **Adam** follows its slope with a step of its own
-# for each weight; **accuracy** is what you read. Early stopping ends the training when validation loss has not fallen for
-# `PATIENCE` epochs; a checkpoint after each epoch keeps the best weights, and a stopped run goes on where it was.
+# **Categorical cross-entropy** is the loss: minus the logarithm of the probability that the network gave the true class.
+# A network that gives each of *k* classes the same has a loss of log *k*; the printed number is where training starts.
+# **Adam** follows the loss downhill; the **learning rate** is how far a step goes. **Accuracy** is what you read: the
+# share of images classified correctly. The learning rate is a **hyperparameter**: you choose it, training does not.
 
 # %%
-epochs = EPOCHS or (40 if images.synthetic else 100)
 network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy", metrics=["accuracy"])
-run = training.begin(network, out_dir, "baseline", table, course.parameters(globals()) | {"EPOCHS": epochs})
-network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=run.first_epoch, verbose=0,
-            callbacks=training.callbacks(run, epochs, PATIENCE, TENSORBOARD))
-history = training.finish(network, run)
+print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
+      f"untrained, on validation: loss {network.evaluate(val_data, verbose=0)[0]:.2f}")
+
+# %% [markdown]
+# ## Fit
+#
+# Keras's own callbacks do the rest. `EarlyStopping` ends the training when the validation loss has not fallen for
+# `PATIENCE` epochs, `ModelCheckpoint` keeps the weights of the epoch with the lowest, `CSVLogger` writes the curves. If the
+# runtime stops, run the notebook again: `BackupAndRestore` goes on where it was, and `GoOn` tells the other two what they
+# knew. Watch the training loss fall on while the validation loss turns.
+
+# %%
+epochs = EPOCHS or (16 if run.images.synthetic else 40)
+training = callbacks.begin(run, "baseline", network, table, epochs)
+stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
+checkpoint = keras.callbacks.ModelCheckpoint(training.state / "best.weights.h5", monitor="val_loss",
+                                             save_best_only=True, save_weights_only=True)
+network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, callbacks=[
+    callbacks.Progress(epochs),
+    stopping,
+    checkpoint,
+    keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
+    keras.callbacks.TerminateOnNaN(),
+    keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
+    *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if TENSORBOARD else []),
+    callbacks.GoOn(training, checkpoint, stopping),
+])
+history = callbacks.finish(network, training)
+
+# %% [markdown]
+# Did it stop by itself?
+
+# %%
+best, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
+stopped = len(history) < epochs
+print(f"The lowest validation loss came in epoch {best['epoch']:.0f}; "
+      + (f"{PATIENCE} epochs without a lower one later, after {len(history)} of {epochs}, early stopping ended the training."
+         if stopped else f"all {epochs} epochs were run, so early stopping had no reason to act."))
 
 # %% [markdown]
 # ## Read the curves
 #
-# The dashed lines are scores on training images, the solid ones on validation images; the dot marks the epoch that is
-# kept. Watch where they part.
+# The dashed lines are training images, the solid ones validation images; the dot marks the epoch that is kept. Watch
+# where they part.
 
 # %%
-plots.curves({"baseline": history}, title="Baseline", synthetic=images.synthetic)
+figures.curves({"baseline": history}, title=f"Baseline: training accuracy {last['accuracy']:.2f} in the end, validation "
+               f"{last['val_accuracy']:.2f}", synthetic=run.images.synthetic)
 
 # %%
-best, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
+gap = {name: row["accuracy"] - row["val_accuracy"] for name, row in (("kept", best), ("last", last))}
 for name, row in (("kept", best), ("last", last)):
-    print(f"{name}: epoch {row['epoch']:2.0f}, training accuracy {row['accuracy']:.2f}, "
-          f"validation accuracy {row['val_accuracy']:.2f}")
+    print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, on validation "
+          f"{row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
+print("The gap grew: from the kept epoch on, the network learned its images by heart."
+      if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow: this training was too short to overfit.")
 
 # %% [markdown]
-# Training accuracy goes on rising while validation loss turns round: the network has begun to remember its images instead
-# of learning what they share. That is **overfitting**. More epochs make it worse; notebook 04 shows what helps.
-
-# %% [markdown]
-# ## Predict, and keep the answers
+# A training accuracy that goes on rising while the validation loss rises again is **overfitting**: the network remembers
+# its images instead of learning what they share. The opposite, what you want, is **generalisation**. Notebook 04 shows
+# what may help.
 #
-# The probabilities for validation and test go into one file. Nothing is scored on Test here: that happens once, in
+# ## What did the first layer learn?
+#
+# The activations of the first convolution for the same lesion, one picture for each of its 16 kernels. Some may be
+# almost the image, some show edges, some a colour; a black one means that its kernel found nothing here.
+
+# %%
+first = keras.Model(network.inputs, network.layers[1].output)
+maps = first.predict(batch[:1], verbose=0)[0]
+figures.image_grid([shades(maps[..., k]) if np.ptp(maps[..., k]) else np.zeros((*maps.shape[:2], 3)) for k in range(16)],
+                   [f"kernel {k + 1}" for k in range(16)], 8, title="Activations of the trained first layer",
+                   synthetic=run.images.synthetic)
+
+# %% [markdown]
+# ## One prediction, read aloud
+#
+# Give the network one validation image, and read what it says.
+
+# %%
+image, target = next(iter(val_data.unbatch().batch(1)))
+probabilities = network.predict(image, verbose=0)[0]
+truth = CLASSES[int(target.numpy().argmax())]
+order = probabilities.argsort()[::-1]
+print("; ".join(f"{CLASSES[k]} {probabilities[k]:.0%}" for k in order[:3]))
+print(f"It is filed as {truth}. The loss for this image is -log({probabilities[CLASSES.index(truth)]:.3f}) = "
+      f"{-np.log(probabilities[CLASSES.index(truth)]):.2f}; the prediction is "
+      f"{'right' if CLASSES[order[0]] == truth else 'wrong'}.")
+
+# %% [markdown]
+# ## Predict, and keep the predictions
+#
+# The probabilities for validation and Test go into one file. Nothing is scored on Test here: that happens once, in
 # notebook 05.
 
 # %%
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-answers = [evaluation.predictions_table(rows, network.predict(batches_of(rows), verbose=0), CLASSES)
-           for rows in (val, test)]
-manifest.write_text(pd.concat(answers).to_csv(index=False), run.folder / "predictions.csv")
-course.done("03_baseline_cnn", globals())
-print(f"{len(val)} validation and {len(test)} test images predicted: {run.folder / 'predictions.csv'}")
+predictions = [scores.predictions_table(rows, network.predict(batches_of(rows), verbose=0), CLASSES)
+               for rows in (val, test)]
+manifest.write_text(pd.concat(predictions).to_csv(index=False), training.folder / "predictions.csv")
+run.done()
+print(f"{len(val)} validation and {len(test)} test images predicted: {training.folder / 'predictions.csv'}")
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Load**: images become batches of numbers, labels become one-hot rows.
+# - **Convolve**: a kernel finds one pattern everywhere; its feature map shows where.
 # - **Build**: three convolutions see; one fully connected layer holds nearly all the weights.
-# - **Train**: cross-entropy, Adam, early stopping, a checkpoint an epoch.
-# - **Read**: training accuracy rose, validation did not follow: overfitting.
+# - **Train**: cross-entropy, Adam, early stopping, a checkpoint of the best epoch.
+# - **Read**: where training accuracy rises and validation loss rises too, the network overfits.
 # - **Predict**: the probabilities are kept; Test is still unscored.
 #
 # ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
 #
-# 1. Replace `Flatten` by `GlobalAveragePooling2D`. How many weights are left, and what do the curves do?
-# 2. Set `IMAGE_SIZE = 180`. What happens to the weights, the time and the validation accuracy?
-# 3. Set `PATIENCE = 30`. How far does training accuracy go, and what does validation loss do?
+# Turn the kernel so that it finds level edges instead of upright ones. How large is the mean activation of each on this
+# lesion?
+
+# %% tags=["solution"]
+# @title Solution 1
+### BEGIN SOLUTION
+level = np.maximum(signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm"), 0)
+### END SOLUTION
+print(f"upright {activation.mean():.3f}, level {level.mean():.3f}")
+assert level.shape == activation.shape and not np.allclose(level, activation)
+
+# %% [markdown]
+# ### Exercise 2
+#
+# Replace `Flatten` by `GlobalAveragePooling2D`. How many weights are left? Work it out before you let Keras count.
+
+# %% tags=["solution"]
+# @title Solution 2
+### BEGIN SOLUTION
+small = keras.Sequential([*network.layers[:7], layers.GlobalAveragePooling2D(), layers.Dense(128, activation="relu"),
+                          layers.Dense(len(CLASSES), activation="softmax")])
+small.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
+by_hand = (27 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64 + (64 + 1) * 128 + (128 + 1) * len(CLASSES)
+### END SOLUTION
+print(f"{network.count_params():,} weights become {small.count_params():,}")
+assert small.count_params() == by_hand
+
+# %% [markdown]
+# ### Exercise 3
+#
+# Train the network for five epochs with a learning rate ten times as high. What is the lowest validation loss now,
+# beside that of the first five epochs above?
+
+# %% tags=["solution"]
+# @title Solution 3
+### BEGIN SOLUTION
+keras.utils.set_random_seed(SEED)
+again = keras.models.clone_model(network)
+again.compile(keras.optimizers.Adam(10 * LEARNING_RATE), "categorical_crossentropy", metrics=["accuracy"])
+faster = again.fit(train_data, validation_data=val_data, epochs=5, verbose=0).history
+### END SOLUTION
+print(f"lowest validation loss in five epochs: {min(faster['val_loss']):.2f} with the higher learning rate, "
+      f"{history['val_loss'].head(5).min():.2f} with the lower")
+assert len(faster["val_loss"]) == 5

@@ -1,20 +1,19 @@
 # %% [markdown]
-# # 4 · A network that generalises
+# # 4 · A network that generalises better, in three steps
 #
-# **In fifteen minutes you will train a network that keeps what it learns from being learned by heart, and see the curves
-# stay together.**
+# **In twenty minutes you will grow the baseline step by step into a network that overfits less, see what each step gave,
+# and train it so that it cannot rely on the camera.**
 #
 # {{badge}}
 
 # %% [markdown]
 # You will
 #
-# - **augment** on the fly: every epoch shows every lesion turned, zoomed and lit anew;
-# - **build** blocks of convolution, batch normalisation and pooling, with shortcuts past them, and global pooling and
-#   dropout at the end;
-# - **train** it with a step size that falls, on classes that count more alike, with early stopping and checkpoints;
-# - **compare** its curves with the baseline's, and learn how to find what each part of the recipe is worth;
-# - **predict** for validation and test, each image seen in sixteen ways, and keep the answers for notebook 05.
+# - **augment** on the fly, so that no epoch shows the same images again;
+# - **exchange** the colours of images, so that the network cannot tell the collection by them;
+# - **grow** the network: dropout, then batch normalisation and global pooling, then shortcuts;
+# - **compare** the curves of the steps, and credit only what the numbers show;
+# - **predict** validation and Test with test-time augmentation, for notebook 05.
 
 # %%
 # {{setup}}
@@ -24,48 +23,47 @@ DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for on
 OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
 AUGMENTATION = "on the fly"  # @param ["on the fly", "augmentor", "both", "none"] new images as it trains, or on disk
-IMAGE_SIZE = 96  # @param {type:"integer"} side in pixels of the images that a network sees
-BATCH_SIZE = 16  # @param {type:"integer"} images a training step
-EPOCHS = 0  # @param {type:"integer"} passes over the training images, at most; 0: 100, or 40 on the sample
-PATIENCE = 30  # @param {type:"integer"} epochs without a lower validation loss after which training stops
-LEARNING_RATE = 0.001  # @param {type:"number"} step size of Adam
-DROPOUT = 0.2  # @param {type:"number"} share of answers hidden at random before the fully connected layer
-BATCH_NORM = True  # @param {type:"boolean"} normalise the answers of each convolution
-BALANCE = 0.5  # @param {type:"number"} 0: every image counts the same; 1: every class does; 0.5: between the two
-LABEL_SMOOTHING = 0.1  # @param {type:"number"} share of the target spread over all classes, 0 to 1
-SCHEDULE = "cosine"  # @param ["cosine", "constant"] how the step size goes on
-TTA = True  # @param {type:"boolean"} test-time augmentation: average the answers over flips, turns and a crop
+COLOUR_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours may move to those of another; 0: not
+STEPS = True  # @param {type:"boolean"} also train the two steps before the final network
+IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
+EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: 40, or 16 on the sample
+LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
+DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
+BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class does; 0.5: between the two
+TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
-SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
 # %matplotlib inline
-import itertools
-
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from helpers import course, evaluation, manifest, pipeline, plots, training
+from helpers import figures, manifest, runs
+from helpers.evaluation import scores
+from helpers.training import callbacks, pipeline
 
 # %% [markdown]
 # ## The device and the images
 #
 # As in notebook 03. With `AUGMENTATION` set to "augmentor" or "both", training also takes the images that notebook 02
-# wrote; validation and test are the same images as ever.
+# wrote; validation and Test are the same images as ever.
 
 # %%
-print(training.set_up_device(SEED))
-out_dir = course.open_folder(OUT_DIR)
-images, table = course.open_run(globals())
+print(callbacks.set_up_device(SEED))
+run = runs.start("04_dropout_augmented_cnn", globals())
+table = run.manifest()
 if AUGMENTATION in ("augmentor", "both"):
-    course.ensure("02_augmentation", globals())
-    table = manifest.read(out_dir / "augmented.csv", images.root)
+    run.need("02_augmentation")
+    table = manifest.read(run.folder / "augmented.csv", run.images.root)
+print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 
 # %% tags=["nbval-check-output"]
 train, val = manifest.active(table, "train"), manifest.active(table, "val")
@@ -75,17 +73,55 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # %% [markdown]
 # ## Augment on the fly
 #
-# Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made: quarter turns, both flips, a crop
-# that zooms and shifts, a little light, drawn anew every epoch, with nothing to store. Expect one lesion of each class,
-# twice.
+# Notebook 02 wrote new images to disk, once. Here Keras's own layers change each batch as it is made, anew every epoch,
+# with nothing to store: flips, any rotation, a zoom, a little light. A lesion has no up, so any turn shows the same lesion.
 
 # %%
-augment = pipeline.augmenter(crop=0.3, light=0.15)
+turn_and_zoom = keras.Sequential([
+    layers.RandomFlip("horizontal_and_vertical", seed=SEED),
+    layers.RandomRotation(0.5, fill_mode="reflect", seed=SEED),
+    layers.RandomZoom((-0.3, 0.0), fill_mode="reflect", seed=SEED),
+    layers.RandomBrightness(0.15, value_range=(0, 255), seed=SEED),
+    layers.RandomContrast(0.15, value_range=(0, 255), seed=SEED),
+], name="turn_and_zoom")
+
+# %% [markdown]
+# ## Exchange the colours
+#
+# In notebook 01 the corners alone told which collection an image comes from, and with it much about its class: a
+# **shortcut**. So take the clue away: move the mean and the spread of each colour channel a random part of the way to
+# those of another image of the batch; make some images grey, and shift the hue of all a little. What is lost is real:
+# colour is diagnostic too. `COLOUR_EXCHANGE` is the dial, and 0 switches it off.
+
+# %%
+def exchange_colours(images, seed):
+    """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
+    draw = tf.random.stateless_uniform((4, tf.shape(images)[0], 1, 1, 1), seed)
+    mean = tf.reduce_mean(images, (1, 2), keepdims=True)
+    spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
+    new_mean = mean + part * (tf.gather(mean, other) - mean)
+    new_spread = spread + part * (tf.gather(spread, other) - spread)
+    images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
+    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, tf.reduce_mean(images, -1, keepdims=True), images)
+    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
+    hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
+    return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
 
 
+def augment(images, seed):
+    """Return a batch as training sees it."""
+    images = turn_and_zoom(images, training=True)
+    return exchange_colours(images, seed) if COLOUR_EXCHANGE else images
+
+
+# %% [markdown]
+# One lesion of each class, and below it what training may see of it. Is each still the same lesion to you?
+
+# %%
 def load(rows):
-    """Return the pixels of manifest rows as the network takes them."""
-    return pipeline.load(rows, IMAGE_SIZE, out_dir / "cache", KEEP_ASPECT)
+    """Return the pixels of manifest rows as the networks take them."""
+    return pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
 
 
 def batches_of(rows, **how):
@@ -95,30 +131,100 @@ def batches_of(rows, **how):
 
 on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
 train_data, val_data = batches_of(train, seed=SEED, augment=on_the_fly), batches_of(val)
-
-# %%
-before = tf.cast(load(train.groupby("label").head(1)), tf.float32)
-after = augment(before, tf.constant([SEED, 1]))
-plots.image_grid([*before.numpy(), *after.numpy()], [*CLASSES, *["turned anew"] * len(CLASSES)], len(CLASSES),
-                 title="One lesion of each class, and what training sees of it", synthetic=images.synthetic)
+before = load(train.groupby("label").head(1))
+after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
+figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
+                   title="One lesion of each class, and what training may see of it", synthetic=run.images.synthetic)
 
 # %% [markdown]
-# ## Two building blocks
+# ## One way to train all of them
 #
-# - **Batch normalisation** brings each filter's answers to one scale, batch by batch: training is faster and steadier.
-#   For validation it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches. With Keras's
-#   default of 0.99 they lag behind for many epochs, and validation looks hopeless while training goes well.
-#   `synchronized` matters with several GPUs only: their shares of a batch are normalised together.
-# - A **shortcut** adds what went into two convolutions to what comes out of them. The block has only to learn what to
-#   change, and the gradient finds a short way back (He and others, 2016, call it residual learning).
+# Three networks follow, and each is trained alike. Beside what notebook 03 did:
+#
+# - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
+#   all epochs are run; early stopping would cut off the part in which the network settles.
+# - An image of a rare class weighs more in the loss. With `BALANCE = 1` all classes weigh the same, with 0 all images do.
+
+# %%
+epochs = EPOCHS or (16 if run.images.synthetic else 40)
+share = train["label"].value_counts(normalize=True).reindex(CLASSES)
+class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
+
+
+def fit(network):
+    """Compile and train a network, keep the epoch with the lowest validation loss; return its folder and its history."""
+    cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=epochs * len(train_data))
+    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
+    training = callbacks.begin(run, network.name, network, table, epochs)
+    checkpoint = keras.callbacks.ModelCheckpoint(training.state / "best.weights.h5", monitor="val_loss",
+                                                 save_best_only=True, save_weights_only=True)
+    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, class_weight=class_weight, callbacks=[
+        callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
+        keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
+        *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if TENSORBOARD else []),
+        callbacks.GoOn(training, checkpoint)])
+    return training.folder, callbacks.finish(network, training)
+
+
+# %% [markdown]
+# ## Step 1: dropout and augmentation
+#
+# The case study's own second network: the baseline, with **dropout**, which hides a random share of the activations at
+# each step so that none can be relied on alone, and with the augmented batches. Both are **regularisation**: they make
+# learning by heart harder. Watch training accuracy: it should rise more slowly than the baseline's.
+
+# %%
+histories = {}
+if STEPS:
+    network = keras.Sequential([keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3)), layers.Rescaling(1 / 255)],
+                               name="dropout_augmented")
+    for filters in (16, 32, 64):
+        network.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        network.add(layers.MaxPooling2D())
+    network.add(layers.Flatten())
+    network.add(layers.Dense(128, activation="relu"))
+    network.add(layers.Dropout(0.5))
+    network.add(layers.Dense(len(CLASSES), activation="softmax", dtype="float32"))
+    histories[network.name] = fit(network)[1]
+
+# %% [markdown]
+# ## Step 2: batch normalisation and global pooling
+#
+# - **Batch normalisation** brings each channel's activations to one scale, batch by batch: training is steadier. For
+#   validation it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
+# - **Global average pooling** keeps one number a channel, its mean over all places: *what* was seen, not *where*. It
+#   replaces Flatten, and with it the Dense layer that held nearly all the weights.
 
 # %%
 def convolution(x, filters, size=3, strides=1):
     """Return x after a convolution and batch normalisation."""
-    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=not BATCH_NORM)(x)
-    return layers.BatchNormalization(momentum=0.9, synchronized=True)(x) if BATCH_NORM else x
+    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(momentum=0.9)(x)
 
 
+if STEPS:
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    for filters in (32, 64, 128):
+        x = layers.MaxPooling2D()(layers.ReLU()(convolution(x, filters)))
+    x = layers.Dropout(DROPOUT)(layers.GlobalAveragePooling2D()(x))
+    outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
+    network = keras.Model(inputs, outputs, name="normalised")
+    histories[network.name] = fit(network)[1]
+
+# %% [markdown]
+# ## Step 3: shortcuts
+#
+# A **shortcut** adds what went into two convolutions to what comes out of them, so that the block has only to learn what
+# to change (He and others, 2016: residual learning). With it a deeper network can be trained.
+#
+#     block:   x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
+#              └────────── convolution 1 × 1 ─────────────┘
+#
+# The first convolution has a stride of two pixels: a quarter of the places, a quarter of the work for all that follows.
+
+# %%
 def block(x, filters):
     """Return x after two convolutions, with a shortcut past both."""
     y = layers.ReLU()(convolution(x, filters))
@@ -126,25 +232,13 @@ def block(x, filters):
     return layers.ReLU()(layers.Add()([y, convolution(x, filters, size=1)]))
 
 
-# %% [markdown]
-# ## The network, top to bottom
-#
-# - The first convolution takes steps of two pixels: a quarter of the places, a quarter of the work for all that follows.
-# - Between the blocks, **pooling** halves the size, while the number of filters grows.
-# - **Global average pooling** keeps one number a filter, its mean over all places: *what* was seen, not *where*. It
-#   replaces Flatten, and with it the layer that held nearly all the baseline's weights.
-# - **Dropout** hides a random share of the answers at each step, so that no answer can be relied on alone.
-
-# %%
 inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
 x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
 x = layers.ReLU()(convolution(x, 32, size=5, strides=2))
-x = layers.MaxPooling2D()(block(x, 32))
-x = layers.MaxPooling2D()(block(x, 64))
-x = layers.MaxPooling2D()(block(x, 128))
+for filters in (32, 64, 128):
+    x = layers.MaxPooling2D()(block(x, filters))
 x = block(x, 160)
-x = layers.GlobalAveragePooling2D()(x)
-x = layers.Dropout(DROPOUT)(x)
+x = layers.Dropout(DROPOUT)(layers.GlobalAveragePooling2D()(x))
 outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
 network = keras.Model(inputs, outputs, name="regularised")
 
@@ -156,115 +250,114 @@ weights = pd.DataFrame([(type(layer).__name__, layer.count_params()) for layer i
                        columns=["kind of layer", "weights"])
 weights.groupby("kind of layer").sum().query("weights > 0")
 
-# %% [markdown]
-# ## Compile
-#
-# The loss is categorical cross-entropy and the optimiser Adam, as for the baseline, with two additions.
-#
-# - The **schedule**: the step size falls along a cosine to nothing at the last epoch. Long steps find the way, short
-#   ones settle.
-# - **Label smoothing**: the target for the right class is a little less than 1. Some labels are wrong, and a network
-#   that is asked for certainty learns those by heart too.
-
 # %%
-epochs = EPOCHS or (40 if images.synthetic else 100)
-cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=epochs * len(train_data))
-network.compile(optimizer=keras.optimizers.Adam(cosine if SCHEDULE == "cosine" else LEARNING_RATE),
-                loss=keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING), metrics=["accuracy"])
+folder, histories[network.name] = fit(network)
 
 # %% [markdown]
-# ## Fit
+# ## What did each step give?
 #
-# An image of a rare class weighs more in the loss. With `BALANCE = 1` all classes weigh the same, so that few images of
-# the rarest must carry much; with 0 a network does best by neglecting them. The square root lies between. The callbacks
-# are the baseline's: early stopping and checkpoints.
+# The epoch that was kept, for each network, with the baseline of notebook 03 where it is in the run folder. The **gap**
+# is training accuracy less validation accuracy; on augmented images training is the harder task, so a small gap alone is
+# no merit. Which row is best on validation?
 
 # %%
-share = train["label"].value_counts(normalize=True).reindex(CLASSES)
-class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
-run = training.begin(network, out_dir, "regularised", table, course.parameters(globals()) | {"EPOCHS": epochs})
-network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=run.first_epoch, verbose=0,
-            class_weight=class_weight, callbacks=training.callbacks(run, epochs, PATIENCE, TENSORBOARD))
-history = training.finish(network, run)
+known = run.folder / "baseline" / "history.csv"
+if known.exists():
+    histories = {"baseline": pd.read_csv(known), **histories}
+kept = pd.DataFrame({name: past.loc[past["val_loss"].idxmin()] for name, past in histories.items()}).T
+kept = kept.assign(gap=kept["accuracy"] - kept["val_accuracy"]).drop(columns=["seconds"]).astype({"epoch": int})
+kept.rename(columns={"accuracy": "training accuracy", "val_loss": "validation loss",
+                     "val_accuracy": "validation accuracy"}).round(2)
+
+# %%
+figures.curves(histories, title=f"Highest validation accuracy: {kept['val_accuracy'].idxmax().replace('_', ' ')} "
+               f"({kept['val_accuracy'].max():.2f})", synthetic=run.images.synthetic)
 
 # %% [markdown]
-# ## The curves beside the baseline's
+# One training is one draw: with another seed the order may change, and a step that gives less than the seeds differ has
+# given nothing that you can see. `sweeps/` repeats this over seeds, and the results page holds what it found on real
+# images.
 #
-# If notebook 03 has not run with these parameters, it runs now. Watch the gap between dashed (training) and solid
-# (validation): for this network it stays small, because training has become the harder task of the two.
+# ## Predict, and keep the predictions
+#
+# A lesion has no up, so ask from both sides and for four quarter turns, and average the eight predictions. This is
+# **test-time augmentation**: it costs eight predictions an image and no training.
 
 # %%
-course.ensure("03_baseline_cnn", globals())
-baseline = pd.read_csv(out_dir / "baseline" / "history.csv")
-plots.curves({"baseline": baseline, "regularised": history}, title="Both networks", synthetic=images.synthetic)
-
-# %%
-for name, past in (("baseline", baseline), ("regularised", history)):
-    best = past.loc[past["val_loss"].idxmin()]
-    print(f"{name:12} epoch {best['epoch']:2.0f}: training accuracy {best['accuracy']:.2f}, "
-          f"validation {best['val_accuracy']:.2f}, validation loss {best['val_loss']:.2f}")
-
-# %% [markdown]
-# ## What each part is worth
-#
-# A recipe is no list of tricks: take out one part at a time, train again, and see. Do it with several seeds, because a
-# part that gives less than the seeds differ has given nothing that you can see. A sweep does this from the command line
-# (`sweeps/training_ablation.yml`), and the README holds what it found on real images. The story in short:
-#
-# - Without **batch normalisation** the same epochs lead less far: the largest loss of those measured.
-# - Without **augmentation** the training images are known by heart, as for the baseline. Validation suffers less than you
-#   might fear: on-the-fly images have the highest mean, in short and in whole trainings, but by less than the seeds
-#   differ. Augmentor's files make an epoch longer and have not helped.
-# - **Balance** costs accuracy: with `BALANCE = 0` more images are named rightly, because most images are of large
-#   classes. It is there for the rare ones, and what they are worth is for you to say, not for the accuracy.
-# - A **step size** that falls gave one point, and gave it with every seed.
-# - **Dropout**, **label smoothing** and a larger image helped with one seed and hurt with another: three seeds cannot
-#   tell that from chance. What costs nothing may stay; only do not credit it with the result.
-#
-# ## Predict, and keep the answers
-#
-# A lesson of the augmentation: a lesion has no up, and training saw it closer than the whole image shows it. So ask
-# from both sides, for four quarter turns, and for the whole image as well as for the middle 85 % of it, the mean size
-# of the crops above; then average the sixteen answers. This is **test-time augmentation**. It costs sixteen
-# predictions an image and no training.
-
-# %%
-def answers_to(data, close=False, mirrored=False, turns=0):
-    """Return the class probabilities for one view of each image of the batches."""
-    def view(images, _):
-        images = tf.image.central_crop(images, 0.85) if close else images
-        images = tf.image.flip_left_right(images) if mirrored else images
-        return tf.image.rot90(tf.image.resize(images, (IMAGE_SIZE, IMAGE_SIZE)), turns)
-
-    return network.predict(data.map(view), verbose=0)
-
-
 def predict(rows):
     """Return the class probabilities of manifest rows, averaged over the views of each image."""
-    data = batches_of(rows)
-    views = itertools.product((False, True), (False, True), range(4)) if TTA else [()]
-    return np.mean([answers_to(data, *view) for view in views], axis=0)
+    images = load(rows).astype("float32")
+    sides = [images, images[:, :, ::-1]] if TTA else [images]
+    return np.mean([network.predict(np.rot90(side, turn, axes=(1, 2)), batch_size=64, verbose=0)
+                    for side in sides for turn in range(4 if TTA else 1)], axis=0)
 
 
-# %%
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-answers = pd.concat(evaluation.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
-manifest.write_text(answers.to_csv(index=False), run.folder / "predictions.csv")
-course.done("04_dropout_augmented_cnn", globals())
-print(f"{len(val)} validation and {len(test)} test images predicted: {run.folder / 'predictions.csv'}")
+predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
+manifest.write_text(predictions.to_csv(index=False), folder / "predictions.csv")
+run.done()
+print(f"{len(val)} validation and {len(test)} test images predicted: {folder / 'predictions.csv'}")
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
-# - **Build**: shortcuts and normalisation let a deeper network learn; global pooling took away the layer that could learn
-#   by heart.
-# - **Train**: the same rules, a harder task, and steps that grow shorter.
-# - **Compare**: training and validation stay together longer, and validation ends higher.
-# - **Predict**: both networks' answers are kept; Test is still unscored.
+# - **Exchange**: moved colours take away a clue that has nothing to do with the lesion, and some that have.
+# - **Grow**: dropout, batch normalisation and global pooling, shortcuts: one idea a step.
+# - **Compare**: the table says which step was worth what, in this training.
+# - **Predict**: the predictions are kept; Test is still unscored.
 #
 # ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
 #
-# 1. Set `AUGMENTATION = "none"`. Which of the two curves changes most?
-# 2. Take the shortcut out of `block`. What changes, and what if you add two more blocks?
-# 3. Set `AUGMENTATION = "augmentor"`. Compare time and validation accuracy with "on the fly".
+# How many weights does the Dense layer after Flatten have in step 1, and how many has the whole network of step 3?
+
+# %% tags=["solution"]
+# @title Solution 1
+### BEGIN SOLUTION
+after_flatten = ((IMAGE_SIZE // 8) ** 2 * 64 + 1) * 128
+whole = network.count_params()
+### END SOLUTION
+print(f"{after_flatten:,} in one layer of step 1; {whole:,} in all of step 3")
+assert whole == sum(int(np.prod(weight.shape)) for weight in network.weights)
+
+# %% [markdown]
+# ### Exercise 2
+#
+# Write an augmentation that must not be used: one that changes what the label says. Show it on one lesion, and say why.
+
+# %% tags=["solution"]
+# @title Solution 2
+### BEGIN SOLUTION
+def erase_the_middle(images):
+    """Return the images with their middle half painted over: the lesion is gone, the label stays."""
+    half = np.array(images, dtype="float32")
+    low, high = IMAGE_SIZE // 4, IMAGE_SIZE - IMAGE_SIZE // 4
+    half[:, low:high, low:high] = half.mean(axis=(1, 2), keepdims=True)
+    return half
+
+
+spoiled = erase_the_middle(before[:1])
+### END SOLUTION
+assert spoiled.shape == before[:1].shape and not np.allclose(spoiled, before[:1])
+figures.image_grid([before[0], spoiled[0]], ["original", "no lesion left"], 2, synthetic=run.images.synthetic)
+
+# %% [markdown]
+# ### Exercise 3
+#
+# How much does the network's accuracy on validation change when you show it grey images? Work it out for one view of each
+# image.
+
+# %% tags=["solution"]
+# @title Solution 3
+### BEGIN SOLUTION
+colour = load(val).astype("float32")
+grey = np.repeat(colour.mean(axis=-1, keepdims=True), 3, axis=-1)
+truth = pipeline.one_hot(val, CLASSES).argmax(axis=1)
+in_colour, in_grey = (float((network.predict(images, batch_size=64, verbose=0).argmax(axis=1) == truth).mean())
+                      for images in (colour, grey))
+### END SOLUTION
+print(f"accuracy on validation, one view: {in_colour:.2f} in colour, {in_grey:.2f} in grey")
+assert 0 <= in_grey <= 1 and 0 <= in_colour <= 1

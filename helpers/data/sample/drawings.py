@@ -13,32 +13,32 @@ from scipy.special import expit
 
 SIZE, CANVAS, UNIT = 180, 256, 100  # pixels: side of a photograph, of the skin it shows a part of, length of 1
 SKIN = ["#efcdc4", "#ecc7b5", "#e6bba6", "#e3aeae", "#dba695", "#cf9d80", "#b07e60", "#8a5d45"]
-STRAY = .01  # chance of a structure that does not belong to the diagnosis
+STRAY = 0.01  # chance of a structure that does not belong to the diagnosis
 
 
-def draw(recipe, lesion_rng, photo_rng, test=False):
-    """Draw one photograph of a lesion.
+def draw(outline, found, lesion_rng, photo_rng, clinic):
+    """Draw one photograph of a lesion, as a clinic takes it.
 
     Parameters
     ----------
-    recipe : dict with ``colours`` (hex, one is chosen), the outline (``wave``: bulges, ``jag``: teeth, ``bites``:
-        moth-eaten, ``soft``: width of the border) and ``has`` (the chance of each of ``STRUCTURES``, in drawing order).
+    outline : has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten) and
+        ``soft`` (width of the border).
+    found : dict of the chance of each of ``STRUCTURES`` that belongs there, in drawing order.
     lesion_rng, photo_rng : NumPy Generators. The first settles the lesion (the same in all its photographs),
         the second angle, zoom, light and artefacts.
-    test : bool, the other mix of light and artefacts of the Test images.
+    clinic : a key of ``CLINICS``: whose colour, sharpness and frame the photograph has.
 
     Returns
     -------
-    (pixels, artefacts) : uint8 array (180, 180, 3), and a dict of 0/1 per artefact.
+    uint8 array (180, 180, 3).
     """
-    rng, artefacts = photo_rng, {}
-    image = _light(_view(_lesion(_skin(lesion_rng), recipe, lesion_rng), rng), rng, test)
-    for name, (function, *chances) in ARTEFACTS.items():
-        artefacts[name] = int(rng.random() < chances[test])
-        if artefacts[name]:
-            function(image, rng)
-    image += .01 * rng.standard_normal(image.shape, np.float32)
-    return (np.clip(np.moveaxis(image, 0, -1), 0, 1) * 255 + .5).astype(np.uint8), artefacts
+    rng, (light, artefacts) = photo_rng, CLINICS[clinic]
+    image = _light(_view(_lesion(_skin(lesion_rng), outline, found, lesion_rng), rng), rng, **light)
+    for add, chance in artefacts.items():
+        if rng.random() < chance:
+            add(image, rng)
+    image += 0.01 * rng.standard_normal(image.shape, np.float32)
+    return (np.clip(np.moveaxis(image, 0, -1), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _paint(image, colour, alpha):
@@ -59,13 +59,13 @@ def _noise(rng, cells, octaves=1, size=CANVAS):
     """Smooth noise, about standard normal, with ``cells`` bumps along a side; more octaves make it rougher."""
     total = 0
     for octave in range(octaves):
-        grid = Image.fromarray(rng.standard_normal((cells * 2 ** octave,) * 2, np.float32))
-        total += .6 ** octave * np.asarray(grid.resize((size // 2, size // 2), Image.Resampling.BICUBIC))
+        grid = Image.fromarray(rng.standard_normal((cells * 2**octave,) * 2, np.float32))
+        total += 0.6**octave * np.asarray(grid.resize((size // 2, size // 2), Image.Resampling.BICUBIC))
     smooth = Image.fromarray(total * (1.4 if octaves == 1 else 1.15))
     return np.asarray(smooth.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def _mask(draw_on, size=CANVAS, blur=.8):
+def _mask(draw_on, size=CANVAS, blur=0.8):
     """Return in 0..1 what ``draw_on(ImageDraw)`` draws, with soft edges."""
     mask = Image.new("L", (size, size))
     draw_on(ImageDraw.Draw(mask))
@@ -80,24 +80,25 @@ def _along(angle):
 
 def _skin(rng):
     skin = np.ones((3, CANVAS, CANVAS), np.float32) * _rgb(rng.choice(SKIN))
-    _stain(skin, "#d98080", np.clip(.25 * _noise(rng, 9, 4) + .2, 0, 1.2) * rng.uniform(0, .9))
-    _stain(skin, "#cfa078", np.clip(.25 * _noise(rng, 10, 3) + .1, 0, 1.2) * rng.uniform(0, .9))
-    skin *= 1 + .035 * rng.uniform(.4, 1.4) * _noise(rng, 32, 3)
+    _stain(skin, "#d98080", np.clip(0.25 * _noise(rng, 9, 4) + 0.2, 0, 1.2) * rng.uniform(0, 0.9))
+    _stain(skin, "#cfa078", np.clip(0.25 * _noise(rng, 10, 3) + 0.1, 0, 1.2) * rng.uniform(0, 0.9))
+    skin *= 1 + 0.035 * rng.uniform(0.4, 1.4) * _noise(rng, 32, 3)
     return skin
 
 
-def _lesion(skin, recipe, rng):
+def _lesion(skin, outline, found, rng):
     """Draw the lesion on the skin, in place, and return it: outline, base colour, structures."""
-    angle, stretch, radius = rng.uniform(0, math.pi), rng.uniform(1, 1.3), rng.uniform(.45, .85)
+    angle, stretch, radius = rng.uniform(0, math.pi), rng.uniform(1, 1.3), rng.uniform(0.45, 0.85)
     depth = 1 - np.hypot(_along(angle) / stretch, _along(angle + math.pi / 2) * stretch) / radius  # 1 centre, 0 border
-    depth += recipe["wave"] * _noise(rng, 6) + recipe["jag"] * _noise(rng, 20, 2)
-    depth -= recipe["bites"] * np.clip(_noise(rng, 12) - .3, 0, 1.5) * (depth < .5)
-    inside = expit(2 * depth / recipe["soft"])
-    _stain(skin, rng.choice(recipe["colours"]), inside * np.clip(rng.uniform(.5, 1) + .2 * _noise(rng, 8, 4), .1, 1.5))
-    for name in [*recipe["has"], *(other for other in STRUCTURES if other not in recipe["has"])]:
-        if rng.random() < recipe["has"].get(name, STRAY):
+    depth += outline.wave * _noise(rng, 6) + outline.jag * _noise(rng, 20, 2)
+    depth -= outline.bites * np.clip(_noise(rng, 12) - 0.3, 0, 1.5) * (depth < 0.5)
+    inside = expit(2 * depth / outline.soft)
+    density = np.clip(rng.uniform(0.5, 1) + 0.2 * _noise(rng, 8, 4), 0.1, 1.5)
+    _stain(skin, rng.choice(outline.colours), inside * density)
+    for name in [*found, *(other for other in STRUCTURES if other not in found)]:
+        if rng.random() < found.get(name, STRAY):
             function, zone, settings = STRUCTURES[name]
-            patchy = rng.uniform(.75, 1) * np.clip(.9 + .3 * _noise(rng, 6, 2), 0, 1)
+            patchy = rng.uniform(0.75, 1) * np.clip(0.9 + 0.3 * _noise(rng, 6, 2), 0, 1)
             function(skin, patchy * _zone(zone, depth, inside, rng), rng, **settings)
     return skin
 
@@ -106,8 +107,8 @@ def _zone(name, depth, inside, rng):
     """Where a structure lies, 0..1 per pixel: in all of the lesion, its core, its rim, or off to one side."""
     if name == "all":
         return inside
-    aside = _along(rng.uniform(0, math.tau)) + rng.uniform(0, .3)
-    return inside * expit({"core": depth - .45, "rim": .5 - depth, "side": aside}[name] / .1)
+    aside = _along(rng.uniform(0, math.tau)) + rng.uniform(0, 0.3)
+    return inside * expit({"core": depth - 0.45, "rim": 0.5 - depth, "side": aside}[name] / 0.1)
 
 
 def _places(zone, count, rng):
@@ -124,13 +125,13 @@ def _network(image, zone, rng, colour, period, warp):
     first, last = warp * _noise(rng, 8, 3), warp * _noise(rng, 8, 3)
     for third, bend in enumerate((first, first + last, last)):  # the middle wave is the sum of its neighbours
         waves += np.cos(math.tau * (_along(turn + third * math.pi / 3) / pitch + bend))
-    _stain(image, colour, zone * expit((-.4 - waves + .3 * _noise(rng, 12)) * 3))
+    _stain(image, colour, zone * expit((-0.4 - waves + 0.3 * _noise(rng, 12)) * 3))
 
 
-def _spots(image, zone, rng, colour, count, size, lay=_stain, blur=.9, halo=None):
+def _spots(image, zone, rng, colour, count, size, lay=_stain, blur=0.9, halo=None):
     def ellipses(canvas):
         for x, y in _places(zone, count, rng):
-            wide, high = (rng.uniform(*size) / 2 * rng.uniform(.8, 1.25, 2)).tolist()
+            wide, high = (rng.uniform(*size) / 2 * rng.uniform(0.8, 1.25, 2)).tolist()
             canvas.ellipse((x - wide, y - high, x + wide, y + high), fill=int(rng.integers(120, 255)))
 
     if halo:
@@ -149,71 +150,53 @@ def _ridges(image, zone, rng, colour, bands):
     _stain(image, colour, zone * expit(np.sin(math.pi * bands * _noise(rng, 5) + _noise(rng, 24)) * 3 - 1.2))
 
 
-def _vessels(image, zone, rng, colour, count, width, length, turn=0., forks=0.):
-    """Winding lines that bend by ``turn`` radians a step and send out thinner branches."""
+def _vessels(image, zone, rng, colour, count, width, length, forks):
+    """Winding lines that send out thinner branches."""
+
     def trees(canvas):
         twigs = [(x, y, rng.uniform(0, math.tau), width, rng.integers(*length)) for x, y in _places(zone, count, rng)]
         while twigs:
             x, y, angle, thick, steps = twigs.pop()
             for _ in range(steps):
-                angle += turn + rng.normal(0, .25)
+                angle += rng.normal(0, 0.25)
                 start, x, y = (x, y), x + 4 * math.cos(angle), y + 4 * math.sin(angle)
                 canvas.line([start, (x, y)], fill=85 * thick, width=min(thick, 2))
                 if thick > 1 and rng.random() < forks:
-                    twigs.append((x, y, angle + rng.choice([-1, 1]) * rng.uniform(.5, 1), thick - 1, steps // 2))
+                    twigs.append((x, y, angle + rng.choice([-1, 1]) * rng.uniform(0.5, 1), thick - 1, steps // 2))
 
-    _stain(image, colour, _mask(trees) * (.3 + .7 * zone))
+    _stain(image, colour, _mask(trees) * (0.3 + 0.7 * zone))
 
 
 def _view(skin, rng):
     """Photograph a part of the skin: turned, zoomed, shifted."""
-    angle, zoom = rng.uniform(0, math.tau), rng.uniform(.75, 1.1)
+    angle, zoom = rng.uniform(0, math.tau), rng.uniform(0.75, 1.1)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * zoom
     offset = CANVAS / 2 + rng.uniform(-18, 18, 2) - turn @ [SIZE / 2, SIZE / 2]
-    return np.stack([ndimage.affine_transform(channel, turn, offset, (SIZE, SIZE), order=1, mode="mirror")
-                     for channel in skin])
+    how = {"output_shape": (SIZE, SIZE), "order": 1, "mode": "mirror"}
+    return np.stack([ndimage.affine_transform(channel, turn, offset, **how) for channel in skin])
 
 
-def _light(image, rng, test):
+def _light(image, rng, warm, green, blur):
     """Focus, exposure, white balance (warm to cold, green to magenta), uneven light, contrast."""
-    warm, green = rng.normal(.03 if test else 0, .06), rng.normal(0, .03)
-    image = ndimage.gaussian_filter(image, rng.uniform(.1, .8), axes=(1, 2))
-    image *= np.array([1 + warm, 1 + green, 1 - warm], np.float32)[:, None, None] * rng.uniform(.85, 1.12)
-    image *= 1 + .05 * _noise(rng, 3, 1, SIZE)
-    return np.clip(image, 0, 1.2) ** rng.uniform(.8, 1.25)
+    warm, green = rng.normal(warm, 0.04), rng.normal(green, 0.02)
+    image = ndimage.gaussian_filter(image, rng.uniform(*blur), axes=(1, 2))
+    image *= np.array([1 + warm, 1 + green, 1 - warm], np.float32)[:, None, None] * rng.uniform(0.85, 1.12)
+    image *= 1 + 0.05 * _noise(rng, 3, 1, SIZE)
+    return np.clip(image, 0, 1.2) ** rng.uniform(0.8, 1.25)
 
 
 def _hair(image, rng):
     def strands(canvas):
-        lean, short = rng.uniform(0, math.pi), rng.random() < .3
+        lean, short = rng.uniform(0, math.pi), rng.random() < 0.3
         for _ in range(rng.integers(20, 60) if short else rng.integers(2, 16)):
             steps = np.arange(4 if short else rng.integers(15, 50))
-            angles = lean + rng.normal(0, .5) + rng.normal(0, .03) * steps
+            angles = lean + rng.normal(0, 0.5) + rng.normal(0, 0.03) * steps
             moves = 8 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
             points = rng.uniform(0, 2 * SIZE, 2) + np.cumsum(moves, axis=0)
             canvas.line(points.ravel().tolist(), fill=int(rng.integers(150, 255)), width=int(rng.integers(2, 4)))
 
-    fine = _mask(strands, 2 * SIZE, .5)
+    fine = _mask(strands, 2 * SIZE, 0.5)
     _stain(image, rng.choice(["#1c1412", "#3a2a20", "#5f4a38"]), fine.reshape(SIZE, 2, SIZE, 2).mean((1, 3)))
-
-
-def _ruler(image, rng):
-    def ticks(canvas):
-        edge = int(rng.integers(0, 9))
-        for i, x in enumerate(np.arange(0, SIZE, rng.uniform(7, 12)).tolist()):
-            canvas.line([(x, edge), (x, edge + (9 if i % 5 == 0 else 5))], fill=220)
-
-    _paint(image, "#181818", np.rot90(_mask(ticks, SIZE, .4), rng.integers(4)))
-
-
-def _bubbles(image, rng):
-    def rings(canvas):
-        for _ in range(rng.integers(3, 10)):
-            (x, y), r = rng.uniform(0, SIZE, 2), rng.uniform(2, 8)
-            canvas.ellipse((x - r, y - r, x + r, y + r), outline=130)
-            canvas.ellipse((x - r / 2, y - r / 2, x - r / 4, y - r / 4), fill=255)
-
-    _paint(image, "#ffffff", _mask(rings, SIZE, .6))
 
 
 def _vignette(image, rng):
@@ -223,28 +206,29 @@ def _vignette(image, rng):
 
 # Each structure: what draws it, the zone of the lesion it lies in (see _zone), and how. Lengths in pixels.
 STRUCTURES = {
-    "network": (_network, "all", dict(colour="#7a5038", period=(9, 13), warp=.3)),
-    "atypical network": (_network, "side", dict(colour="#5a3826", period=(13, 20), warp=.8)),
-    "delicate network": (_network, "rim", dict(colour="#8a6046", period=(9, 12), warp=.3)),
-    "globules": (_spots, "all", dict(colour="#6b4634", count=(25, 70), size=(2, 5))),
-    "black dots": (_spots, "side", dict(colour="#3a2a26", count=(15, 50), size=(1.5, 4))),
-    "dark blotches": (_patches, "side", dict(colour="#5c4034", cells=6, cover=.4, edge=.6)),
-    "red blotches": (_patches, "side", dict(colour="#c87470", cells=6, cover=.4, edge=.6)),
-    "blue-white veil": (_patches, "side", dict(colour="#8d97ab", cells=5, cover=.4, edge=.9, lay=_paint)),
-    "ovoid nests": (_spots, "all", dict(colour="#59586c", count=(5, 14), size=(6, 15), blur=2)),
-    "branching vessels": (_vessels, "all", dict(colour="#b8485a", count=(3, 7), width=3, length=(12, 24), forks=.22)),
-    "pearly sheen": (_patches, "core", dict(colour="#ecd6d4", cells=5, cover=.5, edge=1, lay=_paint)),
-    "strawberry": (_spots, "all", dict(colour="#ecd0b4", count=(50, 90), size=(3, 5), lay=_paint, halo="#d27a74")),
-    "scale": (_patches, "all", dict(colour="#efe6da", cells=32, cover=.2, edge=.8, lay=_paint)),
-    "scar": (_patches, "core", dict(colour="#ecdcd4", cells=4, cover=.8, edge=1, lay=_paint)),
-    "lacunae": (_spots, "all", dict(colour="#8a3458", count=(18, 45), size=(6, 14), blur=1.2)),
-    "ridges": (_ridges, "all", dict(colour="#966e50", bands=4)),
-    "milia-like cysts": (_spots, "all", dict(colour="#f4ead2", count=(10, 25), size=(2, 4.5), lay=_paint)),
-    "comedo openings": (_spots, "all", dict(colour="#3f2a1e", count=(10, 25), size=(3, 6))),
-    "keratin mass": (_patches, "core", dict(colour="#ece0ca", cells=6, cover=.5, edge=.3, lay=_paint)),
-    "glomerular dots": (_spots, "rim", dict(colour="#b04450", count=(50, 110), size=(2, 3.5), blur=.7)),
-    "hairpin vessels": (_vessels, "rim", dict(colour="#b04450", count=(12, 28), width=2, length=(4, 7), turn=.8)),
+    "network": (_network, "all", {"colour": "#7a5038", "period": (9, 13), "warp": 0.3}),
+    "atypical network": (_network, "side", {"colour": "#5a3826", "period": (13, 20), "warp": 0.8}),
+    "delicate network": (_network, "rim", {"colour": "#8a6046", "period": (9, 12), "warp": 0.3}),
+    "globules": (_spots, "all", {"colour": "#6b4634", "count": (25, 70), "size": (2, 5)}),
+    "black dots": (_spots, "side", {"colour": "#3a2a26", "count": (15, 50), "size": (1.5, 4)}),
+    "dark blotches": (_patches, "side", {"colour": "#5c4034", "cells": 6, "cover": 0.4, "edge": 0.6}),
+    "red blotches": (_patches, "side", {"colour": "#c87470", "cells": 6, "cover": 0.4, "edge": 0.6}),
+    "veil": (_patches, "side", {"colour": "#8d97ab", "cells": 5, "cover": 0.4, "edge": 0.9, "lay": _paint}),
+    "ovoid nests": (_spots, "all", {"colour": "#59586c", "count": (5, 14), "size": (6, 15), "blur": 2}),
+    "vessels": (_vessels, "all", {"colour": "#b8485a", "count": (3, 7), "width": 3, "length": (12, 24), "forks": 0.22}),
+    "pearly sheen": (_patches, "core", {"colour": "#ecd6d4", "cells": 5, "cover": 0.5, "edge": 1, "lay": _paint}),
+    "strawberry": (_spots, "all", {"colour": "#edb", "count": (50, 90), "size": (3, 5), "lay": _paint, "halo": "#d77"}),
+    "scale": (_patches, "all", {"colour": "#efe6da", "cells": 32, "cover": 0.2, "edge": 0.8, "lay": _paint}),
+    "scar": (_patches, "core", {"colour": "#ecdcd4", "cells": 4, "cover": 0.8, "edge": 1, "lay": _paint}),
+    "lacunae": (_spots, "all", {"colour": "#8a3458", "count": (18, 45), "size": (6, 14), "blur": 1.2}),
+    "ridges": (_ridges, "all", {"colour": "#966e50", "bands": 4}),
+    "milia-like cysts": (_spots, "all", {"colour": "#f4ead2", "count": (10, 25), "size": (2, 4.5), "lay": _paint}),
+    "comedo openings": (_spots, "all", {"colour": "#3f2a1e", "count": (10, 25), "size": (3, 6)}),
+    "keratin mass": (_patches, "core", {"colour": "#ece0ca", "cells": 6, "cover": 0.5, "edge": 0.3, "lay": _paint}),
+    "glomerular dots": (_spots, "rim", {"colour": "#b04450", "count": (50, 110), "size": (2, 3.5), "blur": 0.7}),
 }
-# Each artefact: what draws it, and its chance in Train and in Test, whose pictures were taken otherwise.
-ARTEFACTS = {"bubbles": (_bubbles, .12, .25), "hair": (_hair, .30, .35), "ruler": (_ruler, .15, .10),
-             "vignette": (_vignette, .20, .50)}
+# How each clinic photographs: white balance and width of the blur in pixels; the chance of each artefact.
+CLINICS = {
+    "clinic A": ({"warm": 0.07, "green": 0.05, "blur": (0.5, 1.0)}, {_hair: 0.35, _vignette: 0.1}),
+    "clinic B": ({"warm": -0.07, "green": -0.05, "blur": (0.1, 0.4)}, {_hair: 0.25, _vignette: 0.4}),
+}

@@ -1,0 +1,190 @@
+"""Augmentation on disk: Augmentor's own operations, drawn exactly, repeatably and on every core."""
+
+import hashlib
+import io
+import json
+import os
+import random
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from inspect import getsource, isfunction
+from pathlib import Path
+from urllib.parse import quote
+
+import Augmentor
+import joblib
+import numpy as np
+import pandas as pd
+from PIL import Image, features
+from tqdm import tqdm
+
+from helpers import manifest
+
+_FEW = 1000  # fewer images are made before other processes have started
+_LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
+_IDLE = 30  # seconds after which a worker process without work ends, also one whose parent was killed
+
+
+def apply(pipeline, image, seed):
+    """Return one random draw of ``pipeline`` on ``image``: the same draw for the same seed.
+
+    Each operation is applied with the probability that was written. (``Augmentor`` 0.2.12 compares the probability
+    with a draw rounded to one decimal, ``Pipeline._execute``, and so applies p = 0.5 in 55 % of the cases.) The states
+    of ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole
+    process, so one thread at a time may call this.
+
+    Parameters
+    ----------
+    pipeline : Augmentor.Pipeline; only its operations are used.
+    image : PIL image of any mode; it is not changed.
+    seed : int or str.
+    """
+    digest = hashlib.sha256(str(seed).encode()).digest()
+    states = random.getstate(), np.random.get_state()
+    try:
+        random.seed(int.from_bytes(digest[:16], "big"))
+        np.random.seed(np.frombuffer(digest[16:], ">u4").astype(np.uint32))
+        image = image.convert("RGB")  # a copy: some operations paint on the image that they are given
+        for operation in pipeline.operations:
+            if random.random() < operation.probability:
+                image = operation.perform_operation([image])[0]
+        return image
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def fill_classes(table, pipeline, target, out_dir, seed=0, quality=95, workers=None, progress=True):
+    """Fill each class of the training split up to ``target`` images and return the manifest with the new rows.
+
+    Only active training originals are augmented, each class by what it lacks, evenly: no original gets a second
+    augmentation before every original of its class has one. The files are
+    ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the operations, the seed, the
+    quality and the libraries' versions (written out in ``recipe.json``). A file depends on its original, its k and the
+    recipe alone, so files that are there already are kept, and a stopped run goes on where it was. What belongs is what
+    the table lists: a smaller target leaves files unlisted.
+
+    Parameters
+    ----------
+    table : manifest. Augmented rows that it already has are replaced.
+    pipeline : Augmentor.Pipeline, for example with ``rotate`` and ``flip_left_right``.
+    target : int, images a class, originals included; a class that has as many gets none.
+    out_dir : folder for the files, outside the image folder.
+    seed : int.
+    quality : int, 1 to 100, of the JPEG files (libjpeg's scale).
+    workers : int, processes; by default one for few images, else one a core.
+    progress : bool, show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If ``out_dir`` lies in the image folder, the pipeline cannot be described, or nothing is there to augment.
+    RuntimeError
+        If a worker process ends early. What was made until then is kept.
+    """
+    originals = table[table["parent"] == ""]
+    _refuse_source(out_dir, originals)
+    recipe, folder = _recipe(pipeline, seed, quality, out_dir)
+    rows = _plan(originals, target, seed, folder)
+    facts = {path: _facts(path, draw) for path, draw in zip(rows["path"], rows["draw"])}
+    missing = rows[[facts[path] is None for path in rows["path"]]]
+    if len(missing):
+        for part in folder.glob("*/*.part"):  # what a killed run had begun to write
+            part.unlink(missing_ok=True)
+        manifest.write_text(recipe, folder / "recipe.json")
+        facts.update(_make_all(missing, pipeline, quality, workers, progress))
+    found = pd.DataFrame([facts[path] for path in rows["path"]], columns=["sha256", "width", "height"])
+    rows = rows.assign(**found, picture="", phash="")
+    return manifest.check(pd.concat([originals, rows[list(originals.columns)]], ignore_index=True))
+
+
+def _refuse_source(out_dir, originals):
+    source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
+    if Path(out_dir).resolve().is_relative_to(source):
+        raise ValueError(f"out_dir {str(out_dir)!r} lies in the image folder {str(source)!r}; choose one outside it.")
+
+
+def _recipe(pipeline, seed, quality, out_dir):
+    """Return the text of recipe.json, which says all that a file depends on but its original, and its folder."""
+    if not pipeline.operations:
+        raise ValueError("The pipeline has no operations; add some first, for example pipeline.flip_left_right(0.5).")
+    recipe = {"operations": [_describe(operation) for operation in pipeline.operations], "seed": seed}
+    recipe |= {"quality": quality, "Augmentor": Augmentor.__version__, "Pillow": Image.__version__}
+    recipe["libjpeg"] = features.version("libjpeg_turbo") or features.version("jpg")
+    text = json.dumps(recipe, indent=1, sort_keys=True) + "\n"
+    return text, Path(out_dir).absolute() / hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _describe(operation):
+    """Return an operation as a dict of plain values: class, settings and, if it is not Augmentor's own, its source."""
+    kind = type(operation)
+    described = {"operation": f"{kind.__module__}.{kind.__qualname__}", **vars(operation)}
+    try:
+        if kind.__module__ != Augmentor.Operations.__name__:  # an edited operation is another one
+            described["source"] = [getsource(part) for part in vars(kind).values() if isfunction(part)]
+        return json.loads(json.dumps(described, default=lambda value: value.tolist()))
+    except (AttributeError, TypeError, OSError) as error:
+        problem = f"Operation {kind.__name__} with {vars(operation)} cannot be written to recipe.json"
+        raise ValueError(f"{problem}; give it numbers, text and lists only, in a class of a file or cell.") from error
+
+
+def _plan(originals, target, seed, folder):
+    """Return one row per augmented image: its original's row, with ``source``, ``path`` and ``draw`` (its seed)."""
+    train = manifest.active(originals, "train")
+    if not len(train) or target < 1:
+        raise ValueError(f"{len(train)} training originals and target {target}: split first; give a target over 0.")
+    train = train.assign(source=train["path"], draw=f"{seed} " + train["image_id"] + " " + train["sha256"])
+    order = np.argsort([hashlib.sha256(draw.encode()).hexdigest() for draw in train["draw"]])
+    plan = []
+    for _, members in train.iloc[order].groupby("label"):
+        place = np.arange(max(0, target - len(members)))
+        plan.append(members.iloc[place % len(members)].assign(k=(place // len(members) + 1).astype(str)))
+    plan = pd.concat(plan, ignore_index=True)
+    parent, suffix = plan["image_id"], "__aug" + plan["k"]
+    files = plan["label"].map(_name) + "/" + parent.map(_name) + suffix + ".jpg"
+    plan = plan.assign(path=[str(folder / file) for file in files], draw=plan["draw"] + " " + plan["k"])
+    return plan.assign(image_id=parent + suffix, parent=parent)
+
+
+def _name(text):
+    """Return ``text`` as a part of a file name: what some file system forbids encoded, the end of a long one hashed."""
+    name = quote(text, safe=" ()").replace(".", "%2E")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 17]}+{digest}"
+
+
+def _facts(path, draw):
+    """Return (sha256, width, height) of the whole JPEG file of that ``draw``, None if it is not there."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    if draw.encode() not in data[:4096] or not data.endswith(b"\xff\xd9"):
+        return None
+    with Image.open(io.BytesIO(data)) as image:
+        return hashlib.sha256(data).hexdigest(), *image.size
+
+
+def _make_all(missing, pipeline, quality, workers, progress):
+    """Make the ``missing`` images in any order, in processes, as the draws use each interpreter's one random state."""
+    workers = workers or (1 if len(missing) < _FEW else joblib.cpu_count())
+    parallel = joblib.Parallel(workers, "loky", return_as="generator_unordered", idle_worker_timeout=_IDLE)
+    rows = zip(missing["source"], missing["path"], missing["draw"])
+    made = parallel(joblib.delayed(_make)(pipeline, quality, *row) for row in rows)
+    try:
+        return dict(tqdm(made, "Augmenting", len(missing), unit=" images", disable=not progress, file=sys.stdout))
+    except BrokenProcessPool as error:
+        problem = "A worker process ended early, perhaps for want of memory; what was made is kept"
+        raise RuntimeError(f"{problem}. Call again to go on; where memory is short, with workers=1.") from error
+
+
+def _make(pipeline, quality, source, path, draw):
+    """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
+    with Image.open(source) as file:
+        image, buffer = apply(pipeline, file, draw).convert("RGB"), io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, comment=draw.encode())
+    part = Path(f"{path}.{os.getpid()}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(buffer.getvalue())
+    part.replace(path)
+    return path, _facts(path, draw)

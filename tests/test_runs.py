@@ -1,0 +1,213 @@
+"""A run folder keeps its parameters, refuses what cannot work before work starts, and makes again only what it must."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import manifest, runs
+from helpers.data import datasets
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked of the command line, as (notebook, parameters), in place of running it."""
+    calls = []
+
+    def run(command, **_):
+        given = command[command.index("run") + 2 :]
+        calls.append((command[command.index("run") + 1], dict(zip(given[1::3], given[2::3]))))
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(runs.subprocess, "run", run)
+    return calls
+
+
+@pytest.fixture
+def begin(image_set, tmp_path, small_manifest):
+    """Return a function that starts a notebook on ``image_set`` in one run folder, with parameters of its own."""
+
+    def start(notebook, **values):
+        defaults = {name: parameter.default for name, parameter in runs.declared(notebook).items()}
+        return runs.start(notebook, defaults | {"DATA_DIR": image_set, "OUT_DIR": tmp_path / "out"} | values)
+
+    return start
+
+
+@pytest.fixture
+def done(begin, image_set, small_manifest):
+    """Return a function that pretends that notebooks have run, notebook 01 with its manifest."""
+
+    def finish(notebook, **values):
+        run = begin(notebook, **values)
+        if notebook == "01_eda":
+            manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
+        run.done()
+        return run
+
+    return finish
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("EPOCHS", -1, r"EPOCHS is -1, but it takes a whole number from 0 to 10000"),
+        ("EPOCHS", "five", "EPOCHS is 'five', but it takes a whole number such as 0"),
+        ("EPOCHS", 2.5, "EPOCHS is 2.5"),
+        ("EPOCHS", True, "EPOCHS is True"),
+        ("EPOCHS", None, "EPOCHS is None"),
+        ("BATCH_SIZE", 0, "BATCH_SIZE is 0"),
+        ("IMAGE_SIZE", 4, "from 16 to 1024"),
+        ("SEED", -1, "SEED is -1"),
+        ("SEED", 99999999999, "SEED is 99999999999"),
+        ("LEARNING_RATE", 0, "LEARNING_RATE is 0"),
+        ("LEARNING_RATE", float("nan"), "LEARNING_RATE is nan"),
+        ("LEARNING_RATE", "fast", "LEARNING_RATE is 'fast'"),
+        ("PATIENCE", -1, "PATIENCE is -1"),
+        ("MIN_CLASS_SIZE", -5, "MIN_CLASS_SIZE is -5"),
+        ("LABELS", "auditted", r"LABELS is 'auditted', but it takes one of \['audited', 'published'\]"),
+        ("KEEP_ASPECT", "maybe", "KEEP_ASPECT is 'maybe', but it takes true or false"),
+        ("EPOHCS", 5, "no parameter 'EPOHCS'"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(name, value, words):
+    with pytest.raises(runs.RunError, match=words):
+        runs.checked("03_baseline_cnn", {name: value})
+
+
+@pytest.mark.parametrize(
+    "name, value, typed",
+    [
+        ("EPOCHS", "5", 5),
+        ("EPOCHS", np.int64(5), 5),
+        ("LEARNING_RATE", 1, 1.0),
+        ("LEARNING_RATE", "1e-3", 0.001),
+        ("KEEP_ASPECT", "true", True),
+        ("DATA_DIR", pathlib.Path("a/b"), str(pathlib.Path("a/b"))),
+        ("LABELS", "published", "published"),
+    ],
+)
+def test_a_right_value_gets_its_type(name, value, typed):
+    result = runs.checked("03_baseline_cnn", {name: value})[name]
+    assert result == typed and type(result) is type(typed)
+
+
+def test_every_default_is_in_its_range_and_one_name_means_the_same_everywhere():
+    texts = {}
+    for notebook in runs.NOTEBOOKS:
+        known = runs.declared(notebook)
+        assert runs.checked(notebook, {name: known[name].default for name in known}) == {
+            name: known[name].default for name in known
+        }
+        for line in (runs.FOLDER / "src" / f"{notebook}.py").read_text().splitlines():
+            if "# @param" in line:
+                assert line.split(" = ")[0] in known
+                assert texts.setdefault(line.split(" = ")[0], line) == line, notebook
+
+
+@pytest.mark.parametrize(
+    "folder", ["", " ", datasets.ROOT, datasets.ROOT.parent, datasets.ROOT / "notebooks" / "x", datasets.ROOT / "data"]
+)
+def test_no_run_folder_where_the_courses_own_files_are(folder):
+    with pytest.raises(runs.RunError, match="OUT_DIR is .*runs/course"):
+        runs.open_folder(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(runs.RunError, match="nothing can be written there"):
+        runs.open_folder(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_spelling_of_the_folder_is_one_folder(tmp_path, monkeypatch, begin):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folders = {begin("03_baseline_cnn", OUT_DIR=spelled).folder for spelled in ("~/x", "x", tmp_path / "x")}
+    assert folders == {tmp_path / "x"} and list(tmp_path.glob("*")) == [tmp_path / "x"] or (tmp_path / "set").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_what_is_there_and_fits_is_not_made_again(begin, done, asked):
+    begin("03_baseline_cnn").need("01_eda")
+    assert asked.pop()[0] == "01_eda"
+    done("01_eda")
+    begin("03_baseline_cnn").need("01_eda")
+    assert not asked
+
+
+def test_other_parameters_make_it_again_and_keep_those_that_only_it_has(begin, done, asked):
+    done("01_eda", VAL_FRACTION=0.3)
+    begin("03_baseline_cnn", SEED=1).need("01_eda")
+    notebook, given = asked.pop()
+    assert notebook == "01_eda" and (given["VAL_FRACTION"], given["SEED"]) == ("0.3", "1")
+
+
+def test_a_network_trained_otherwise_is_left_as_it_is(begin, done, asked):
+    done("01_eda")
+    done("03_baseline_cnn", IMAGE_SIZE=180)
+    begin("04_dropout_augmented_cnn", IMAGE_SIZE=32).need("03_baseline_cnn")
+    assert not asked
+
+
+def test_another_split_trains_again_as_before(begin, done, asked, small_manifest, image_set):
+    done("01_eda")
+    run = done("03_baseline_cnn", IMAGE_SIZE=180)
+    manifest.write(small_manifest.assign(label="nevus"), run.folder / "manifest.csv", image_set)
+    begin("04_dropout_augmented_cnn", IMAGE_SIZE=32).need("03_baseline_cnn")
+    assert asked.pop()[1]["IMAGE_SIZE"] == "180"
+
+
+def test_an_image_replaced_under_its_name_is_noticed(begin, done, asked, image_set):
+    done("01_eda")
+    Image.new("RGB", (21, 17)).save(next(image_set.rglob("*.png")))
+    begin("03_baseline_cnn").need("01_eda")
+    assert asked.pop()[0] == "01_eda"
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[1]", "\x00\x01"])
+def test_a_broken_record_is_no_record(begin, done, asked, broken):
+    run = done("01_eda")
+    (run.folder / "01_eda.json").write_text(broken)
+    begin("03_baseline_cnn").need("01_eda")
+    assert asked.pop()[0] == "01_eda"
+
+
+def test_a_run_folder_keeps_to_its_images(begin, done, image_set, asked):
+    done("01_eda")
+    run = begin("03_baseline_cnn", DATA_DIR="")
+    assert pathlib.Path(run.images.root) == image_set and run.parameters["DATA_DIR"] == str(image_set)
+
+
+def test_what_another_notebook_says_of_its_failure_is_said_here(begin, monkeypatch):
+    monkeypatch.setattr(
+        runs.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, stderr="It is raining.\n")
+    )
+    with pytest.raises(runs.RunError, match="It is raining."):
+        begin("03_baseline_cnn").need("01_eda")
+
+
+def test_a_folder_in_drive_is_mounted_first(monkeypatch):
+    mounted = []
+
+    def mount(place):
+        mounted.append(place)
+        raise InterruptedError  # before anything is written there
+
+    module = type(sys)("google.colab")
+    module.drive = type("drive", (), {"mount": staticmethod(mount)})
+    monkeypatch.setitem(sys.modules, "google.colab", module)
+    with pytest.raises(InterruptedError):
+        runs.open_folder("/content/drive/MyDrive/skin")
+    assert mounted == ["/content/drive"]
+
+
+def test_the_record_says_what_was_done(done):
+    run = done("01_eda", VAL_FRACTION=0.25)
+    record = json.loads((run.folder / "01_eda.json").read_text())
+    assert record["parameters"]["VAL_FRACTION"] == 0.25 and record["images"] == datasets.state(run.images)
+    assert record["manifest"] == manifest.fingerprint(manifest.read(run.folder / "manifest.csv", ""))
