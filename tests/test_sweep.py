@@ -64,12 +64,13 @@ def test_a_wrong_file_is_refused_in_one_line(write, old, new, words):
     assert "some.yml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_that_asks_for_too_much_is_refused_in_one_line(write, tmp_path):
+def test_a_file_that_asks_for_too_much_is_refused_in_one_line(write, tmp_path, monkeypatch):
     with pytest.raises(runs.RunError, match="cannot be read as YAML: maximum recursion") as caught:
         sweep.read(write("notebooks: " + "[" * 3000 + "]" * 3000))
     assert len(str(caught.value)) < 500
-    with pytest.raises(runs.RunError, match="12000 runs, more than 10000"):
-        sweep.plan(sweep.read(write(GOOD.replace("[0, 1]", str(list(range(6000)))))), tmp_path)
+    monkeypatch.setattr(sweep, "MOST", 3)
+    with pytest.raises(runs.RunError, match="4 runs, more than 3"):
+        sweep.plan(sweep.read(write()), tmp_path)
     bomb = "\n".join(f"  A{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
     with pytest.raises(runs.RunError) as caught:
         sweep.read(write(f"notebooks: [01_eda]\ngrid:\n  A0: &a0 [1]\n{bomb}"))
@@ -256,12 +257,12 @@ def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, 
     assert sweep.perform(job)[1]["status"] == "finished" and given["TF_NUM_INTRAOP_THREADS"] == "1"
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
     folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
     file.write_text(POISONED.format(images=image_set, poison=16))
-    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path, "--jobs", 1)
-    kernel = tmp_path / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path / "out", "--jobs", 1)
+    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
     tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
@@ -273,7 +274,7 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
 def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):
     pytest.importorskip("dask.distributed")
     file, there = tmp_path / "some.yml", tmp_path / "there"
-    file.write_text(POISONED.format(images=image_set, poison=13))
+    file.write_text(POISONED.format(images=image_set, poison=13).replace("[0, 1]", "[1]"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -292,6 +293,6 @@ def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, cours
         busy = [worker for worker in workers if psutil.Process(worker.pid).children()]
         busy[0].kill()
         said, error = sweeping.communicate(timeout=300)
-    assert sweeping.returncode == 1 and "2 runs finished, 2 failed" in said, error
+    assert sweeping.returncode == 1 and "1 runs finished, 1 failed" in said, error
     table = rows(there)
-    assert table["status"].to_dict() == STATUS and table["baseline.val_accuracy"].dropna().tolist() == [0.08, 1.08]
+    assert table["status"].tolist() == ["finished", "failed"] and table["baseline.val_accuracy"][8, 1] == 1.08
