@@ -1,0 +1,82 @@
+"""Why images are misclassified: poor pictures, and the camera instead of the lesion."""
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import laplace
+
+from helpers.evaluation.intervals import share, units
+
+
+def among(correct, questions):
+    """Count of how many images each question is true, among the misclassified and among the others, as text "5 (31%)".
+
+    ``correct`` is bool (n,), ``questions`` {question: bool (n,)}; returned is a DataFrame with a row for each question.
+    """
+    table, correct = pd.DataFrame(questions), np.asarray(correct, bool)
+    groups = {f"of {(~correct).sum()} misclassified": ~correct, f"of {correct.sum()} classified correctly": correct}
+    counts = {title: table[rows].agg(["sum", "mean"]).T.fillna(0) for title, rows in groups.items()}
+    return pd.DataFrame({title: [f"{n:.0f} ({part:.0%})" for n, part in found.to_numpy()] for title, found in counts.items()},
+                        index=table.columns)
+
+
+def quality(pixels):
+    """Return ``brightness`` (mean, 0 to 255) and ``sharpness`` (spread of the Laplacian) of images (n, h, w, 3)."""
+    grey = np.asarray(pixels, np.float32).mean(axis=-1)
+    edges = [laplace(image).std() for image in grey]
+    return pd.DataFrame({"brightness": grey.mean(axis=(1, 2)), "sharpness": np.array(edges, float)})
+
+
+def homes(train):
+    """Return {collection: set of the classes that most often come from it} of manifest rows of the training split."""
+    home = train.groupby("label")["collection"].agg(lambda names: names.value_counts().idxmax())
+    return {name: set(home.index[home == name]) for name in sorted(train["collection"].unique())}
+
+
+def by_collection(shown, homes):
+    """Return how images are classified by where they come from, and by where their class comes from in training.
+
+    Parameters
+    ----------
+    shown : outcomes (see ``scores.outcomes``) with ``collection``.
+    homes : see :func:`homes`.
+
+    Returns
+    -------
+    DataFrame, index collection and "class in Train mostly from" ("this collection", "another"): images, accuracy, and
+    the share that is called a class of the image's own collection (whichever class it is), each with its Wilson 95 %
+    interval as text.
+    """
+    inside = np.array([called in homes.get(home, ()) for called, home in zip(shown["predicted"], shown["collection"])])
+    own = [label in homes.get(home, ()) for label, home in zip(shown["label"], shown["collection"])]
+    table = shown.assign(inside=inside, origin=np.where(own, "this collection", "another"))
+    rows = {
+        keys: {
+            "images": len(part),
+            "accuracy": "{:.2f} ({:.2f} to {:.2f})".format(*share(part["correct"], units(part))),
+            "called a class of its own collection": "{:.2f} ({:.2f} to {:.2f})".format(*share(part["inside"], units(part))),
+        }
+        for keys, part in table[table["collection"] != ""].groupby(["collection", "origin"])
+    }
+    return pd.DataFrame(rows).T.rename_axis(["collection", "class in Train mostly from"])
+
+
+def exchange_colours(pixels, collections, same, seed=0):
+    """Return images with the overall colour of another image: mean and spread of each channel, and nothing else.
+
+    Parameters
+    ----------
+    pixels : array (n, h, w, 3), 0 to 255.
+    collections : where each comes from (n,).
+    same : True takes the colour of another image of the same collection (the control: what the exchange itself costs),
+        False of one of another collection; an image without such a partner keeps its own.
+
+    Returns
+    -------
+    float32 array of the shape of ``pixels``, 0 to 255.
+    """
+    pixels, collections = np.asarray(pixels, np.float32), np.asarray(collections)
+    random, places = np.random.default_rng(seed), np.arange(len(pixels))
+    fits = [places[((collections == name) == same) & (places != place)] for place, name in enumerate(collections)]
+    partner = np.array([random.choice(fit) if len(fit) else place for place, fit in enumerate(fits)], int)
+    mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
+    return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)
