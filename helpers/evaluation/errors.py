@@ -14,49 +14,42 @@ def among(correct, questions):
     """
     table, correct = pd.DataFrame(questions), np.asarray(correct, bool)
     groups = {f"of {(~correct).sum()} misclassified": ~correct, f"of {correct.sum()} classified correctly": correct}
-    counts = {title: table[rows].agg(["sum", "mean"]).T.fillna(0) for title, rows in groups.items()}
-    return pd.DataFrame({title: [f"{n:.0f} ({part:.0%})" for n, part in found.to_numpy()] for title, found in counts.items()},
-                        index=table.columns)
+    counts = {title: [table[rows].sum(), table[rows].mean().fillna(0)] for title, rows in groups.items()}
+    return pd.DataFrame(
+        {title: [f"{n} ({part:.0%})" for n, part in zip(*found)] for title, found in counts.items()}, table.columns
+    )
 
 
 def quality(pixels):
     """Return ``brightness`` (mean, 0 to 255) and ``sharpness`` (spread of the Laplacian) of images (n, h, w, 3)."""
     grey = np.asarray(pixels, np.float32).mean(axis=-1)
-    edges = [laplace(image).std() for image in grey]
-    return pd.DataFrame({"brightness": grey.mean(axis=(1, 2)), "sharpness": np.array(edges, float)})
+    edges = np.array([laplace(image).std() for image in grey], float)
+    return pd.DataFrame({"brightness": grey.mean(axis=(1, 2)), "sharpness": edges})
 
 
 def homes(train):
-    """Return {collection: set of the classes that most often come from it} of manifest rows of the training split."""
-    home = train.groupby("label")["collection"].agg(lambda names: names.value_counts().idxmax())
-    return {name: set(home.index[home == name]) for name in sorted(train["collection"].unique())}
+    """Return {class: the collection that most of its images come from} of manifest rows of the training split."""
+    return train.groupby("label")["collection"].agg(lambda names: names.value_counts().idxmax()).to_dict()
 
 
 def by_collection(shown, homes):
     """Return how images are classified by where they come from, and by where their class comes from in training.
 
-    Parameters
-    ----------
-    shown : outcomes (see ``scores.outcomes``) with ``collection``.
-    homes : see :func:`homes`.
-
-    Returns
-    -------
-    DataFrame, index collection and "class in Train mostly from" ("this collection", "another"): images, accuracy, and
-    the share that is called a class of the image's own collection (whichever class it is), each with its Wilson 95 %
-    interval as text.
+    ``shown`` are outcomes (:func:`helpers.evaluation.scores.outcomes`) with ``collection``, ``homes`` those of
+    :func:`homes`. Returned, with the index collection and home of the class ("this collection", "another", "none" if it
+    was not learned): images, accuracy, and the share that is called a class at home in the image's own collection,
+    whichever class it is; both with their 95 % interval, as text.
     """
-    inside = np.array([called in homes.get(home, ()) for called, home in zip(shown["predicted"], shown["collection"])])
-    own = [label in homes.get(home, ()) for label, home in zip(shown["label"], shown["collection"])]
-    table = shown.assign(inside=inside, origin=np.where(own, "this collection", "another"))
-    rows = {
-        keys: {
-            "images": len(part),
-            "accuracy": "{:.2f} ({:.2f} to {:.2f})".format(*share(part["correct"], units(part))),
-            "called a class of its own collection": "{:.2f} ({:.2f} to {:.2f})".format(*share(part["inside"], units(part))),
+    home = shown["label"].map(homes)
+    kind = np.select([home.isna(), home == shown["collection"]], ["none", "this collection"], "another")
+    table = shown.assign(kind=kind, own=shown["predicted"].map(homes) == shown["collection"])
+    columns = {"correct": "accuracy", "own": "called a class of its own collection"}
+    rows = {}
+    for keys, part in table[table["collection"] != ""].groupby(["collection", "kind"]):
+        texts = {
+            text: "{:.2f} ({:.2f} to {:.2f})".format(*share(part[name], units(part))) for name, text in columns.items()
         }
-        for keys, part in table[table["collection"] != ""].groupby(["collection", "origin"])
-    }
+        rows[keys] = {"images": len(part)} | texts
     return pd.DataFrame(rows).T.rename_axis(["collection", "class in Train mostly from"])
 
 

@@ -27,37 +27,25 @@ def open_network(folder):
     return network, lambda rows: pipeline.load(rows, network.input_shape[1], folder.parent / "cache", keep)
 
 
-def grad_cam(model, images, classes, layer=None):
-    """Return Grad-CAM heatmaps (Selvaraju et al. 2017): where the evidence for a class lies.
+def grad_cam(model, images, classes):
+    """Return Grad-CAM heatmaps (Selvaraju et al. 2017): where in the last convolution the evidence for a class lies.
 
     Parameters
     ----------
     model : built Keras functional or sequential model with class probabilities or logits as its output.
     images : array (n, h, w, channels) as the model takes them (values 0 to 255 where it rescales inside).
     classes : int (n,), for each image the index of the class to explain.
-    layer : name of a layer of the model with output (n, rows, columns, channels); None: the last convolution, or nested
-        network, with the normalisation and activation that follow it.
 
     Returns
     -------
     float32 array (n, h, w), 0 to 1: each map is divided by its maximum; all 0 where nothing speaks for the class.
-    A final softmax is taken off first, as the paper has it.
-
-    Raises
-    ------
-    ValueError
-        If the model has no such layer, or ``classes`` is not one index per image.
+    A final softmax is taken off first, as the paper has it. ValueError if the model has no convolution.
     """
     images, classes = np.asarray(images), np.asarray(classes, int)
-    if classes.shape != (len(images),):
-        raise ValueError(f"{len(images)} images and classes of shape {classes.shape}; give one class index per image.")
     copy, outputs = _copy(model)
-    layer = layer or _last_spatial(copy, outputs)
-    if layer not in outputs:
-        raise ValueError(f"The model {model.name!r} has no layer {layer!r}; it has {', '.join(outputs)}.")
     if getattr(copy.layers[-1], "activation", None) is keras.activations.softmax:
         copy.layers[-1].activation = keras.activations.linear  # probabilities near 0 or 1 have next to no gradient
-    both = keras.Model(copy.inputs, [outputs[layer], copy.outputs[0]])
+    both = keras.Model(copy.inputs, [outputs[_last_spatial(copy, outputs)], copy.outputs[0]])
     starts = range(0, len(images), BATCH)
     parts = [_heatmaps(both, images[start : start + BATCH], classes[start : start + BATCH]) for start in starts]
     return np.concatenate(parts) if parts else np.zeros(images.shape[:3], np.float32)
@@ -102,15 +90,8 @@ def randomised_similarity(model, images, classes, seeds=(0,)):
     Heatmaps that show what was learned change: the similarity is far below 1. Those of an edge detector stay.
     The kernels of a copy are drawn from a normal distribution of the spread of their initialiser.
 
-    Parameters
-    ----------
-    model, images, classes : see :func:`grad_cam`.
-    seeds : one for each draw of the weights.
-
-    Returns
-    -------
-    float array (draws, n): Spearman's rank correlation of the two heatmaps, -1 to 1; NaN where one of them is constant
-    (nothing speaks for the class).
+    Returned is, for each draw of the weights (one for each of ``seeds``) and each image, Spearman's rank correlation of
+    the two heatmaps: float (draws, n), -1 to 1; NaN where one of them is constant (nothing speaks for the class).
     """
     fresh, own = keras.models.clone_model(model).get_weights(), grad_cam(model, images, classes)
     rows = []

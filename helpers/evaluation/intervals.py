@@ -1,12 +1,10 @@
-"""95 % intervals that know which images belong together: Wilson's for a share, Newcombe's for an AUC, the bootstrap."""
+"""95 % intervals that take a lesion as one: Wilson's for a share, Newcombe's for an AUC, and the bootstrap."""
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-RESAMPLES = 2000
-BLOCK = 100  # resamples held in memory at once
+RESAMPLES, BLOCK = 2000, 100  # drawn in all; held in memory at once
 
 
 def units(table):
@@ -23,7 +21,7 @@ def share(hits, units):
     one lesion tell hardly more than one of them.
     """
     hits, count = np.asarray(hits, bool), len(set(units))
-    if not len(hits):
+    if not count:
         return np.nan, np.nan, np.nan
     low, high = proportion_confint(hits.mean() * count, count, method="wilson")
     return float(hits.mean()), max(float(low), 0.0), min(float(high), 1.0)
@@ -32,45 +30,31 @@ def share(hits, units):
 def area(value, positives, negatives):
     """Return the ends of the interval of an area under the ROC curve (Newcombe 2006, method 5).
 
-    Parameters
-    ----------
-    value : the area, 0 to 1; unlike a bootstrap, the interval has a width even where it is 0 or 1.
-    positives, negatives : how many independent units (lesions) of either kind it was measured on, 1 or more.
+    ``value`` is 0 to 1; unlike a bootstrap, the interval has a width even at 0 and 1. ``positives`` and ``negatives``
+    (1 or more) count the independent units of either kind.
     """
+    mean = (positives + negatives) / 2 - 1
 
-    def lower(value):
-        def gap(true):
-            mean = (positives + negatives) / 2 - 1
-            spread = true * (1 - true) * (1 + mean * (1 - true) / (2 - true) + mean * true / (1 + true))
-            return value - true - norm.ppf(0.975) * np.sqrt(spread / (positives * negatives))
+    def gap(true, value):
+        spread = true * (1 - true) * (1 + mean * (1 - true) / (2 - true) + mean * true / (1 + true))
+        return value - true - 1.959964 * np.sqrt(spread / (positives * negatives))
 
-        return brentq(gap, 0, value - 1e-9) if value > 1e-6 else 0.0
-
-    return float(lower(value)), float(1 - lower(1 - value))
+    low, high = (brentq(gap, 0, end - 1e-9, (end,)) if end > 1e-6 else 0.0 for end in (value, 1 - value))
+    return float(low), float(1 - high)
 
 
 def bootstrap(statistic, units, seed=0):
     """Return the percentile intervals of a statistic over 2,000 resamples of whole units (Efron & Tibshirani 1993).
 
-    Parameters
-    ----------
-    statistic : function of weights (resamples, n), how often each image counts, to values (resamples, k).
-    units : the unit of each of n images.
-
-    Returns
-    -------
-    list of k intervals [low, high]; each is None where nothing can vary or be computed: fewer than two units.
+    ``statistic`` takes weights (resamples, n), how often each of n images counts, and returns values (resamples, k).
+    Returned are k intervals [low, high]; None where nothing varies (fewer than two units) or nothing is defined.
     """
-    codes, count = np.unique(np.asarray(units, str), return_inverse=True)[1], len(set(units))
-    random, drawn = np.random.default_rng(seed), []
+    names, codes = np.unique(np.asarray(units, str), return_inverse=True)
+    random, even, drawn = np.random.default_rng(seed), np.full(len(names), 1 / max(len(names), 1)), []
     for _ in range(RESAMPLES // BLOCK):
-        weights = random.multinomial(count, np.full(count, 1 / max(count, 1)), size=BLOCK)[:, codes]
-        drawn.append(statistic(weights.astype(float)))
-    values = np.concatenate(drawn)
-    return [
-        np.nanpercentile(column, [2.5, 97.5]).tolist() if count > 1 and not np.isnan(column).all() else None
-        for column in values.T
-    ]
+        drawn.append(statistic(random.multinomial(len(names), even, BLOCK)[:, codes].astype(float)))
+    known = [values[~np.isnan(values)] if len(names) > 1 else [] for values in np.concatenate(drawn).T]
+    return [np.percentile(values, [2.5, 97.5]).tolist() if len(values) else None for values in known]
 
 
 def ratio(part, whole):

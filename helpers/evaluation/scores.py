@@ -43,24 +43,23 @@ def read_predictions(file, manifest=None):
 
     Columns may come in any order; other ones are left out. If a ``manifest`` is given, it must hold every image, every
     label of its active rows must have a column, and split, label and group come from it; without it there is no group.
-
-    Raises
-    ------
-    PredictionsError
-        With the file, its line and what to do: the file cannot be read or is empty; a class column is missing; a
-        probability is no number or outside [0, 1]; a row's sum is more than 0.001 off 1; an image is unknown or twice.
+    PredictionsError if the file is no such table, if a probability is not in [0, 1], if a row does not sum to 1 within
+    0.001, or if an image is unknown or there twice.
     """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # not there, empty, not a table, not text
-        raise PredictionsError(
-            f"{file} cannot be read as a table ({str(error).strip() or type(error).__name__}); make it again (run "
-            "notebook 03 or 04 with this OUT_DIR), or write a CSV with image_id and one p_<class> column per class."
-        ) from error
+        out = "run the notebook that makes it (03 or 04), or write image_id and one p_<class> column per class"
+        raise PredictionsError(f"{file} cannot be read as a table ({error!s:.200}); {out}.") from error
     table.columns = table.columns.astype(str).str.strip()
     table = table.reset_index(drop=True)[(table != "").any(axis=1).to_numpy()]
     known = [] if manifest is None else sorted(set(manifests.active(manifest)["label"]))
-    _refuse_header(file, table, ["image_id", *(f"p_{label}" for label in known)])
+    missing = [name for name in ["image_id", *(f"p_{label}" for label in known)] if name not in table.columns]
+    missing += ["p_<class>"] * (len(classes(table)) < 2)
+    if missing or table.empty:
+        odd = f"column {missing[0]!r} is missing" if missing else "there are no images below it"
+        needed = "a header of image_id and one p_<class> column per class, separated by commas, then a row per image"
+        raise PredictionsError(f"{file}, line 1: {odd}; write {needed}.")
     columns = [f"p_{name}" for name in sorted(classes(table))]
     values = table[columns].apply(pd.to_numeric, errors="coerce").astype(float)
     outside = ((values < 0) | (values > 1)).any(axis=1)
@@ -78,31 +77,14 @@ def read_predictions(file, manifest=None):
     return pd.concat([part.reset_index(drop=True) for part in parts], axis=1)
 
 
-def _refuse_header(file, table, needed):
-    missing = [name for name in needed if name not in table.columns] or ["p_<class>"] * (len(classes(table)) < 2)
-    if missing:
-        raise PredictionsError(
-            f"{file}, line 1: column {missing[0]!r} is missing; the header must name image_id and one p_<class> column "
-            "per class, separated by commas."
-        )
-    if table.empty:
-        raise PredictionsError(f"{file} has a header and no images; write one row per image.")
-
-
 def _refuse(file, table, bad, reason):
     if bad.any():
-        row = table.index[bad][0]
-        raise PredictionsError(
-            f"{file}, line {row + 2}, image {table['image_id'][row]!r}: {reason} (so in {bad.sum()} of {len(table)} rows)."
-        )
+        place = f"line {table.index[bad][0] + 2}, image {table['image_id'][bad].iloc[0]!r}"
+        raise PredictionsError(f"{file}, {place}: {reason} (so in {bad.sum()} of {len(table)} rows).")
 
 
 def predictions_table(rows, probabilities, classes):
-    """Return the predictions table of manifest ``rows``, in the order in which they were predicted.
-
-    ``probabilities`` is an array (n rows, n classes), its columns in the order of the names ``classes``; another
-    shape raises ValueError.
-    """
+    """Return the predictions table of n manifest ``rows`` from an array (n, k) of the k ``classes``, in their order."""
     values = pd.DataFrame(np.asarray(probabilities, float), columns=[f"p_{name}" for name in classes])
     return pd.concat([rows[["image_id", "split", "label"]].reset_index(drop=True), values], axis=1)
 
@@ -112,16 +94,9 @@ def labelled(predictions, truth=None):
 
     ``truth`` is a Series of labels with image_id as its index, for instance a manifest's ``published_label``; None: the
     table's own labels. An image without a label (missing or "") is left out; one of a class that the model does not
-    know stays in, as an error. PredictionsError if ``truth`` names an image twice, or none of the images.
+    know stays in, as an error.
     """
-    if truth is None:
-        return predictions[predictions["label"] != ""].reset_index(drop=True)
-    if truth.index.has_duplicates:
-        twice = truth.index[truth.index.duplicated()][0]
-        raise PredictionsError(f"The true labels name {twice!r} twice; keep one label per image.")
-    if len(predictions) and not predictions["image_id"].isin(truth.index).any():
-        raise PredictionsError("The true labels name none of the images; their index must be image_id.")
-    label = predictions["image_id"].map(truth).fillna("")
+    label = predictions["label"] if truth is None else predictions["image_id"].map(truth).fillna("")
     return predictions.assign(label=label)[label != ""].reset_index(drop=True)
 
 
@@ -150,17 +125,17 @@ def confusion(labelled, malignant=()):
 
 
 def per_class(labelled, malignant=()):
-    """Return precision, recall (with its Wilson 95 % interval), F1 and support (images) per class, malignant first.
+    """Return precision, recall (with its Wilson 95 % interval), F1, support (images) and a warning per class.
 
-    NaN: the precision of a class never predicted, the recall of a class without images. ``warning`` says where to
-    beware.
+    The malignant come first. NaN: the precision of a class never predicted, the recall of a class without images.
     """
     table, names = outcomes(labelled), by_malignancy([*classes(labelled), *labelled["label"]], malignant)
     values = precision_recall_fscore_support(table["label"], table["predicted"], labels=names, zero_division=np.nan)
     result = pd.DataFrame(dict(zip(["precision", "recall", "f1", "support"], values)), pd.Index(names, name="class"))
     own = [table[table["label"] == name] for name in names]
     result[["recall_low", "recall_high"]] = [share(rows["correct"], units(rows))[1:] for rows in own]
-    result["warning"] = ["not learned" if name not in classes(labelled) else few(len(rows)) for name, rows in zip(names, own)]
+    known = classes(labelled)
+    result["warning"] = [few(len(rows)) if name in known else "not learned" for name, rows in zip(names, own)]
     return result[["precision", "recall", "recall_low", "recall_high", "f1", "support", "warning"]]
 
 
@@ -174,8 +149,7 @@ def score(labelled, seed=0):
 
     n (images), n_unknown_class (images of a class that the model does not know), accuracy, balanced_accuracy (mean
     recall of the classes that have images), macro_f1 (mean F1 of the classes that have images or are predicted),
-    accuracy_interval (Wilson) and <score>_bootstrap_interval of the three, [low, high]. All intervals are 95 % and take
-    a lesion (``group``, where there is such a column), not an image, as the unit; see ``helpers.evaluation.intervals``.
+    accuracy_interval (Wilson) and <score>_bootstrap_interval of the three: 95 %, [low, high], by lesion (``group``).
     """
     names, table = classes(labelled), outcomes(labelled)
     every = sorted({*names, *table["label"]})
@@ -190,13 +164,10 @@ def score(labelled, seed=0):
         return np.stack([ratio(right.sum(axis=1), weights.sum(axis=1)), *means], axis=1)
 
     keys, ends = ["accuracy", "balanced_accuracy", "macro_f1"], share(table["correct"], units(table))[1:]
-    return {
-        "n": len(table),
-        "n_unknown_class": int((~table["label"].isin(names)).sum()),
-        **dict(zip(keys, map(number, three(np.ones((1, len(table))))[0]))),
-        "accuracy_interval": list(ends) if len(table) else None,
-        **dict(zip([f"{key}_bootstrap_interval" for key in keys], bootstrap(three, units(table), seed))),
-    }
+    result = {"n": len(table), "n_unknown_class": int((~table["label"].isin(names)).sum())}
+    result |= dict(zip(keys, map(number, three(np.ones((1, len(table))))[0])))
+    result["accuracy_interval"] = list(ends) if len(table) else None
+    return result | dict(zip([f"{key}_bootstrap_interval" for key in keys], bootstrap(three, units(table), seed)))
 
 
 def compare(a, b, seed=0):
@@ -208,21 +179,17 @@ def compare(a, b, seed=0):
     """
     first, second = (outcomes(table).set_index("image_id", drop=False).sort_index() for table in (a, b))
     if not first["label"].equals(second["label"]):
-        raise PredictionsError(
-            f"The two models were scored on other images or labels ({len(a)} and {len(b)} rows); "
-            "pass both tables through labelled() with the same true labels."
-        )
+        raise PredictionsError("The two models were scored on other images or labels; give labelled() the same truth.")
     gain = first["correct"].astype(int) - second["correct"].astype(int)
     only_a, only_b = int((gain == 1).sum()), int((gain == -1).sum())
-    mean = lambda weights: ratio(weights @ gain, weights.sum(axis=1))[:, None]  # noqa: E731
-    return {
-        "n": len(gain),
-        "only_a_right": only_a,
-        "only_b_right": only_b,
-        "mcnemar_p": float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue),
-        "difference": number(ratio(gain.sum(), len(gain))),
-        "difference_interval": bootstrap(mean, units(first), seed)[0],
-    }
+
+    def mean(weights):
+        return ratio(weights @ gain, weights.sum(axis=1))[:, None]
+
+    p = float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    result = {"n": len(gain), "only_a_right": only_a, "only_b_right": only_b, "mcnemar_p": p}
+    difference = {"difference": number(ratio(gain.sum(), len(gain)))}
+    return result | difference | {"difference_interval": bootstrap(mean, units(first), seed)[0]}
 
 
 def smallest_difference(n, discordant, power=0.8, seed=0):

@@ -47,6 +47,7 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers import manifest, runs
 from helpers.data import audit, classes, datasets, labels
 from helpers.evaluation import decisions, errors, explain, figures, report, scores
+from helpers.figures import titled
 
 run = runs.start("05_evaluation", globals())
 
@@ -112,15 +113,12 @@ counts = counts.reindex(scores.by_malignancy(counts.index, malignant)).fillna(0)
 counts
 
 # %%
-tiny = counts[(counts["Test, audited"] > 0) & (counts["Test, audited"] <= scores.FEW)]["Test, audited"]
-if len(tiny):
-    name, n = tiny.idxmin(), tiny.min()
-    low, high = proportion_confint(n, n, method="wilson")
-    print(f"{len(tiny)} of {len(counts)} classes have {scores.FEW} or fewer audited Test images; the fewest, {n}, has {name}.")
-    print(f"Even if all {n} are classified correctly, the recall may lie anywhere from {low:.2f} to 1.00,")
-    print(f"and if none is, anywhere from 0.00 to {1 - low:.2f}: these images can never tell good from middling.")
-else:
-    print(f"Every class has more than {scores.FEW} audited Test images.")
+tested = counts["Test, audited"][counts["Test, audited"] > 0]
+low, _ = proportion_confint(tested.min(), tested.min(), method="wilson")
+print(f"{(tested < scores.FEW).sum()} of {len(tested)} classes have fewer than {scores.FEW} audited Test images. The fewest: "
+      f"{tested.idxmin()}, {tested.min()}.")
+print(f"If all {tested.min()} of them are classified correctly, the recall may still lie anywhere from {low:.2f} to 1.00; if none "
+      f"is, from 0.00 to {1 - low:.2f}.\nWhatever the network does, these images tell its recall no better than that.")
 
 # %% [markdown]
 # ## Accuracy, and how far to trust it
@@ -138,9 +136,9 @@ scored = {name: {"val": scores.score(val[name], SEED),
 majority = {which: float((test["regularised", which]["label"] == largest).mean()) for which in truth}
 places = {"validation": lambda both: both["val"], "Test, published": lambda both: both["test"]["published"],
           "Test, audited": lambda both: both["test"]["audited"]}
-measures = ["accuracy", "balanced_accuracy", "macro_f1"]
+measures = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
 accuracies = pd.DataFrame({(name, place): {"images": of(both)["n"]} | {
-    measure.replace("_", " "): report.estimate(of(both), measure) for measure in measures}
+    title: report.estimate(of(both), measure) for measure, title in measures.items()}
     for name, both in scored.items() for place, of in places.items()}).T
 display(accuracies)
 print(f"Calling every image {largest}: accuracy " + ", ".join(f"{share:.2f} on Test, {which}" for which, share in majority.items()))
@@ -156,10 +154,13 @@ print(f"accuracy {by_hand:.3f}")
 assert by_hand == scored["regularised"]["test"]["audited"]["accuracy"]
 
 # %%
-test_scores = figures.comparison(
-    {name: {which: both["test"][which] for which in truth} for name, both in scored.items()}, measures,
-    title=f"Test: the intervals are up to {max(np.ptp(both['test']['audited']['accuracy_interval']) for both in scored.values()):.2f} wide in accuracy",
-    synthetic=run.images.synthetic)
+points = [(f"{name}, {which}", title, both["test"][which][measure], figures.colours(list(scored))[name],
+           *(both["test"][which].get(f"{measure}_interval") or both["test"][which][f"{measure}_bootstrap_interval"] or [np.nan] * 2))
+          for measure, title in measures.items() for name, both in scored.items() for which in truth]
+points = pd.DataFrame(points, columns=["name", "score", "value", "colour", "low", "high"])
+widest = (points["high"] - points["low"])[points["score"] == "accuracy"].max()
+test_scores = figures.intervals(points, "score", title=f"On Test the accuracy is known to within {widest:.2f}",
+                                synthetic=run.images.synthetic)
 test_scores
 
 # %% [markdown]
@@ -174,7 +175,8 @@ print(classification_report(shown["label"], shown["predicted"], zero_division=0)
 
 # %%
 by_class = {name: scores.per_class(test[name, "audited"], malignant) for name in predictions}
-by_class["regularised"].round(2)
+class_table = by_class["regularised"].round(2).rename(columns={"recall_low": "recall, from", "recall_high": "to"})
+class_table
 
 # %%
 bars = pd.concat([rows.reset_index().assign(model=name, colour=figures.colours(list(by_class))[name])
@@ -188,26 +190,24 @@ recalls
 # %% [markdown]
 # ## The confusion matrix
 #
-# Each row is a true class, each column a predicted one; what is classified correctly lies on the diagonal. First as
-# scikit-learn draws it, of the baseline.
-
-# %%
-first = scores.outcomes(test["baseline", "audited"])
-drawing, axes = plt.subplots(figsize=(7, 6), layout="constrained")
-ConfusionMatrixDisplay.from_predictions(first["label"], first["predicted"], xticks_rotation="vertical", cmap="Blues",
-                                        colorbar=False, ax=axes)
-axes.set_title("baseline" + (", synthetic sample" if run.images.synthetic else ""))
-plt.show()
-
-# %% [markdown]
-# Now of the regularised network, from malignant to benign, shaded by the share of the row. Right of the upright line and
-# above the level one lie the cancers that were taken for something benign; at the lower left lie the false alarms.
+# Each row is a true class, each column a predicted one; what is classified correctly lies on the diagonal. The classes go
+# from malignant to benign: right of the upright line and above the level one lie the cancers that were taken for
+# something benign, at the lower left the false alarms. scikit-learn draws it.
 
 # %%
 matrix = scores.confusion(test["regularised", "audited"], malignant)
-matrix_figure = figures.confusion_matrix(matrix, malignant, title="Regularised network, Test, audited labels",
-                                         synthetic=run.images.synthetic)
-matrix_figure
+matrices, places_for = plt.subplots(1, 2, figsize=(13, 6.2), sharey=True, layout="constrained")
+for axes, name in zip(places_for, ("baseline", "regularised")):
+    called = scores.outcomes(test[name, "audited"])
+    ConfusionMatrixDisplay.from_predictions(called["label"], called["predicted"], labels=list(matrix.index), ax=axes,
+                                            cmap="Blues", colorbar=False)
+    axes.set_xticks(range(len(matrix)), matrix.index, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set(title=name, xlabel="predicted", ylabel="true")
+    if 0 < len(malignant):
+        axes.axhline(matrix.index.isin(malignant).sum() - 0.5, color="#D55E00")
+        axes.axvline(matrix.index.isin(malignant).sum() - 0.5, color="#D55E00")
+titled(matrices, "Test, audited labels", run.images.synthetic)
+plt.show()
 
 # %%
 benign = [name for name in matrix.index if name not in malignant]
@@ -308,27 +308,29 @@ kinds = {"doubtful label": changed | (facts["flag"] == "contradiction"),
          "a class that the network never learned": ~every["label"].isin(learned),
          "blurred picture": quality["sharpness"] < limits["sharpness"],
          "dark picture": quality["brightness"] < limits["brightness"],
-         "half of the probability or more on the class that was called": every["confidence"] >= 0.5}
+         "called with a probability of 0.5 or more": every["confidence"] >= 0.5}
 if malignant:
-    kinds["called a class of the same malignancy"] = every["label"].isin(malignant) == every["predicted"].isin(malignant)
+    kinds["called one of the same malignancy"] = every["label"].isin(malignant) == every["predicted"].isin(malignant)
 error_kinds = errors.among(every["correct"], kinds)
 error_kinds
 
 # %% [markdown]
-# Read across a row: a kind that is as frequent among the correct ones explains nothing.
+# Read across a row: a kind that is as frequent among the correct ones explains nothing. (A correct call is always one of
+# the same malignancy, so that in the last row only the errors count.)
 #
 # ## The camera or the lesion?
 #
 # A network may learn who took a picture instead of what it shows: a **shortcut**. That pays wherever a class comes mostly
-# from one **collection**. So look at Test images whose class came from another collection in training: does the network
-# call them a class of the camera's own collection?
+# from one **collection**. So ask, of every Test image with its published label, how often the network calls one of the
+# classes that training has mostly from the image's own collection. Telling are the images whose class it has from
+# another.
 
 # %%
 has_collections = "collection" in table and table["collection"].replace("", np.nan).nunique() > 1
 if has_collections:
     class_homes = errors.homes(train[train["collection"] != ""])
     places_of = table.set_index("image_id")["collection"]
-    by_collection = errors.by_collection(shown.assign(collection=shown["image_id"].map(places_of)), class_homes)
+    by_collection = errors.by_collection(every.assign(collection=every["image_id"].map(places_of)), class_homes)
     display(by_collection)
 else:
     print("The images come from one collection, or from none that is known, so the question cannot be asked of them.")
@@ -372,8 +374,8 @@ def external(listed):
     for name in predictions if len(rows) else ():
         if (run.folder / name / "model.keras").exists():
             model, load_for = explain.open_network(run.folder / name)
-            chances = np.concatenate([model.predict(load_for(part).astype("float32"), verbose=0)
-                                      for part in np.array_split(rows, -(-len(rows) // 500))])
+            chances = np.concatenate([model.predict(load_for(rows[start:start + 500]).astype("float32"), verbose=0)
+                                      for start in range(0, len(rows), 500)])
             found[name] = scores.predictions_table(rows, chances, scores.classes(predictions[name]))
             found[name]["group"] = rows["group"].to_numpy()
     return found
@@ -431,8 +433,8 @@ patients = None
 if malignant and shown["label"].isin(malignant).nunique() == 2:
     called = shown.assign(truth=shown["label"].isin(malignant), probability=shown["predicted"].isin(malignant))
     patients = decisions.per_thousand(decisions.operating_point(called, 0.5), PREVALENCE)
-words = report.in_words("regularised", scored["regularised"]["test"]["audited"], (largest, majority["audited"]), patients,
-                        PREVALENCE, run.images.synthetic)
+words = report.in_words(scored["regularised"]["test"]["audited"], (largest, majority["audited"]), patients, PREVALENCE,
+                        scored["regularised"].get("external"))
 display(Markdown("\n\n".join([f"- **{number}** {text}" for number, text in words[0]["cards"]] + words[1:])))
 
 # %% [markdown]
@@ -446,9 +448,9 @@ sections = {
     "In plain words": words,
     "How many images": [counts, "Images by class. Published labels are those of the folders, audited labels those that the check of the set left."],
     "Accuracy": [accuracies, "With 95 % intervals; several images of one lesion count as one.", test_scores, "The scores on Test."],
-    "Class by class": [by_class["regularised"].round(2), "Regularised network, Test, audited labels.", recalls,
+    "Class by class": [class_table, "Regularised network, Test, audited labels.", recalls,
                        "Where the line is long, the images are too few to tell."],
-    "Confusion matrix": [matrix_figure, "Rows are true classes, columns predicted ones. Lines part the malignant classes from the others."],
+    "Confusion matrix": [matrices, "Rows are true classes, columns predicted ones. Lines part the malignant classes from the others."],
     "Is one network better?": compared,
     "Predictions": [predictions_figure, "Upper row classified correctly, lower row not; the three most probable classes, the true one in bold."],
     "The misclassified": [wrong_figure, "Under each the most similar training image of the class that was called.", error_kinds,
@@ -461,7 +463,11 @@ if has_collections:
                                              "Accuracy on validation with the overall colour of other images."]
 if outside:
     sections["Another set"] = [outside_table, "The same networks on images of another origin."]
-sections["How it was made"] = [report.run_record(run.folder, predictions), "As the notebooks recorded it."]
+records = {name: report.read_json(run.folder / name / "run.json") for name in predictions}
+sections["How it was made"] = [pd.DataFrame({name: {key: str(value) for key, value in record.get("parameters", {}).items()
+                                                    if key not in ("DATA_DIR", "OUT_DIR", "METADATA")}
+                                             | {"epochs": record.get("epochs_run", ""), "weights": record.get("weights", "")}
+                                             for name, record in records.items()}).fillna(""), "The parameters of each training."]
 for name, both in scored.items():
     both["majority"] = {"class": largest, **majority}
 print(report.write_metrics(run, table, scored))
