@@ -32,8 +32,10 @@ def write(file, title, sections, notes=()):
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    parts = [(heading, [_part(content) for content in (contents if isinstance(contents, list) else [contents])])
-             for heading, contents in sections.items()]
+    parts = [
+        (heading, [_part(content) for content in (contents if isinstance(contents, list) else [contents])])
+        for heading, contents in sections.items()
+    ]
     manifest.write_text(template.render(title=title, notes=notes, sections=parts), file)
     return Path(file)
 
@@ -50,8 +52,11 @@ def _part(content):
     if isinstance(content, dict) and "cards" in content:
         return {"kind": "cards", "cards": content["cards"]}
     if isinstance(content, dict):
-        return {"kind": "pictures", "caption": content["caption"],
-                "images": [(_uri(image), caption) for image, caption in content["images"]]}
+        return {
+            "kind": "pictures",
+            "caption": content["caption"],
+            "images": [(_uri(image), caption) for image, caption in content["images"]],
+        }
     return {"kind": "text", "text": content}
 
 

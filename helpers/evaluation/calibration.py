@@ -10,11 +10,7 @@ BINS = 10
 
 
 def error(confidence, correct):
-    """Return the expected calibration error (Guo et al. 2017) in ten bins of equal width: 0 to 1, NaN without images.
-
-    It is the mean gap of the confidence (n,), 0 to 1, and the share that came true (``correct``, bool), weighted by the
-    images of a bin.
-    """
+    """Return the expected calibration error (Guo et al. 2017) in ten bins of equal width: 0 to 1, NaN without images."""
     confidence = np.asarray(confidence, float)
     gaps = (np.asarray(correct, float) - confidence) @ _bins(confidence)
     return float(np.abs(gaps).sum() / len(confidence)) if len(confidence) else float("nan")

@@ -60,7 +60,7 @@ def operating_point(view, threshold):
 def per_thousand(point, prevalence):
     """Return what 1,000 patients would see at an :func:`operating_point`: rows found, missed, needless, left alone.
 
-    ``prevalence`` is the share of patients who have the disease, 0 to 1: that of the clinic, not of the images. Returned
+    ``prevalence`` is the share of patients who have the disease, 0 to 1: the clinic's, not that of the images. Returned
     are whole patients: value (they add up to 1,000), low and high (from the interval of sensitivity or specificity).
     """
     sick, rows = round(1000 * prevalence), []

@@ -14,8 +14,7 @@ BATCH = 32
 def open_network(folder):
     """Return the trained network in a model's ``folder``, and a function from manifest rows to pixels as it takes them.
 
-    The pixels are uint8 (n, size, size, 3), in the size and aspect of the training. ReportError, with the file and the
-    way out, if the network cannot be read; code in a network is never run (``safe_mode``).
+    The pixels are uint8 (n, size, size, 3). ReportError if the network cannot be read; code in it is never run.
     """
     file = folder / "model.keras"
     try:
@@ -27,19 +26,20 @@ def open_network(folder):
     return network, lambda rows: pipeline.load(rows, network.input_shape[1], folder.parent / "cache", keep)
 
 
+def predict(network, pixels):
+    """Return the network's probabilities (n, classes) for pixels (n, size, size, 3) of 0 to 255."""
+    starts = range(0, len(pixels), BATCH)
+    parts = [np.asarray(network(pixels[start : start + BATCH].astype("float32"), training=False)) for start in starts]
+    return np.concatenate(parts) if parts else np.zeros((0, network.output_shape[-1]), np.float32)
+
+
 def grad_cam(model, images, classes):
     """Return Grad-CAM heatmaps (Selvaraju et al. 2017): where in the last convolution the evidence for a class lies.
 
-    Parameters
-    ----------
-    model : built Keras functional or sequential model with class probabilities or logits as its output.
-    images : array (n, h, w, channels) as the model takes them (values 0 to 255 where it rescales inside).
-    classes : int (n,), for each image the index of the class to explain.
-
-    Returns
-    -------
-    float32 array (n, h, w), 0 to 1: each map is divided by its maximum; all 0 where nothing speaks for the class.
-    A final softmax is taken off first, as the paper has it. ValueError if the model has no convolution.
+    ``model`` is a built Keras model with probabilities or logits as its output (a softmax is taken off first, as the
+    paper has it), ``images`` (n, h, w, channels) are as it takes them, ``classes`` (n) is the index of the class to
+    explain in each. Returned is float32 (n, h, w), 0 to 1: each map is divided by its maximum, and all 0 where nothing
+    speaks for the class. ValueError if the model has no convolution.
     """
     images, classes = np.asarray(images), np.asarray(classes, int)
     copy, outputs = _copy(model)

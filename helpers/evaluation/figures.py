@@ -84,7 +84,7 @@ def _bars(axes, chances, names, label):
 
 
 def overlay(images, heatmaps):
-    """Return images (n, h, w, 3; 0 to 255) in grey under their heatmaps (n, h, w; 0 to 1), bright where they are high."""
+    """Return images (n, h, w, 3; 0 to 255) in grey under their heatmaps (n, h, w; 0 to 1): bright is high."""
     grey = np.asarray(images, float).mean(axis=-1, keepdims=True)
     share = 0.7 * np.asarray(heatmaps)[..., None]
     return share * 255 * matplotlib.colormaps["inferno"](np.asarray(heatmaps))[..., :3] + (1 - share) * grey

@@ -50,9 +50,9 @@ def bootstrap(statistic, units, seed=0):
     Returned are k intervals [low, high]; None where nothing varies (fewer than two units) or nothing is defined.
     """
     names, codes = np.unique(np.asarray(units, str), return_inverse=True)
-    random, even, drawn = np.random.default_rng(seed), np.full(len(names), 1 / max(len(names), 1)), []
+    random, n, drawn = np.random.default_rng(seed), max(len(names), 1), []
     for _ in range(RESAMPLES // BLOCK):
-        drawn.append(statistic(random.multinomial(len(names), even, BLOCK)[:, codes].astype(float)))
+        drawn.append(statistic(random.multinomial(n, np.full(n, 1 / n), BLOCK)[:, codes].astype(float)))
     known = [values[~np.isnan(values)] if len(names) > 1 else [] for values in np.concatenate(drawn).T]
     return [np.percentile(values, [2.5, 97.5]).tolist() if len(values) else None for values in known]
 

@@ -74,8 +74,8 @@ def write_metrics(run, table, scored):
 def estimate(values, name):
     """Return a score with its 95 % interval as text, such as "0.43 (0.34 to 0.52)"; "not defined" where it is None.
 
-    ``values`` is a dictionary of ``scores.score``, ``scores.compare`` or ``decisions``. An interval without a width comes
-    from resampling images that are all alike in what is scored: it is called unknown, not certain.
+    ``values`` comes from ``scores.score``, ``scores.compare`` or ``decisions``. An interval without a width comes from
+    resampling images that are all alike in what is scored: it is called unknown, not certain.
     """
     if values.get(name) is None:
         return "not defined"
@@ -112,8 +112,8 @@ def in_words(scored, majority, patients, prevalence, external=None):
         rows = patients.loc[["found", "missed", "needless"]].to_numpy()
         cards += [(str(value), f"{text} ({low} to {high})") for text, (value, low, high) in zip(texts, rows)]
         said = [
-            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: the share is not known from "
-            "images. A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."
+            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell the share. "
+            "A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."
         ]
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")
@@ -123,6 +123,6 @@ def in_words(scored, majority, patients, prevalence, external=None):
 
 
 def write(run, name, title, sections):
-    """Write the page ``report/<name>.html`` of a run, with what it is not at its top; see :func:`helpers.page.write`."""
+    """Write the page ``report/<name>.html`` of a run, what it is not at its top; see :func:`helpers.page.write`."""
     notes = [NOTICE, SYNTHETIC if run.images.synthetic else REAL]
     return page.write(run.folder / "report" / f"{name}.html", title, sections, notes)

@@ -343,7 +343,7 @@ else:
 # %%
 def accuracy_of(pixels):
     """Return the share of validation images whose most probable class is the true one."""
-    chances = network.predict(pixels.astype("float32"), verbose=0)
+    chances = explain.predict(network, pixels)
     return float((np.array(learned)[chances.argmax(axis=1)] == val_rows["label"]).mean())
 
 
@@ -374,8 +374,7 @@ def external(listed):
     for name in predictions if len(rows) else ():
         if (run.folder / name / "model.keras").exists():
             model, load_for = explain.open_network(run.folder / name)
-            chances = np.concatenate([model.predict(load_for(rows[start:start + 500]).astype("float32"), verbose=0)
-                                      for start in range(0, len(rows), 500)])
+            chances = explain.predict(model, load_for(rows))
             found[name] = scores.predictions_table(rows, chances, scores.classes(predictions[name]))
             found[name]["group"] = rows["group"].to_numpy()
     return found
