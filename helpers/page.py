@@ -20,8 +20,10 @@ def write(file, title, sections, notes=()):
     ----------
     file : path of the page.
     title : text.
-    sections : {heading: content, or list of contents}. A content is a Figure, a DataFrame, a text (one paragraph), or
-        ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``, pictures that belong together.
+    sections : {heading: content, or list of contents}; the first stands before the table of contents. A content is a
+        Figure, a DataFrame, a text (one paragraph; after a figure or table, its caption), ``{"cards": [(number, text),
+        ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``,
+        pictures that belong together.
     notes : texts to stand out at the top of the page.
 
     Returns
@@ -47,6 +49,8 @@ def _part(content):
     if isinstance(content, pd.DataFrame):
         table = content.to_html(border=0, na_rep="", index_names=False, float_format="{:.2f}".format)
         return {"kind": "table", "html": table}
+    if isinstance(content, dict) and "cards" in content:
+        return {"kind": "cards", "cards": content["cards"]}
     if isinstance(content, dict):
         return {
             "kind": "pictures",

@@ -6,21 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers.evaluation import intervals
-from helpers.evaluation import scores as evaluation
+from helpers.evaluation import errors, intervals, scores
 
-pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
 
 
 def table(labels, chance, names=NAMES, **columns):
-    rows = pd.DataFrame({"image_id": [f"i{n}" for n in range(len(labels))], "split": "test",
-                         "label": np.array(labels, object)})
-    return evaluation.predictions_table(rows, np.reshape(chance, (len(labels), len(names))), names).assign(**columns)
+    ids = [f"i{n}" for n in range(len(labels))]
+    rows = pd.DataFrame({"image_id": ids, "split": "test", "label": np.array(labels, object)})
+    return scores.predictions_table(rows, np.reshape(chance, (len(labels), len(names))), names).assign(**columns)
 
 
 def drawn(n=118, seed=0):
@@ -38,198 +38,214 @@ def sure(labels, called, names=NAMES):
 
 def test_scores_equal_scikit_learn():
     data = drawn()
-    labels, chance = data["label"], evaluation.probabilities(data)
-    called = evaluation.outcomes(data)["predicted"]
-    scores = evaluation.score(data, intervals=True)
-    assert scores["n"] == 118 and scores["n_unknown_class"] == 0
+    labels, called = data["label"], scores.outcomes(data)["predicted"]
+    found = scores.score(data)
     expected = {
         "accuracy": metrics.accuracy_score(labels, called),
         "balanced_accuracy": metrics.balanced_accuracy_score(labels, called),
         "macro_f1": metrics.f1_score(labels, called, average="macro"),
-        "auc_ovr": metrics.roc_auc_score(labels, chance, multi_class="ovr", average="macro"),
-        "top2_accuracy": metrics.top_k_accuracy_score(labels, chance, k=2, labels=NAMES),
-        "log_loss": metrics.log_loss(labels, chance, labels=NAMES),
-        "brier": ((chance - pd.get_dummies(labels)[NAMES].to_numpy(float)) ** 2).sum() / 118}
-    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert found["n"] == 118 and found["n_unknown_class"] == 0
     wilson = proportion_confint((labels == called).sum(), 118, method="wilson")
-    assert scores["accuracy_interval"] == pytest.approx(wilson, abs=1e-12)
-    plain = evaluation.score(data)
-    assert plain == {name: scores[name] for name in ("n", "accuracy", "balanced_accuracy", "macro_f1")}
+    assert found["accuracy_interval"] == pytest.approx(wilson, abs=1e-12)
 
 
-def test_wilson_worked_by_hand():
-    z = scipy.stats.norm.ppf(0.975)
-    centre, half = (56 + z**2 / 2) / (118 + z**2), z / (118 + z**2) * np.sqrt(56 * 62 / 118 + z**2 / 4)
-    low, high = intervals.wilson([56, 0, 10, 0], [118, 10, 10, 0])
-    assert (low[0], high[0]) == pytest.approx((centre - half, centre + half))
-    assert low[1] == 0 and high[2] == 1 and np.isnan([low[3], high[3]]).all()
-
-
-def test_bootstrap_intervals_equal_scipy():
+def test_bootstrap_interval_equals_scipys():
     data = drawn()
-    ours = evaluation.score(data, intervals=True)
-    labels, called = data["label"].to_numpy(), evaluation.outcomes(data)["predicted"].to_numpy()
+    labels, called = data["label"].to_numpy(), scores.outcomes(data)["predicted"].to_numpy()
 
     def macro_f1(rows):
         return metrics.f1_score(labels[rows], called[rows], average="macro")
 
-    theirs = scipy.stats.bootstrap((np.arange(118),), macro_f1, vectorized=False, n_resamples=600, method="percentile",
-                                   random_state=1).confidence_interval
+    theirs = scipy.stats.bootstrap(
+        (np.arange(118),), macro_f1, vectorized=False, n_resamples=600, method="percentile", random_state=1
+    ).confidence_interval
+    ours = scores.score(data)
     assert ours["macro_f1_bootstrap_interval"] == pytest.approx(tuple(theirs), abs=0.02)
-    assert evaluation.score(data, intervals=True) == ours
-    assert evaluation.score(data, intervals=True, seed=1) != ours
+    assert scores.score(data) == ours != scores.score(data, seed=1)
 
 
-def test_each_resample_is_scored_as_scikit_learn_would():
-    data = drawn(60)
-    labels, chance = data["label"].to_numpy(object), evaluation.probabilities(data)
-    weights = intervals.resamples(data)[:20]
-    assert (weights.sum(axis=1) == 60).all()
-    scores = intervals.weighted_scores(labels, NAMES, chance, weights)
-    for draw, weight in enumerate(weights.astype(int)):
-        rows = np.repeat(np.arange(60), weight)
-        called = np.array(NAMES, object)[chance[rows].argmax(axis=1)]
-        assert scores["macro_f1"][draw] == pytest.approx(metrics.f1_score(labels[rows], called, average="macro"))
-        recalls = [np.mean(called[labels[rows] == name] == name) for name in np.unique(labels[rows])]
-        assert scores["balanced_accuracy"][draw] == pytest.approx(np.mean(recalls))
-        areas = [metrics.roc_auc_score(labels[rows] == name, chance[rows, column])
-                 for column, name in enumerate(NAMES) if name in labels[rows]]
-        assert scores["auc_ovr"][draw] == pytest.approx(np.mean(areas))
+def test_each_resample_is_scored_as_scikit_learn_would(monkeypatch):
+    data, caught = drawn(60), []
+    labels, called = data["label"].to_numpy(), scores.outcomes(data)["predicted"].to_numpy()
+    monkeypatch.setattr(scores, "bootstrap", lambda statistic, *_: caught.append(statistic) or [None] * 3)
+    scores.score(data)
+    for weights in np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), 20):
+        rows = np.repeat(np.arange(60), weights)
+        recalls = [np.mean(called[rows][labels[rows] == name] == name) for name in np.unique(labels[rows])]
+        f1 = metrics.f1_score(labels[rows], called[rows], average="macro")
+        expected = [np.mean(labels[rows] == called[rows]), np.mean(recalls), f1]
+        assert caught[0](weights[None].astype(float))[0] == pytest.approx(expected)
 
 
-def test_groups_are_drawn_whole_and_widen_the_interval():
+def test_several_images_of_a_lesion_count_as_one():
     data = drawn(40)
-    lesions = pd.concat([data] * 4)
-    lesions = lesions.assign(group="g" + lesions["image_id"], image_id=[f"i{n}" for n in range(160)])
-    weights = intervals.resamples(lesions)
-    assert (weights.reshape(-1, 4, 40) == weights[:, None, :40]).all()
-    width = {name: np.ptp(evaluation.score(part, intervals=True)["accuracy_bootstrap_interval"])
-             for name, part in {"lesions": lesions, "images": lesions.drop(columns="group")}.items()}
-    assert width["lesions"] > 1.6 * width["images"]
-    assert (intervals.resamples(lesions.assign(group="")) == intervals.resamples(lesions.drop(columns="group"))).all()
-    assert evaluation.score(lesions.assign(group="one"), intervals=True)["accuracy_bootstrap_interval"] is None
+    four = pd.concat([data] * 4).assign(image_id=[f"i{n}" for n in range(160)])
+    lesions = four.assign(group=[f"g{n % 40}" for n in range(160)])
+    once, as_images, as_lesions = scores.score(data), scores.score(four), scores.score(lesions)
+    assert as_lesions["accuracy_interval"] == pytest.approx(once["accuracy_interval"])
+    assert np.ptp(as_lesions["accuracy_interval"]) > 1.7 * np.ptp(as_images["accuracy_interval"])
+    assert np.ptp(as_lesions["macro_f1_bootstrap_interval"]) > 1.6 * np.ptp(as_images["macro_f1_bootstrap_interval"])
+    assert scores.score(four.assign(group="")) == as_images
+    assert scores.score(lesions.assign(group="one"))["accuracy_bootstrap_interval"] is None
 
 
-def test_area_under_roc_counts_ties_half():
-    random = np.random.default_rng(0)
-    positive, scores = random.random(80) < 0.3, random.integers(0, 5, 80) / 4
-    area = intervals.area_under_roc(positive, scores, np.ones((1, 80)))
-    assert area == pytest.approx([metrics.roc_auc_score(positive, scores)])
-    assert intervals.area_under_roc(positive, np.full(80, 0.5), np.ones((1, 80))) == [0.5]
-    assert np.isnan(intervals.area_under_roc(np.ones(80, bool), scores, np.ones((1, 80)))).all()
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_share_lies_in_its_interval_and_lesions_widen_it(hits, per_lesion):
+    value, low, high = intervals.share(hits, range(len(hits)))
+    assert 0 <= low <= value + 1e-9 and value <= high + 1e-9 and high <= 1 and low < high
+    _, wide_low, wide_high = intervals.share(hits, np.arange(len(hits)) // per_lesion)
+    assert wide_low <= low + 1e-9 and wide_high >= high - 1e-9
 
 
-def test_perfect_model():
-    labels = NAMES * 5
-    scores = evaluation.score(sure(labels, labels), intervals=True)
-    best = ("accuracy", "balanced_accuracy", "macro_f1", "auc_ovr", "top2_accuracy")
-    assert [scores[name] for name in best] == [1] * 5
-    assert scores["log_loss"] == scores["brier"] == 0
-    assert scores["accuracy_interval"][0] < 0.9 and scores["macro_f1_bootstrap_interval"] == [1, 1]
-    assert evaluation.costliest(sure(labels, labels)).empty
-
-
-def test_constant_model():
-    data = table(["nevus"] * 6 + ["melanoma"] * 2, np.full((8, 4), 0.25))
-    scores = evaluation.score(data, intervals=True)
-    assert set(evaluation.outcomes(data)["predicted"]) == {NAMES[0]}  # of equals, the first column
-    assert scores["accuracy"] == scores["macro_f1"] == scores["balanced_accuracy"] == 0
-    assert scores["auc_ovr"] == 0.5 and scores["log_loss"] == pytest.approx(np.log(4))
-    assert scores["brier"] == pytest.approx(0.75) and scores["top2_accuracy"] == pytest.approx(2 / 8)
+def test_area_interval_has_a_width_at_one_and_covers():
+    low, high = intervals.area(1.0, 12, 73)
+    assert 0.7 < low < 0.95 and high == 1.0
+    assert intervals.area(0.0, 12, 73) == pytest.approx((0.0, 1 - low))
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(300):  # normal scores 1 apart: the true area is Phi(1 / sqrt 2)
+        sick, well = random.normal(1, 1, 20), random.normal(0, 1, 40)
+        value = (sick[:, None] > well).mean()
+        low, high = intervals.area(value, 20, 40)
+        assert low <= value <= high
+        hits += low <= scipy.stats.norm.cdf(0.5**0.5) <= high
+    assert 0.91 < hits / 300 < 0.99
 
 
 @pytest.mark.parametrize("labels", [[], ["nevus"] * 3])
 def test_scores_without_images_or_with_one_class_are_json(labels):
-    scores = json.loads(json.dumps(evaluation.score(table(labels, [[0.1, 0.2, 0.3, 0.4]] * len(labels)), True),
-                                   allow_nan=False))
-    assert scores["auc_ovr"] is None and scores["auc_ovr_bootstrap_interval"] is None
-    assert scores["n"] == len(labels) and scores["accuracy"] == (0 if labels else None)
-    assert (scores["accuracy_interval"] is None) == (not labels)
+    data = table(labels, [[0.1, 0.2, 0.3, 0.4]] * len(labels))
+    found = json.loads(json.dumps(scores.score(data), allow_nan=False))
+    assert found["n"] == len(labels) and found["accuracy"] == (0 if labels else None)
+    assert (found["accuracy_interval"] is None) == (not labels)
+    assert len(scores.per_class(data)) == 4
 
 
 def test_class_that_the_model_does_not_know_counts_as_an_error():
-    data = drawn(30).assign(group="")
+    data = drawn(30)
     data.loc[:4, "label"] = "dermatofibroma"
-    scores = evaluation.score(data, intervals=True)
-    called = evaluation.outcomes(data)["predicted"]
-    assert scores["n_unknown_class"] == 5 and scores["log_loss"] is None
-    assert scores["accuracy"] == metrics.accuracy_score(data["label"], called)
-    assert scores["macro_f1"] == pytest.approx(metrics.f1_score(data["label"], called, average="macro"))
-    gaps = evaluation.probabilities(data) - pd.get_dummies(data["label"])[NAMES].to_numpy(float)
-    assert scores["brier"] == pytest.approx((gaps ** 2).sum() / 30 + 5 / 30)
-    row = evaluation.per_class(data).loc["dermatofibroma"]
-    assert row["recall"] == 0 and np.isnan(row["precision"]) and "does not know" in row["warning"]
+    found, called = scores.score(data), scores.outcomes(data)["predicted"]
+    assert found["n_unknown_class"] == 5
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(data["label"], called, average="macro"))
+    row = scores.per_class(data).loc["dermatofibroma"]
+    assert row["recall"] == 0 and np.isnan(row["precision"]) and row["warning"] == "not learned"
 
 
-def test_per_class_equals_scikit_learn_and_warns_of_small_classes():
-    data = drawn()
+def test_per_class_has_intervals_by_lesion_and_warns_of_small_classes():
+    data = drawn().assign(group="g")
+    data["group"] = [f"g{n // 2}" for n in range(118)]
     data = data[data["label"] != "vascular lesion"]
-    called = evaluation.outcomes(data)["predicted"]
-    result = evaluation.per_class(data).loc[NAMES]
-    expected = metrics.precision_recall_fscore_support(data["label"], called, labels=NAMES, zero_division=np.nan)
-    for name, column in zip(("precision", "recall", "f1", "support"), expected):
-        np.testing.assert_allclose(result[name].astype(float), column)
-    assert result["warning"].tolist() == ["", "", "", "no images"]
-    assert evaluation.per_class(data[data["label"] == "nevus"][:4]).loc["nevus", "warning"] == "only 4 images"
-    assert evaluation.per_class(data[data["label"] == "nevus"][:1]).loc["nevus", "warning"] == "only 1 image"
-
-
-def test_confusion_equals_scikit_learn_worst_class_first():
-    data = drawn()
-    result = evaluation.confusion(data)
+    result = scores.per_class(data, ["melanoma"])
     assert list(result.index) == ["melanoma", "basal cell carcinoma", "vascular lesion", "nevus"]
-    assert list(result.columns) == list(result.index)
-    called = evaluation.outcomes(data)["predicted"]
+    own = scores.outcomes(data).query("label == 'melanoma'")
+    lesions = own["group"].nunique()
+    wilson = proportion_confint(own["correct"].mean() * lesions, lesions, method="wilson")
+    assert result.loc["melanoma", ["recall_low", "recall_high"]].tolist() == pytest.approx(list(wilson))
+    assert result["warning"].tolist() == ["", "", "no images", ""]
+    assert scores.per_class(data[data["label"] == "nevus"][:4]).loc["nevus", "warning"] == "only 4 images"
+    assert scores.per_class(data[data["label"] == "nevus"][:1]).loc["nevus", "warning"] == "only 1 image"
+
+
+def test_confusion_equals_scikit_learn_malignant_first():
+    data = drawn()
+    result = scores.confusion(data, ["melanoma", "basal cell carcinoma"])
+    assert (
+        list(result.index) == list(result.columns) == ["melanoma", "basal cell carcinoma", "vascular lesion", "nevus"]
+    )
+    called = scores.outcomes(data)["predicted"]
     assert (result.to_numpy() == metrics.confusion_matrix(data["label"], called, labels=list(result.index))).all()
-    assert list(evaluation.confusion(data, order=NAMES).columns) == NAMES
-    assert evaluation.by_malignancy(["zebra", "nevus", "apple", "melanoma"]) == ["melanoma", "nevus", "apple", "zebra"]
-
-
-def test_costliest_names_missed_cancers_first():
-    names = [*NAMES, "wart"]
-    labels = ["nevus"] * 4 + ["melanoma"] * 6 + ["basal cell carcinoma"] * 3 + ["wart"]
-    called = ["melanoma"] * 3 + ["nevus"] + ["nevus", "basal cell carcinoma", "basal cell carcinoma", "melanoma"] \
-        + ["vascular lesion"] * 2 + ["vascular lesion"] * 2 + ["wart", "nevus"]
-    result = evaluation.costliest(sure(labels, called, names))
-    assert result[["label", "predicted", "count", "kind"]].to_numpy().tolist() == [
-        ["melanoma", "vascular lesion", 2, "missed cancer"], ["melanoma", "nevus", 1, "missed cancer"],
-        ["basal cell carcinoma", "vascular lesion", 2, "missed cancer"], ["nevus", "melanoma", 3, "false alarm"],
-        ["melanoma", "basal cell carcinoma", 2, ""],
-        ["basal cell carcinoma", "wart", 1, ""], ["wart", "nevus", 1, ""]]
-    assert result["share"].tolist() == pytest.approx([2 / 6, 1 / 6, 2 / 3, 3 / 4, 2 / 6, 1 / 3, 1])
+    assert scores.by_malignancy(["zebra", "NV", "apple", "MEL"], ["zebra"]) == ["zebra", "MEL", "NV", "apple"]
+    assert scores.by_malignancy(["0", "1"], ["1"]) == ["1", "0"]
 
 
 def test_compare_equals_statsmodels_and_scipy():
     a, b = drawn(seed=0), drawn(seed=0)
     columns = [f"p_{name}" for name in NAMES]
     b.loc[:59, columns] = np.roll(b.loc[:59, columns], 1, axis=1)
-    result = evaluation.compare(a, b.sample(frac=1, random_state=0))
-    right_a, right_b = evaluation.outcomes(a)["correct"], evaluation.outcomes(b)["correct"]
+    result = scores.compare(a, b.sample(frac=1, random_state=0))
+    right_a, right_b = scores.outcomes(a)["correct"], scores.outcomes(b)["correct"]
     counts = pd.crosstab(right_a, right_b).to_numpy()
     assert (result["n"], result["only_a_right"], result["only_b_right"]) == (118, counts[1, 0], counts[0, 1])
     assert result["mcnemar_p"] == pytest.approx(mcnemar(counts, exact=True).pvalue)
-    assert result["mcnemar_p"] == pytest.approx(scipy.stats.binomtest(counts[1, 0], counts[1, 0] + counts[0, 1]).pvalue)
     assert result["difference"] == pytest.approx(right_a.mean() - right_b.mean())
-    theirs = scipy.stats.bootstrap((right_a.astype(float) - right_b,), np.mean, method="percentile",
-                                   random_state=1).confidence_interval
+    gain = (right_a.astype(float) - right_b,)
+    theirs = scipy.stats.bootstrap(gain, np.mean, method="percentile", random_state=1).confidence_interval
     assert result["difference_interval"] == pytest.approx(tuple(theirs), abs=0.012)
 
 
 def test_compare_of_equal_of_no_and_of_other_images():
     data = drawn(20)
-    same = evaluation.compare(data, data)
+    same = scores.compare(data, data)
     assert (same["mcnemar_p"], same["difference"], same["difference_interval"]) == (1, 0, [0, 0])
-    assert evaluation.compare(data[:0], data[:0])["difference"] is None
-    with pytest.raises(evaluation.PredictionsError, match="other images or labels"):
-        evaluation.compare(data, data[:19])
+    assert scores.compare(data[:0], data[:0])["difference"] is None
+    with pytest.raises(scores.PredictionsError, match="other images or labels"):
+        scores.compare(data, data[:19])
 
 
-def test_scores_table_has_every_score_and_interval():
-    data = drawn()
-    result = evaluation.scores_table({"one": data, "none": data[:0]}).set_index(["name", "score"])
-    scores = evaluation.score(data, intervals=True)
-    row = result.loc[("one", "macro_f1")]
-    assert [row["value"], row["low"], row["high"]] == [scores["macro_f1"], *scores["macro_f1_bootstrap_interval"]]
-    assert result.loc[("one", "accuracy"), "low"] == scores["accuracy_interval"][0]
-    assert np.isnan(result.loc[("one", "brier"), "low"])
-    assert result.loc["none"][["value", "low", "high"]].isna().all(axis=None)
+def test_smallest_difference_is_found_with_its_power():
+    gap = scores.smallest_difference(118, 0.3)
+    random, found = np.random.default_rng(5), 0
+    for _ in range(1000):
+        a, b, _ = random.multinomial(118, [(0.3 + gap) / 2, (0.3 - gap) / 2, 0.7])
+        found += scipy.stats.binomtest(a, a + b).pvalue < 0.05
+    assert 0.75 < found / 1000 < 0.9 and 0.1 < gap < 0.2
+    assert scores.smallest_difference(1000, 0.3) < gap < scores.smallest_difference(40, 0.3)
+    assert scores.smallest_difference(4, 0.5) is None
+
+
+def test_classes_of_another_set_are_matched_by_their_standard_names():
+    rows = pd.DataFrame({"image_id": list("abcd"), "label": ["MEL", "Melanocytic_nevi", "VASC", "wart"]})
+    kept = scores.matched(rows, NAMES)
+    assert kept[["image_id", "label"]].to_numpy().tolist() == [
+        ["a", "melanoma"],
+        ["b", "nevus"],
+        ["c", "vascular lesion"],
+    ]
+
+
+def test_kinds_of_error_are_counted_on_both_sides():
+    result = errors.among([False, False, True], {"dark": [True, False, False], "odd": [False, False, True]})
+    assert result["of 2 misclassified"].to_dict() == {"dark": "1 (50%)", "odd": "0 (0%)"}
+    assert result["of 1 classified correctly"].to_dict() == {"dark": "0 (0%)", "odd": "1 (100%)"}
+    assert errors.among([True], {"dark": [True]})["of 0 misclassified"].tolist() == ["0 (0%)"]
+
+
+def test_quality_tells_dark_and_blurred_pictures():
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+    blurred = scipy.ndimage.gaussian_filter(noise.astype(float), (2, 2, 0))
+    found = errors.quality(np.stack([noise, noise // 4, blurred]))
+    assert found["brightness"][1] < 0.3 * found["brightness"][0] and found["sharpness"][2] < 0.2 * found["sharpness"][0]
+
+
+def test_by_collection_by_hand():
+    train = pd.DataFrame({"label": ["melanoma"] * 3 + ["nevus"], "collection": ["A", "A", "B", "B"]})
+    homes = errors.homes(train)
+    assert homes == {"melanoma": "A", "nevus": "B"}
+    data = sure(
+        ["melanoma", "melanoma", "nevus", "wart"], ["melanoma", "nevus", "nevus", "melanoma"], ["melanoma", "nevus"]
+    )
+    shown = scores.outcomes(data).assign(collection=["A", "B", "B", ""])
+    result = errors.by_collection(shown, homes)
+    assert list(result.index) == [("A", "this collection"), ("B", "another"), ("B", "this collection")]
+    assert result["images"].tolist() == [1, 1, 1]
+    assert [text[:4] for text in result["accuracy"]] == ["1.00", "0.00", "1.00"]
+    assert [text[:4] for text in result["called a class of its own collection"]] == ["1.00", "1.00", "1.00"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_exchanged_colours_are_those_of_the_partner_and_nothing_else(same):
+    random = np.random.default_rng(1)
+    levels = np.array([60, 80, 160, 180])
+    pixels = np.clip(levels[:, None, None, None] + random.normal(0, 5, (4, 12, 12, 3)), 0, 255)
+    changed = errors.exchange_colours(pixels, ["A", "A", "B", "B"], same)
+    means = changed.mean(axis=(1, 2, 3))
+    expected = [80, 60, 180, 160] if same else None
+    if same:
+        assert means == pytest.approx(expected, abs=2)
+    else:
+        assert (means[:2] > 120).all() and (means[2:] < 120).all()
+    for old, new in zip(pixels, changed):
+        assert np.corrcoef(old[..., 0].ravel(), new[..., 0].ravel())[0, 1] > 0.99
+    np.testing.assert_allclose(errors.exchange_colours(pixels[:2], ["A", "B"], True), pixels[:2], rtol=1e-4)

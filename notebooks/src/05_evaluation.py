@@ -1,20 +1,19 @@
 # %% [markdown]
-# # 5 · What do the scores mean?
+# # 5 · Evaluation: what do the scores mean?
 #
-# **In half an hour you will score both networks on Test, once, and learn how little and how much such a score says.**
+# **In twenty minutes you will score both networks on Test, once, and find out why images are misclassified.**
 #
 # {{badge}}
 
 # %% [markdown]
 # You will
 #
-# - **score** accuracy, precision, recall and F1, with the interval that goes with each;
-# - **read** the confusion matrix, and find the costly confusions in it;
+# - **score** accuracy, precision, recall and F1, each with its interval;
+# - **read** the confusion matrix, and count the cancers that were missed;
 # - **compare** the two networks on the same images, with a test;
-# - **calibrate** the probabilities, so that they mean what they say;
-# - **decide** who is flagged, and count what that would mean for a thousand patients;
-# - **look** at the images that were misclassified, and at what the network looked at;
-# - **judge** what may be claimed, and what may not.
+# - **ask** of the misclassified what kind of error they are;
+# - **doubt** whether the network has seen the lesion or the camera;
+# - **report** what may be claimed, in plain words.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin.
 
@@ -26,517 +25,514 @@ DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for on
 OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer"} a class with fewer training images is left out
-SENSITIVITY = 0.9  # @param {type:"number"} share of the cancers that the threshold must find on validation
-PREVALENCE = 0.02  # @param {type:"number"} share of patients assumed to have what is asked for; not known from images
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+MALIGNANT = ""  # @param {type:"string"} names of the malignant classes, separated by commas; empty: known from the standard names
+PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999} share of patients assumed to have what is asked for; not known from images
+EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
 OTHER_RUNS = ""  # @param {type:"string"} run folders of other seeds, separated by commas
-SEED = 0  # @param {type:"integer"} the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
 # %%
 # %matplotlib inline
-import itertools
 from pathlib import Path
 
-import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from sklearn import metrics
+from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
+from sklearn.neighbors import NearestNeighbors
+from statsmodels.stats.proportion import proportion_confint
 
-from helpers import (audit, calibration, course, decisions, evaluation, explain, manifest, pipeline, plots_evaluation,
-                     report)
+from helpers import manifest, runs
+from helpers.data import audit, classes, datasets, labels
+from helpers.evaluation import decisions, errors, explain, figures, report, scores
+from helpers.figures import titled
+
+run = runs.start("05_evaluation", globals())
 
 # %% [markdown]
-# ## The answers
+# ## The predictions
 #
-# Notebooks 03 and 04 kept one row an image: its split, its label, and a probability for each class. Evaluation reads
+# Notebooks 03 and 04 kept one row per image: its split, its label, and a probability for each class. Evaluation reads
 # only this table, so it can score any model: a `predictions.csv` of your own, in a folder of its own in the run folder,
-# is scored too. Notebooks that have not run yet are run now.
+# is scored too. A notebook that has not run yet is run now.
 
 # %%
-out_dir = course.open_folder(OUT_DIR)
-images, table = course.open_run(globals())
-course.ensure("03_baseline_cnn", globals())
-course.ensure("04_dropout_augmented_cnn", globals())
-print(f"Images: {images.source}{' (SYNTHETIC: drawings, not patients)' if images.synthetic else ''}")
+table = run.manifest()
+run.need("03_baseline_cnn")
+run.need("04_dropout_augmented_cnn")
+print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 
 # %%
-MODELS = {file.parent.name: evaluation.read_predictions(file, table)
-          for file in sorted(out_dir.glob("*/predictions.csv"))}
-MODELS["regularised"].head(3).round(2)
+own = sorted(file.parent.name for file in run.folder.glob("*/predictions.csv"))
+predictions = {name: scores.read_predictions(run.folder / name / "predictions.csv", table)
+               for name in dict.fromkeys(["baseline", "regularised", *own])}
+predictions["regularised"].head(3).round(2)
 
 # %% [markdown]
 # ## Against which labels?
 #
-# Test can be scored against the folder names (**published**: every readable image, as everybody else does) or against
-# the labels that survived the audit (**audited**). The first is comparable; the second is meaningful. See both.
+# Test can be scored against the folder names (**published labels**: every readable image, as everybody else does it) or
+# against the labels that survived the audit (**audited labels**). The first can be compared with others; the second is
+# nearer to the truth. You will see both.
 
 # %%
-metadata = audit.official_labels(METADATA, images.root)
-audited = table if LABELS == "audited" else audit.apply_labels(audit.group(table, metadata), "audited", metadata,
-                                                              MIN_CLASS_SIZE)
-TRUTH = {"published": table.set_index("image_id")["published_label"], "audited": audited.set_index("image_id")["label"]}
-test = {(name, truth): evaluation.labelled(answers[answers["split"] == "test"], TRUTH[truth])
-        for name, answers in MODELS.items() for truth in TRUTH}
-val = {name: evaluation.labelled(answers[answers["split"] == "val"]) for name, answers in MODELS.items()}
+metadata = labels.official_labels(METADATA, run.images.root)
+audited = table if LABELS == "audited" else labels.apply_labels(audit.group(table, metadata), "audited", metadata,
+                                                               MIN_CLASS_SIZE)
+truth = {"published": table.set_index("image_id")["published_label"], "audited": audited.set_index("image_id")["label"]}
+test = {(name, which): scores.labelled(rows[rows["split"] == "test"], truth[which])
+        for name, rows in predictions.items() for which in truth}
+val = {name: scores.labelled(rows[rows["split"] == "val"]) for name, rows in predictions.items()}
+assert len(test["regularised", "audited"]), "No Test image is left after the audit: the ledger in 01 says where they went."
 
 # %% [markdown]
-# How many images are there to learn the truth from? Expect few. Everything below goes into a page, the report; begin
-# it.
+# Which classes are malignant? The standard names are known; name those of your own classes in `MALIGNANT`. Actinic
+# keratosis counts as not malignant here: it is a precursor of a cancer, and is treated.
+
+# %%
+learned = scores.classes(predictions["regularised"])
+try:
+    malignant = classes.malignant(sorted({*learned, *table["published_label"]}), MALIGNANT)
+except ValueError as reason:
+    if MALIGNANT:
+        raise
+    malignant = []
+    print(reason, "The question is left out here.")
+print(f"Malignant: {', '.join(malignant) or 'not known'}.")
+
+# %% [markdown]
+# How many images are there to judge by? The first column is what a network learned from.
 
 # %% tags=["nbval-check-output"]
-counts = pd.DataFrame({truth: test["regularised", truth]["label"].value_counts() for truth in TRUTH})
-counts = counts.reindex(evaluation.by_malignancy(counts.index)).fillna(0).astype(int).rename_axis("class")
-page = {"In plain words": [], "How to read this page": report.READING, "Test images by class and set of labels": counts}
+train = manifest.active(table, "train")
+counts = pd.DataFrame({"Train": train["label"].value_counts()}
+                      | {f"Test, {which}": test["regularised", which]["label"].value_counts() for which in truth})
+counts = counts.reindex(scores.by_malignancy(counts.index, malignant)).fillna(0).astype(int).rename_axis("class")
 counts
+
+# %%
+tested = counts["Test, audited"][counts["Test, audited"] > 0]
+low, _ = proportion_confint(tested.min(), tested.min(), method="wilson")
+print(f"{(tested < scores.FEW).sum()} of {len(tested)} classes have fewer than {scores.FEW} audited Test images. The fewest: "
+      f"{tested.idxmin()}, {tested.min()}.")
+print(f"If all {tested.min()} of them are classified correctly, the recall may still lie anywhere from {low:.2f} to 1.00; if none "
+      f"is, from 0.00 to {1 - low:.2f}.\nWhatever the network does, these images tell its recall no better than that.")
 
 # %% [markdown]
 # ## Accuracy, and how far to trust it
 #
-# Accuracy is the share of images named rightly. On few images it is a rough number: the interval (Wilson, 95 %) says
-# how rough. Balanced accuracy gives every class the same weight; macro-F1 does too, and counts false calls. Their
-# intervals come from drawing the lesions anew, again and again, with replacement (bootstrap).
+# **Accuracy** is the share of images that are classified correctly. Its **confidence interval** says how rough that
+# number is on so few images: in 95 of 100 samples of this size, such an interval holds the true value. Beside it stands
+# the **majority-class score**: what calling every image by the largest class of training would get. **Balanced
+# accuracy** is the mean recall of the classes, **macro-F1** the mean F1: both give a rare class the same weight as a
+# common one. Several images of one lesion count as one in all intervals.
 
 # %%
-scores = {name: {"val": evaluation.score(val[name], intervals=True, seed=SEED),
-                 "test": {truth: evaluation.score(test[name, truth], intervals=True, seed=SEED) for truth in TRUTH}}
-          for name in MODELS}
-rows = {(name, place): values for name, both in scores.items()
-        for place, values in {"validation": both["val"], "Test, published": both["test"]["published"],
-                              "Test, audited": both["test"]["audited"]}.items()}
-measures = ["accuracy", "balanced_accuracy", "macro_f1"]
-page["Scores, with 95 % intervals"] = pd.DataFrame(
-    {place: {"images": values["n"]} | {name: report.estimate(values, name) for name in measures}
-     for place, values in rows.items()}).T
-page["Scores, with 95 % intervals"]
+largest = train["label"].mode()[0]
+scored = {name: {"val": scores.score(val[name], SEED),
+                 "test": {which: scores.score(test[name, which], SEED) for which in truth}} for name in predictions}
+majority = {which: float((test["regularised", which]["label"] == largest).mean()) for which in truth}
+places = {"validation": lambda both: both["val"], "Test, published": lambda both: both["test"]["published"],
+          "Test, audited": lambda both: both["test"]["audited"]}
+measures = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
+accuracies = pd.DataFrame({(name, place): {"images": of(both)["n"]} | {
+    title: report.estimate(of(both), measure) for measure, title in measures.items()}
+    for name, both in scored.items() for place, of in places.items()}).T
+display(accuracies)
+print(f"Calling every image {largest}: accuracy " + ", ".join(f"{share:.2f} on Test, {which}" for which, share in majority.items()))
 
 # %% [markdown]
-# Look at the widths before the values. And look at validation: it chose the epoch that was kept, and its classes come
-# in the proportions of training, so it flatters.
-#
-# Check a number by hand, with scikit-learn: the same accuracy, from the same answers.
+# Look at the widths before the values. Check one by hand, with scikit-learn, on the same predictions. (Validation chose
+# the epoch that was kept; so its score may flatter, and only Test was never used for a choice.)
 
 # %%
-called = evaluation.outcomes(test["regularised", "audited"])
-by_hand = metrics.accuracy_score(called["label"], called["predicted"])
+shown = scores.outcomes(test["regularised", "audited"]).merge(table[["image_id", "path", "sha256"]], on="image_id")
+by_hand = accuracy_score(shown["label"], shown["predicted"])
 print(f"accuracy {by_hand:.3f}")
-assert by_hand == scores["regularised"]["test"]["audited"]["accuracy"]
-
-# %% [markdown]
-# Four scores look at the probabilities too. **AUC**: how well each class is ranked before the rest (0.5 is chance).
-# **Top-2**: is the truth among the first two? **Log loss** and **Brier** punish an answer that is sure and wrong; lower
-# is better. Log loss is not defined where Test holds a class that the network never learned.
+assert by_hand == scored["regularised"]["test"]["audited"]["accuracy"]
 
 # %%
-measures = ["auc_ovr", "top2_accuracy", "log_loss", "brier"]
-page["Scores of the probabilities"] = pd.DataFrame(
-    {place: {name: report.estimate(values, name) for name in measures} for place, values in rows.items()}).T
-page["Scores of the probabilities"]
+points = [(f"{name}, {which}", title, both["test"][which][measure], figures.colours(list(scored))[name],
+           *(both["test"][which].get(f"{measure}_interval") or both["test"][which][f"{measure}_bootstrap_interval"] or [np.nan] * 2))
+          for measure, title in measures.items() for name, both in scored.items() for which in truth]
+points = pd.DataFrame(points, columns=["name", "score", "value", "colour", "low", "high"])
+widest = (points["high"] - points["low"])[points["score"] == "accuracy"].max()
+test_scores = figures.intervals(points, "score", title=f"On Test the accuracy is known to within {widest:.2f}",
+                                synthetic=run.images.synthetic)
+test_scores
 
 # %% [markdown]
 # ## Class by class
 #
-# **Precision**: of the images called melanoma, how many are? **Recall**: of the melanomas, how many were found? **F1**
-# is their harmonic mean. **Support** is the number of images; where it is small, the warning means it: the interval of
-# the recall then spans nearly everything.
+# **Precision**: of the images called melanoma, how many are? **Recall** (for a yes-or-no question also called
+# sensitivity): of the melanomas, how many were found? **F1** is the harmonic mean of the two, and **support** the number
+# of images. First scikit-learn's report on the regularised network, then the same with intervals and warnings.
 
 # %%
-for name in MODELS:
-    page[f"Class by class, {name}"] = evaluation.per_class(test[name, "audited"]).round(2)
-    print(name)
-    display(page[f"Class by class, {name}"])
+print(classification_report(shown["label"], shown["predicted"], zero_division=0))
 
 # %%
-page["Class by class, regularised, as bars"] = plots_evaluation.class_bars(
-    evaluation.per_class(test["regularised", "audited"]), title="Regularised, Test, audited labels",
-    synthetic=images.synthetic)
-page["Class by class, regularised, as bars"]
+by_class = {name: scores.per_class(test[name, "audited"], malignant) for name in predictions}
+class_table = by_class["regularised"].round(2).rename(columns={"recall_low": "recall, from", "recall_high": "to"})
+class_table
+
+# %%
+bars = pd.concat([rows.reset_index().assign(model=name, colour=figures.colours(list(by_class))[name])
+                  for name, rows in by_class.items()])
+bars = bars.rename(columns={"recall": "value", "recall_low": "low", "recall_high": "high"})
+bars["name"] = [f"{row['class']} ({row['support']})" for _, row in bars.iterrows()]
+recalls = figures.intervals(bars, "model", title="Recall by class on Test, audited labels (images in brackets), with 95 % intervals",
+                            synthetic=run.images.synthetic)
+recalls
 
 # %% [markdown]
 # ## The confusion matrix
 #
-# Rows are the true classes, columns the network's, both ordered from malignant to harmless; the diagonal is right. The
-# lines part cancers from the rest. At the lower left lie false alarms. At the upper right lie the costly ones: a cancer
-# taken for something harmless.
+# Each row is a true class, each column a predicted one; what is classified correctly lies on the diagonal. The classes go
+# from malignant to benign: right of the upright line and above the level one lie the cancers that were taken for
+# something benign, at the lower left the false alarms. scikit-learn draws it.
 
 # %%
-page["Confusion matrix, baseline"] = plots_evaluation.confusion_matrix(
-    evaluation.confusion(test["baseline", "audited"]), title="Baseline, Test, audited labels",
-    synthetic=images.synthetic)
-page["Confusion matrix, baseline"]
+matrix = scores.confusion(test["regularised", "audited"], malignant)
+matrices, places_for = plt.subplots(1, 2, figsize=(13, 6.2), sharey=True, layout="constrained")
+for axes, name in zip(places_for, ("baseline", "regularised")):
+    called = scores.outcomes(test[name, "audited"])
+    ConfusionMatrixDisplay.from_predictions(called["label"], called["predicted"], labels=list(matrix.index), ax=axes,
+                                            cmap="Blues", colorbar=False)
+    axes.set_xticks(range(len(matrix)), matrix.index, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set(title=name, xlabel="predicted", ylabel="true")
+    if 0 < len(malignant):
+        axes.axhline(matrix.index.isin(malignant).sum() - 0.5, color="#D55E00")
+        axes.axvline(matrix.index.isin(malignant).sum() - 0.5, color="#D55E00")
+titled(matrices, "Test, audited labels", run.images.synthetic)
+plt.show()
 
 # %%
-page["Confusion matrix, regularised"] = plots_evaluation.confusion_matrix(
-    evaluation.confusion(test["regularised", "audited"]), title="Regularised, Test, audited labels",
-    synthetic=images.synthetic)
-page["Confusion matrix, regularised"]
-
-# %% [markdown]
-# The costliest confusions of the regularised network, by name: first the cancers called harmless, then the false
-# alarms.
-
-# %%
-costly = evaluation.costliest(test["regularised", "audited"]).head(8).set_index("kind")
-page["Costliest confusions, regularised"] = costly
-costly.round(2)
+benign = [name for name in matrix.index if name not in malignant]
+cancers = matrix.loc[malignant].to_numpy().sum()
+missed, alarms = matrix.loc[malignant, benign].stack(), matrix.loc[benign, malignant].stack()
+if malignant:
+    print(f"Of {cancers} cancers, {cancers - missed.sum()} were called a cancer, if not always the right one, "
+          f"and {missed.sum()} were missed.")
+    print(f"Of {matrix.loc[benign].to_numpy().sum()} other lesions, {alarms.sum()} were called a cancer.")
+    for kind, cells in (("missed", missed), ("false alarm", alarms)):
+        if cells.sum():
+            print(f"Most often {kind}: {cells.idxmax()[0]} called {cells.idxmax()[1]} ({cells.max()}).")
 
 # %% [markdown]
 # ## Is one network better?
 #
-# Both were asked about the same images, so count only where they differ. McNemar's test asks how likely such a split
-# would be if both were equally good; the interval comes from drawing the same images for both (paired bootstrap).
+# Both classified the same images, so only those count on which exactly one of them is right. **McNemar's test** asks how
+# likely a split at least as uneven would be if both were equally good.
 
 # %%
-difference = evaluation.compare(test["regularised", "audited"], test["baseline", "audited"], seed=SEED)
-page["Is one network better?"] = [
-    f"On {difference['n']} images, only the regularised network is right on {difference['only_a_right']}, only the "
-    f"baseline on {difference['only_b_right']} (McNemar p = {difference['mcnemar_p']:.3f}).",
-    f"The difference in accuracy is {report.estimate(difference, 'difference')}, with its 95 % interval."]
-display(Markdown("\n\n".join(page["Is one network better?"])))
+versus = scores.compare(test["regularised", "audited"], test["baseline", "audited"], SEED)
+discordant = (versus["only_a_right"] + versus["only_b_right"]) / versus["n"]
+smallest = scores.smallest_difference(versus["n"], discordant, seed=SEED)
+verdict = "a difference that chance alone seldom makes" if versus["mcnemar_p"] < 0.05 else "no difference that could not be chance"
+compared = [
+    f"On {versus['n']} images only the regularised network is right on {versus['only_a_right']}, only the baseline on "
+    f"{versus['only_b_right']}: {verdict} (McNemar's test, {report.p_value(versus['mcnemar_p'])}). The difference in "
+    f"accuracy is {report.estimate(versus, 'difference')}.",
+    f"What could this Test have shown? Simulated with as many disagreements as here, a difference must be "
+    f"{'larger than 1' if smallest is None else f'at least {smallest:.2f}'} to be found four times out of five. A smaller "
+    "one needs more images, not a better test."]
+display(Markdown("\n\n".join(compared)))
 
 # %% [markdown]
-# If the interval holds zero, these images do not say which network is better, whatever the two accuracies are.
+# **Another seed is another network.** Train the course with other seeds into other folders, name them in `OTHER_RUNS`,
+# and report the spread. The best of several seeds is not a result: Test would have chosen it.
 
 # %%
-named = {f"{name}, {truth}": test[name, truth] for truth in TRUTH for name in MODELS}
-page["The models side by side"] = plots_evaluation.comparison(
-    evaluation.scores_table(named, seed=SEED), title="Test, both sets of labels", synthetic=images.synthetic)
-page["The models side by side"]
-
-# %% [markdown]
-# **Another seed is another network.** Train the course with other seeds, name their run folders in `OTHER_RUNS`, and
-# report the spread. The best of several seeds is not a result: Test would have chosen it.
-
-# %%
-folders = [out_dir, *(Path(part.strip()).expanduser() for part in OTHER_RUNS.split(",") if part.strip())]
-seeds = pd.DataFrame(index=[str(folder) for folder in folders], columns=["baseline", "regularised"], dtype=float)
-for folder, name in itertools.product(folders, seeds):
-    answers = evaluation.read_predictions(folder / name / "predictions.csv").query("split == 'test'")
-    seeds.loc[str(folder), name] = evaluation.score(evaluation.labelled(answers, TRUTH["audited"]))["accuracy"]
+folders = [run.folder, *(Path(part.strip()).expanduser() for part in OTHER_RUNS.split(",") if part.strip())]
+seeds = pd.DataFrame(index=[folder.name for folder in folders], columns=["baseline", "regularised"], dtype=float)
+for folder in folders:
+    for name in seeds:
+        seed_rows = scores.read_predictions(folder / name / "predictions.csv").query("split == 'test'")
+        seed_outcomes = scores.outcomes(scores.labelled(seed_rows, truth["audited"]))
+        seeds.loc[folder.name, name] = seed_outcomes["correct"].mean()
+spread = seeds.agg(["count", "min", "mean", "max", "std"]).round(3)
 if len(folders) > 1:
-    page["Accuracy over seeds"] = seeds.agg(["count", "min", "mean", "max", "std"])
-    display(page["Accuracy over seeds"].round(3))
+    display(spread)
 else:
     print("One seed only: how far the accuracy varies from training to training is not known from this run.")
 
 # %% [markdown]
-# ## Do the probabilities mean what they say?
-#
-# Of all answers given with seventy per cent, seventy in a hundred should be right. The **reliability diagram** puts the
-# answers into ten bins of equal width and compares; the **calibration error** is the mean gap. **Temperature scaling**
-# may mend it with one number, fitted on validation: it softens (above 1) or sharpens (below 1) all probabilities, and
-# changes no call.
-
-# %%
-temperatures = {name: calibration.fit_temperature(val[name]) for name in ("baseline", "regularised")}
-calibrated = {name: {"val": calibration.apply_temperature(val[name], temperature),
-                     "test": calibration.apply_temperature(test[name, "audited"], temperature)}
-              for name, temperature in temperatures.items()}
-reliable = {}
-for name in calibrated:
-    for state, answers in (("as trained", test[name, "audited"]), ("with temperature", calibrated[name]["test"])):
-        called = evaluation.outcomes(answers)
-        reliable[name, state] = calibration.reliability(called["confidence"], called["correct"], bins=10)
-
-# %%
-shown = {f"regularised, {state}": reliable["regularised", state] for state in ("as trained", "with temperature")}
-page["Reliability, regularised"] = plots_evaluation.reliability_diagram(shown, title="Test, audited labels",
-                                                                        synthetic=images.synthetic)
-page["Reliability, regularised"]
-
-# %% [markdown]
-# Points below the line are answers that were surer than they should be. Now the numbers. On few images a calibration
-# error is never zero: the last column says how large it may be by chance alone (in 95 of 100 sets as large) for a
-# network that is perfectly calibrated. Only an error above that speaks against a network. A temperature near 1 had
-# nothing to mend.
-
-# %%
-rows = {}
-for (name, state), bins in reliable.items():
-    after = state == "with temperature"
-    answers = calibrated[name]["test"] if after else test[name, "audited"]
-    chance = calibration.error_by_chance(evaluation.outcomes(answers)["confidence"], bins=10, seed=SEED)
-    rows[name, state] = {"temperature": temperatures[name] if after else 1,
-                         "log loss": evaluation.score(answers, intervals=True)["log_loss"],
-                         "calibration error, 10 bins": calibration.expected_calibration_error(bins),
-                         "by chance, up to": chance}
-page["Calibration on Test"] = pd.DataFrame(rows).T
-page["Calibration on Test"].astype(float).round(3)
-
-# %% [markdown]
-# ## Decide
-#
-# Nobody needs a ranking of classes at first; the question is whether to act. So add up the probabilities: **malignant
-# or not**, and **melanoma or not**. Actinic keratosis is counted as not malignant here: it is a precursor, and is
-# treated. From here on the probabilities are those with the temperature. For classes of your own, name the malignant
-# ones below.
-
-# %% tags=["nbval-check-output"]
-questions = {"malignant or not": None, "melanoma or not": ["melanoma"]}
-views = {}
-for question, positive in questions.items():
-    reason = decisions.unanswerable(calibrated["regularised"]["val"], calibrated["regularised"]["test"], positive)
-    print(f"{question}: {f'left out. {reason}' if reason else 'asked.'}")
-    if not reason:
-        views |= {(question, name): {place: decisions.binary(answers, positive) for place, answers in both.items()}
-                  for name, both in calibrated.items()}
-asked = list(dict.fromkeys(question for question, _ in views))
-
-# %% [markdown]
-# **Choose the threshold on validation**: the highest that still finds the share `SENSITIVITY` of the cancers there.
-# Then apply it to Test, once. Expect another sensitivity than the one you chose: it was chosen on other images.
-
-# %%
-points, rows = {}, {}
-for key, view in views.items():
-    threshold = decisions.threshold_for_sensitivity(view["val"], SENSITIVITY)
-    points[key] = decisions.operating_point(view["test"], threshold)
-    on_val = decisions.operating_point(view["val"], threshold)
-    rows[key] = {"AUC": report.estimate(decisions.ranking(view["test"], SEED), "auc"), "threshold": round(threshold, 3),
-                 "sensitivity, validation": report.estimate(on_val, "sensitivity"),
-                 "found": f"{points[key]['true_positives']} of {view['test']['truth'].sum()}"}
-    rows[key] |= {name: report.estimate(points[key], name) for name in ("sensitivity", "specificity", "ppv")}
-if rows:
-    page["The threshold of validation, on Test"] = pd.DataFrame(rows).T
-    display(page["The threshold of validation, on Test"])
-
-# %% [markdown]
-# **Every threshold at once.** ROC shows the cancers found against the false alarms; precision and recall, how many of
-# the flagged are cancers. The dot is the threshold above. Precision depends on how many cancers are in the set: here
-# many.
-
-# %%
-for question in asked:
-    chosen = {name: views[question, name]["test"] for name in calibrated}
-    page[f"ROC, precision and recall: {question}"] = plots_evaluation.roc_and_precision_recall(
-        chosen, {name: points[question, name] for name in chosen}, title=question, synthetic=images.synthetic)
-    display(page[f"ROC, precision and recall: {question}"])
-
-# %% [markdown]
-# **Is it worth it?** The decision curve weighs found cancers against needless flags, at each risk from which you would
-# act. A network is of use only where its curve lies above both flagging everybody and flagging nobody.
-
-# %%
-for question in asked:
-    curves = {name: decisions.decision_curve(views[question, name]["test"]) for name in calibrated}
-    page[f"Decision curve: {question}"] = plots_evaluation.decision_curves(
-        curves, title=f"{question}, at the share of cancers in Test", synthetic=images.synthetic)
-    display(page[f"Decision curve: {question}"])
-
-# %% [markdown]
-# **A thousand patients.** Test was collected, and holds far more cancers than a waiting room. `PREVALENCE` is the share
-# of patients who have what is asked for. It is an assumption, not a finding: set it to your clinic's.
-
-# %%
-patients = {key: decisions.per_thousand(point, PREVALENCE) for key, point in points.items()}
-if patients:
-    page[f"Of 1,000 patients, if {1000 * PREVALENCE:.0f} have it (an assumption)"] = pd.concat(
-        {key: counted.round().astype(int) for key, counted in patients.items()},
-        names=["question", "network", "patients"])
-    display(page[f"Of 1,000 patients, if {1000 * PREVALENCE:.0f} have it (an assumption)"])
-else:
-    print("No yes-or-no question can be asked of these images, so there is nothing to count.")
-
-# %% [markdown]
-# *Flagged* is everybody who is sent on, *missed* has it and is sent home, *needless* is flagged without having it. The
-# columns low and high are the ends that the intervals of sensitivity and specificity allow.
-#
 # ## Look at predictions
 #
-# Test images, each with the three classes that the regularised network finds most probable. The true class is bold.
+# Images that were classified correctly and images that were not, each with the three most probable classes; the true one
+# is bold.
 
 # %%
-shown = evaluation.outcomes(test["regularised", "audited"]).merge(table[["image_id", "path"]], on="image_id")
-some = shown.sample(min(10, len(shown)), random_state=SEED)
-page["Predictions"] = plots_evaluation.gallery(some, columns=5, title="Test images, regularised network",
-                                               synthetic=images.synthetic)
-page["Predictions"]
+some = pd.concat([part.sample(min(4, len(part)), random_state=SEED) for _, part in shown.groupby("correct")][::-1])
+predictions_figure = figures.gallery(some, columns=4, title="Regularised network, Test, audited labels", synthetic=run.images.synthetic)
+predictions_figure
 
 # %% [markdown]
 # ## The misclassified
 #
-# Begin with the errors that the network was surest of. Under each, look at the training image that the network finds
-# most similar among those it classifies rightly: nearest by what its last layer receives. Ask of each: is the image
-# poor, is the label doubtful, or has the network seen the wrong thing?
+# Begin with the errors that the network was surest of. Under each stands the training image that the network finds most
+# similar, among those of the class that it called: nearest by what its last layer receives (its **features**).
 
 # %%
-network = keras.models.load_model(out_dir / "regularised" / "model.keras", safe_mode=True)
-settings = report.read_run(out_dir / "regularised")["parameters"]
-
-
-def load(rows):
-    """Return the pixels of manifest rows as the network was trained on them."""
-    return pipeline.load(rows, settings["IMAGE_SIZE"], out_dir / "cache", settings["KEEP_ASPECT"])
-
+network, load = explain.open_network(run.folder / "regularised")
+memory = train.sample(min(2000, len(train)), random_state=SEED).reset_index(drop=True)
+memory_pixels = load(memory)
+memory_features = explain.features(network, memory_pixels)[0]
 
 # %%
-learned = manifest.active(table, "train")
-learned = learned.sample(min(2000, len(learned)), random_state=SEED)
-received, answers = explain.features(network, load(learned))
-named = np.array(evaluation.classes(MODELS["regularised"]))[answers.argmax(axis=1)]
-right = (named == learned["label"]).to_numpy()
-wrong = shown[~shown["correct"]].nlargest(5, "confidence")
-print(f"{right.sum()} of {len(learned)} training images and {shown['correct'].sum()} of {len(shown)} test images are "
-      "classified rightly.")
+wrong = shown[~shown["correct"]].nlargest(4, "confidence")
+neighbours = []
+for feature, called in zip(explain.features(network, load(wrong))[0] if len(wrong) else [], wrong["predicted"]):
+    same = np.flatnonzero(memory["label"] == called)
+    search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(memory_features[same])
+    neighbours.append(memory.iloc[same[search.kneighbors([feature])[1][0, 0]]])
+wrong_figure = figures.gallery(wrong, [row["path"] for row in neighbours], [f"nearest {row['label']} in training" for row in neighbours],
+                               title="Misclassified, the surest first", synthetic=run.images.synthetic)
+wrong_figure if len(wrong) else print("No image is misclassified.")
+
+# %% [markdown]
+# **What kinds of error are they?** Count, among all Test images with their published labels. *Blurred* and *dark* are
+# pictures below the lowest tenth of the training images, as the network sees them. A label is *doubtful* if the audit
+# changed it or found it contradictory. An error may be of several kinds, or of none.
 
 # %%
-if len(wrong) and right.any():
-    pixels = load(wrong)
-    places = explain.nearest(explain.features(network, pixels)[0], received[right])[0][:, 0]
-    twins = learned[right].iloc[places]
-    page["Misclassified, surest first"] = plots_evaluation.mistakes(
-        wrong.assign(nearest_path=twins["path"].to_numpy(), nearest_label=twins["label"].to_numpy()), columns=5,
-        title="Misclassified, surest first, each over its nearest in training", synthetic=images.synthetic)
-    display(page["Misclassified, surest first"])
+every = scores.outcomes(test["regularised", "published"])
+quality = errors.quality(load(every.merge(table[["image_id", "path", "sha256"]], on="image_id")))
+limits = errors.quality(memory_pixels).quantile(0.1)
+facts = audited.set_index("image_id").loc[every["image_id"]].reset_index()
+changed = (facts["flag"] == "") & (facts["label"] != facts["published_label"])
+kinds = {"doubtful label": changed | (facts["flag"] == "contradiction"),
+         "a class that the network never learned": ~every["label"].isin(learned),
+         "blurred picture": quality["sharpness"] < limits["sharpness"],
+         "dark picture": quality["brightness"] < limits["brightness"],
+         "called with a probability of 0.5 or more": every["confidence"] >= 0.5}
+if malignant:
+    kinds["called one of the same malignancy"] = every["label"].isin(malignant) == every["predicted"].isin(malignant)
+error_kinds = errors.among(every["correct"], kinds)
+error_kinds
+
+# %% [markdown]
+# Read across a row: a kind that is as frequent among the correct ones explains nothing. (A correct call is always one of
+# the same malignancy, so that in the last row only the errors count.)
+#
+# ## The camera or the lesion?
+#
+# A network may learn who took a picture instead of what it shows: a **shortcut**. That pays wherever a class comes mostly
+# from one **collection**. So ask, of every Test image with its published label, how often the network calls one of the
+# classes that training has mostly from the image's own collection. Telling are the images whose class it has from
+# another.
+
+# %%
+has_collections = "collection" in table and table["collection"].replace("", np.nan).nunique() > 1
+if has_collections:
+    class_homes = errors.homes(train[train["collection"] != ""])
+    places_of = table.set_index("image_id")["collection"]
+    by_collection = errors.by_collection(every.assign(collection=every["image_id"].map(places_of)), class_homes)
+    display(by_collection)
 else:
-    print("No image is misclassified, or no training image is classified rightly: there is no pair to show.")
+    print("The images come from one collection, or from none that is known, so the question cannot be asked of them.")
 
 # %% [markdown]
-# ## What did the network look at?
-#
-# **Grad-CAM** lights up the places that spoke for the class that was called. See two images that were called rightly
-# and two wrongly. Light on the lesion is what you hope for; light on a ruler or a corner is a warning.
+# Then change nothing but the overall colour: each validation image gets the mean and the spread of each channel of
+# another one. If that other image is from the same collection (the control), the accuracy falls by what the exchange
+# itself costs. If it falls much further with the colours of another collection, the network has used them.
 
 # %%
-both = shown.sort_values(["correct", "confidence"], ascending=False).groupby("correct").head(2)
-if len(both):
-    pixels = load(both)
-    called = [evaluation.classes(both).index(name) for name in both["predicted"]]
-    titles = [f"{row.label}, called right" if row.correct else f"{row.label}, called {row.predicted}"
-              for row in both.itertuples()]
-    page["Grad-CAM"] = plots_evaluation.heatmap_overlays(
-        pixels, explain.grad_cam(network, pixels, called), titles, pairs=2,
-        title="Grad-CAM of the class that was called", synthetic=images.synthetic)
-    display(page["Grad-CAM"])
+def accuracy_of(pixels):
+    """Return the share of validation images whose most probable class is the true one."""
+    chances = explain.predict(network, pixels)
+    return float((np.array(learned)[chances.argmax(axis=1)] == val_rows["label"]).mean())
+
+
+if has_collections:
+    val_rows = manifest.active(table, "val").query("collection != ''")
+    val_pixels = load(val_rows)
+    draws = {kind: [accuracy_of(errors.exchange_colours(val_pixels, val_rows["collection"], same, SEED + draw)) for draw in range(3)]
+             for kind, same in (("colours of the same collection (control)", True), ("colours of another collection", False))}
+    colour_table = pd.DataFrame({"as it is": [accuracy_of(val_pixels)] * 3} | draws).agg(["mean", "min", "max"]).T
+    display(colour_table.round(2))
+    control, other = colour_table["mean"].iloc[1:]
+    print(f"The control costs {colour_table['mean'].iloc[0] - control:.2f} of accuracy; the other collection's colours cost {control - other:.2f} more.")
 
 # %% [markdown]
-# **Do not trust it yet.** An edge detector would make pretty maps too, without having learned anything. So draw the
-# network's weights at random and make the maps again (Adebayo and others, 2018). Maps that show what was learned
-# change. Expect rank correlations well below 1, and look at their spread, not at one picture.
+# ## Another set
+#
+# The fairest question is whether the network works on images of another origin. Name a folder of such a set in
+# `EXTERNAL_DIR`. Its classes are matched by their standard names ("MEL" is melanoma); images of other classes, and images
+# that are in the course's own set, are left out.
 
 # %%
-many = shown.sample(min(40, len(shown)), random_state=SEED)
-pixels = load(many)
-called = [evaluation.classes(many).index(name) for name in many["predicted"]]
-alike = explain.randomised_similarity(network, pixels, called, seeds=[SEED, SEED + 1, SEED + 2])
-spread = pd.DataFrame(alike.T, columns=["first draw", "second draw", "third draw"]).describe().T.drop(columns=["std"])
-spread = spread.rename(columns={"count": "images", "50%": "median"}).astype({"images": int})
-page["Grad-CAM beside random weights: rank correlation"] = spread
-spread.round(2)
+def external(listed):
+    """Return {model: labelled predictions} of every network in the run folder for the images of another set."""
+    new = listed[~listed["image_id"].map(labels.isic_id).isin(table["image_id"].map(labels.isic_id))]
+    rows = scores.matched(new, learned)
+    print(f"{len(rows)} of {len(listed)} images are new and of classes that the networks learned.")
+    found = {}
+    for name in predictions if len(rows) else ():
+        if (run.folder / name / "model.keras").exists():
+            model, load_for = explain.open_network(run.folder / name)
+            chances = explain.predict(model, load_for(rows))
+            found[name] = scores.predictions_table(rows, chances, scores.classes(predictions[name]))
+            found[name]["group"] = rows["group"].to_numpy()
+    return found
 
-# %% [markdown]
-# *Images* counts those that have a map to compare; between the columns with per cent lies half of them. Where many stay
-# close to 1, the maps show the image and not the network.
-#
-# ## For whom does it work?
-#
-# Accuracy by age, sex and site, where they are known. Groups differ in their lesions too, so a gap is a question, not
-# yet a finding; overlapping intervals are not even that. Grey groups are too small.
+
+outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR).root)) if EXTERNAL_DIR else {}
 
 # %%
-known = audit.with_metadata(shown, metadata).rename(columns={"anatom_site_general": "site"})
-known["age"] = decisions.age_bands(pd.to_numeric(known["age_approx"], errors="coerce"))
-groups = decisions.subgroups(known, ["age", "sex", "site"])
-if set(groups["group"]) > {"unknown"}:
-    page["Accuracy by age, sex and site"] = plots_evaluation.forest(
-        groups, shown["correct"].mean(), title="Regularised, Test, audited labels; the line is all images",
-        synthetic=images.synthetic)
-    display(page["Accuracy by age, sex and site"])
+for name, rows in outside.items():
+    recall = scores.per_class(rows, malignant)["recall"].dropna().to_dict()
+    scored[name]["external"] = scores.score(rows, SEED) | {"recall": recall}
+if outside:
+    outside_table = pd.DataFrame({name: {"Test, audited": report.estimate(both["test"]["audited"], "accuracy"),
+                                         "the other set": report.estimate(both["external"], "accuracy")}
+                                  | {f"there, recall of {kind}": f"{value:.2f}" for kind, value in both["external"]["recall"].items()}
+                                  for name, both in scored.items() if "external" in both})
+    display(outside_table)
 else:
-    print("Neither age nor sex nor site is known of these images.")
+    print("No other set was named or fits, so whether the networks work elsewhere is not known from this run.")
 
 # %% [markdown]
-# Hairs, rulers, bubbles and dark corners come from the taking of the picture. If accuracy falls with one of them, the
-# network has not learned to see past it. Of the sample it is known which images have them.
-
-# %%
-marked, artefacts = decisions.artefacts(shown, images.root)
-if artefacts:
-    page["Accuracy by artefact"] = plots_evaluation.forest(
-        decisions.subgroups(marked, artefacts), shown["correct"].mean(),
-        title="Regularised, Test, audited labels; the line is all images", synthetic=images.synthetic)
-    display(page["Accuracy by artefact"])
-else:
-    print("Nobody has noted the artefacts of these images (artefacts.csv): whether they go with errors is not known.")
-
-# %% [markdown]
-# ## The honest frame
+# ## What others report
 #
-# What do others report? Read what public notebooks of this case study say of themselves, beside your networks.
-# Validation that was split after augmentation is **leaked**: copies of one lesion lie on both sides, and it says
-# nothing.
+# What 26 public notebooks of this case study say of themselves. Validation that was split after augmentation is
+# **leaked**: copies of one lesion lie on both sides, and the score says nothing.
+#
+# | who | accuracy, validation | accuracy, published Test |
+# | --- | --- | --- |
+# | 25 of the 26, which augment first and split afterwards | 0.66 to 0.91, leaked | 6 of the 26 score it |
+# | the best of these 6, trained from scratch | | 0.475 (0.39 to 0.56) |
+# | the best transfer learning among them | | 0.449 |
+# | the one notebook that splits first | 0.45 | 0.475 |
+# | a plain three-convolution tutorial network, 20 epochs | 0.52 | 0.29 |
+#
+# Your scores may be set beside these only if Test is the published one, file for file. Part of that Test is also in its
+# Train under another label, so that even an honest network is scored on wrong labels there.
 
 # %% tags=["nbval-check-output"]
-if images.synthetic:
-    print("Scores on drawings cannot be compared with scores on patients' images, so nothing is compared here.")
-elif set(table["published_label"]) != set(evaluation.MALIGNANT):
-    print("Your images have other classes than the public case study, so nothing is compared here.")
+if run.images.synthetic:
+    print("Scores on drawings cannot be compared with scores on patients' images.")
 else:
-    rows = {f"this run, {name}": {"accuracy, validation": report.estimate(both["val"], "accuracy"),
-                                  "accuracy, published Test": report.estimate(both["test"]["published"], "accuracy")}
-            for name, both in scores.items()}
-    page["What others report (comparable if Test is the published one)"] = pd.concat(
-        [report.others(), pd.DataFrame(rows).T])
-    display(page["What others report (comparable if Test is the published one)"])
-
-# %% [markdown]
-# The frame holds only for patients' images, and only if Test is the published one, file for file. Part of that Test is
-# also in its Train, under another label, so that even an honest network is scored on wrong answers there: hence the
-# audited labels above.
-#
-# ## Limits
-#
-# Say them with every score.
-
-# %% tags=["nbval-check-output"]
-page["Limits"] = [
-    "Skin tones: such collections show mostly light skin; nothing is known of other skin.",
-    "Acquisition: cameras, dermatoscopes and clinics are those of the collection; others were not tested.",
-    f"Tiny classes: {(counts['audited'] < evaluation.FEW).sum()} of {len(counts)} classes have fewer than "
-    f"{evaluation.FEW} audited test images.",
-    "Actinic keratosis is counted as not malignant: it is a precursor of cancer.",
-    "Validation chose the epoch, the temperature and the threshold, so scores on validation flatter.", report.NOTICE]
-print(*page["Limits"], sep="\n")
+    print("This run on Test, published labels:")
+    for name, both in scored.items():
+        print(f"{name}: {report.estimate(both['test']['published'], 'accuracy')} on {both['test']['published']['n']} images")
 
 # %% [markdown]
 # ## Say it in plain words
 #
-# Three sentences that a doctor could accept: what was found, what it would mean, what was not tried.
+# What would a doctor or a manager need to know? How many are found, missed and sent on needlessly, what a trivial rule
+# would get, and what was not tried. A patient counts as sent on if a malignant class is called; `PREVALENCE` is an
+# assumption. Expect a few numbers and three sentences: the first screen of the report.
 
 # %%
-asked_first = ("malignant or not", "regularised")
-words = report.in_words("regularised", scores["regularised"]["test"]["audited"], counts["audited"],
-                        points.get(asked_first), patients.get(asked_first), PREVALENCE, images.synthetic)
-page["In plain words"] = words
-display(Markdown("\n\n".join(words)))
+patients = None
+if malignant and shown["label"].isin(malignant).nunique() == 2:
+    called = shown.assign(truth=shown["label"].isin(malignant), probability=shown["predicted"].isin(malignant))
+    patients = decisions.per_thousand(decisions.operating_point(called, 0.5), PREVALENCE)
+words = report.in_words(scored["regularised"]["test"]["audited"], (largest, majority["audited"]), patients, PREVALENCE,
+                        scored["regularised"].get("external"))
+display(Markdown("\n\n".join([f"- **{number}** {text}" for number, text in words[0]["cards"]] + words[1:])))
 
 # %% [markdown]
 # ## Keep it
 #
-# All scores, with their intervals, go into `metrics.json`; all tables and figures into one page, `report.html`, that
-# you can open on a phone or send. Images of patients are in it: mind their licence.
+# All scores with their intervals go into `metrics.json`, tables and figures into one page, `report.html`, which you can
+# open on a phone or send. Images of patients are in it: mind their licence.
 
 # %%
-page["How it was made"] = report.run_record(out_dir, MODELS)
-print(report.write_metrics(out_dir, images, table, LABELS, scores))
-print(report.write_page(out_dir, "Skin-lesion classification: what the scores mean", page, images.synthetic))
-course.done("05_evaluation", globals())
+sections = {
+    "In plain words": words,
+    "How many images": [counts, "Images by class. Published labels are those of the folders, audited labels those that the check of the set left."],
+    "Accuracy": [accuracies, "With 95 % intervals; several images of one lesion count as one.", test_scores, "The scores on Test."],
+    "Class by class": [class_table, "Regularised network, Test, audited labels.", recalls,
+                       "Where the line is long, the images are too few to tell."],
+    "Confusion matrix": [matrices, "Rows are true classes, columns predicted ones. Lines part the malignant classes from the others."],
+    "Is one network better?": compared,
+    "Predictions": [predictions_figure, "Upper row classified correctly, lower row not; the three most probable classes, the true one in bold."],
+    "The misclassified": [wrong_figure, "Under each the most similar training image of the class that was called.", error_kinds,
+                          "All Test images, published labels. An error may be of several kinds."],
+}
+
+# %%
+if has_collections:
+    sections["The camera or the lesion?"] = [by_collection, "Test images by who took them.", colour_table.round(2),
+                                             "Accuracy on validation with the overall colour of other images."]
+if outside:
+    sections["Another set"] = [outside_table, "The same networks on images of another origin."]
+records = {name: report.read_json(run.folder / name / "run.json") for name in predictions}
+sections["How it was made"] = [pd.DataFrame({name: {key: str(value) for key, value in record.get("parameters", {}).items()
+                                                    if key not in ("DATA_DIR", "OUT_DIR", "METADATA")}
+                                             | {"epochs": record.get("epochs_run", ""), "weights": record.get("weights", "")}
+                                             for name, record in records.items()}).fillna(""), "The parameters of each training."]
+for name, both in scored.items():
+    both["majority"] = {"class": largest, **majority}
+print(report.write_metrics(run, table, scored))
+print(report.write(run, "report", "Skin-lesion classification: what the scores mean", sections))
+run.done()
 
 # %% [markdown]
 # ## What you saw
 #
-# - **Score**: an accuracy without its interval is half a number, and on few images the interval is wide.
+# - **Score**: an accuracy needs its interval and the majority-class score beside it.
 # - **Read**: the mean hides which class pays for it; the matrix shows it.
-# - **Compare**: on the same images, counting only where the networks differ; seeds as a spread.
-# - **Calibrate**: one number, fitted on validation, softens or sharpens; on few images chance hides what it mends.
-# - **Decide**: a threshold is chosen before Test is seen; a thousand patients say what it costs.
-# - **Look**: sure and wrong is the worst answer a network can give; a heatmap needs its own test.
-# - **Judge**: a score on these labels and cameras says nothing about the next clinic's patients.
+# - **Compare**: only the images count on which the networks differ, and a small Test can only find a large difference.
+# - **Ask**: a kind of error explains something only if it is rarer among the images that were classified correctly.
+# - **Doubt**: a score on the cameras of training says nothing about other cameras.
+# - **Report**: found, missed and needless of a thousand, what a trivial rule would get, and what was not tried.
 #
 # ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
 #
-# 1. Run the course with `LABELS = "published"`. Which score changes more, published or audited?
-# 2. Set `SENSITIVITY = 0.99`. How many needless flags does each further cancer cost?
-# 3. Train with `SEED` 1 and 2 into other folders and name them in `OTHER_RUNS`. Is the difference between the networks
-#    larger than the spread over seeds?
-# 4. How many test images would halve the interval of the accuracy?
+# Which class does the regularised network find least often on Test (audited labels)? Compute its recall from `shown`,
+# by hand, and compare it with the table. Expect the lowest recall among the classes that have images.
+
+# %% tags=["solution"]
+# @title Solution 1
+### BEGIN SOLUTION
+worst = by_class["regularised"]["recall"].idxmin()
+recall_by_hand = (shown.loc[shown["label"] == worst, "predicted"] == worst).mean()
+### END SOLUTION
+print(f"{worst}: {recall_by_hand:.2f}")
+assert recall_by_hand == by_class["regularised"]["recall"].min()
+
+# %% [markdown]
+# ### Exercise 2
+#
+# How many Test images would halve the width of the accuracy's interval, if the accuracy stayed as it is? Use
+# `proportion_confint(..., method="wilson")`. Expect about four times as many.
+
+# %% tags=["solution"]
+# @title Solution 2
+def width(images):
+    """Return the width of the 95 % interval of this accuracy on so many images."""
+    ### BEGIN SOLUTION
+    low, high = proportion_confint(by_hand * images, images, method="wilson")
+    return high - low
+    ### END SOLUTION
+
+
+needed = next(images for images in range(len(shown), 10**6) if width(images) <= width(len(shown)) / 2)
+print(f"{len(shown)} images now, {needed} for half the width")
+assert 3 < needed / len(shown) < 5
+
+# %% [markdown]
+# ### Exercise 3
+#
+# Let the two networks vote: average their probabilities on Test (audited labels), image by image, and score the average.
+# Is it better than the regularised network alone? Say it with McNemar's test, not with the two accuracies.
+
+# %% tags=["solution"]
+# @title Solution 3
+### BEGIN SOLUTION
+vote = test["regularised", "audited"].copy()
+columns = [f"p_{name}" for name in learned]
+vote[columns] = (vote[columns] + test["baseline", "audited"].set_index("image_id").loc[vote["image_id"], columns].to_numpy()) / 2
+ballot = scores.compare(vote, test["regularised", "audited"], SEED)
+### END SOLUTION
+print(f"vote {scores.score(vote)['accuracy']:.2f}, alone {by_hand:.2f}; {report.p_value(ballot['mcnemar_p'])}")
+assert np.allclose(vote[columns].sum(axis=1), 1, atol=1e-3)

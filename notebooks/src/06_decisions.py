@@ -1,0 +1,372 @@
+# %% [markdown]
+# # 6 · Decisions: from probabilities to patients
+#
+# **Beyond the case study: in twenty minutes you will turn probabilities into a decision, count what it means for a
+# thousand patients, and look at what the network looked at.**
+#
+# {{badge}}
+
+# %% [markdown]
+# You will
+#
+# - **calibrate** the probabilities, so that they mean what they say;
+# - **choose** a threshold on validation and apply it to Test;
+# - **count** who is found, missed and sent on needlessly among a thousand patients;
+# - **divide** the accuracy by age, sex and site;
+# - **look** at heatmaps, and test whether they deserve trust.
+#
+# This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin.
+
+# %%
+# {{setup}}
+
+# %% tags=["parameters"]
+DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
+OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
+LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
+METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+MALIGNANT = ""  # @param {type:"string"} names of the malignant classes, separated by commas; empty: known from the standard names
+SENSITIVITY = 0.9  # @param {type:"number", min:0.01, max:1} share of the cancers that the threshold must find on validation
+PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999} share of patients assumed to have what is asked for; not known from images
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+
+# %%
+# %matplotlib inline
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import RocCurveDisplay
+
+from helpers import runs
+from helpers.data import classes, labels
+from helpers.evaluation import calibration, decisions, explain, figures, intervals, report, scores
+from helpers.figures import titled
+
+run = runs.start("06_decisions", globals())
+
+# %% [markdown]
+# ## The predictions
+#
+# Both networks' predictions on validation and on Test, with the labels they were trained for.
+
+# %%
+table = run.manifest()
+run.need("03_baseline_cnn")
+run.need("04_dropout_augmented_cnn")
+predictions = {name: scores.read_predictions(run.folder / name / "predictions.csv", table)
+               for name in ("baseline", "regularised")}
+val, test = ({name: scores.labelled(rows[rows["split"] == split]) for name, rows in predictions.items()}
+             for split in ("val", "test"))
+palette = figures.colours(list(predictions))
+print(f"{len(val['regularised'])} validation and {len(test['regularised'])} Test images of {run.images.source}"
+      f"{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+assert len(test["regularised"]), "No Test image is left after the audit: the ledger in 01 says where they went."
+
+# %% [markdown]
+# ## Do the probabilities mean what they say?
+#
+# Of all predictions that are given a probability of 0.7, seven in ten should be correct: then a network is
+# **calibrated**. **Temperature scaling** may mend it with one number, fitted on validation: above 1 it softens all
+# probabilities, below 1 it sharpens them. It changes no call.
+
+# %%
+temperatures = {name: calibration.fit_temperature(rows) for name, rows in val.items()}
+scaled = {name: {"val": calibration.apply_temperature(val[name], temperature),
+                 "test": calibration.apply_temperature(test[name], temperature)}
+          for name, temperature in temperatures.items()}
+for name, temperature in temperatures.items():
+    change = "hardly changed" if 0.95 < temperature < 1.05 else "softened" if temperature > 1 else "sharpened"
+    print(f"{name}: temperature {temperature:.2f}, so its probabilities are {change}")
+
+# %% [markdown]
+# The **reliability diagram** puts the Test images into ten bins by the probability of the class that was called: points
+# below the line were too sure, points above it not sure enough. With few images in a bin, a point may lie anywhere; the
+# lower panel counts them.
+
+# %%
+reliability, (upper, lower) = plt.subplots(2, 1, figsize=(6, 6.5), height_ratios=[3, 1], sharex=True, layout="constrained")
+for state, rows, style in (("as trained", test["regularised"], "--"), ("with temperature", scaled["regularised"]["test"], "-")):
+    called = scores.outcomes(rows)
+    CalibrationDisplay.from_predictions(called["correct"], called["confidence"], n_bins=10, ax=upper, name=state,
+                                        color=palette["regularised"], linestyle=style)
+    lower.hist(called["confidence"], bins=np.arange(11) / 10, histtype="step", color=palette["regularised"], linestyle=style)
+upper.set(xlabel="", ylabel="share classified correctly", ylim=(-0.02, 1.02))
+lower.set(xlabel="probability of the class that was called", ylabel="images")
+titled(reliability, "Regularised network, Test", run.images.synthetic)
+plt.show()
+
+# %% [markdown]
+# The **calibration error** is the mean distance from the line. On few images it is never zero, so read it beside what a
+# perfectly calibrated network would show by chance (in 95 of 100 sets as small): only an error above that speaks against
+# a network.
+
+# %%
+errors = {}
+for name in predictions:
+    for state, rows in (("as trained", test[name]), ("with temperature", scaled[name]["test"])):
+        called = scores.outcomes(rows)
+        errors[name, state] = {"calibration error": calibration.error(called["confidence"], called["correct"]),
+                               "by chance, up to": calibration.error_by_chance(called["confidence"], SEED)}
+calibrated = pd.DataFrame(errors).T.round(3)
+calibrated["more than chance"] = np.where(calibrated["calibration error"] > calibrated["by chance, up to"], "yes", "no")
+calibrated
+
+# %% [markdown]
+# ## Choose a threshold
+#
+# Nobody acts on eight probabilities. The question is whether to send a patient on, so add up the probabilities of the
+# malignant classes: **malignant or not**. **Sensitivity** is the share of the cancers that are flagged, **specificity**
+# the share of the others that are left alone. A second question asks for melanoma alone.
+
+# %% tags=["nbval-check-output"]
+learned = scores.classes(predictions["regularised"])
+questions = {"melanoma or not": [name for name in learned if classes.standard(name) == "melanoma"]}
+try:
+    questions = {"malignant or not": classes.malignant(sorted({*learned, *table["published_label"]}), MALIGNANT)} | questions
+except ValueError as reason:
+    if MALIGNANT:
+        raise
+    print(reason)
+views = {}
+for question, positive in questions.items():
+    try:
+        views |= {(question, name): {split: decisions.binary(rows, positive) for split, rows in both.items()}
+                  for name, both in scaled.items()}
+        print(f"{question}: {', '.join(positive)}")
+    except ValueError as reason:
+        print(f"{question}: left out, {reason}")
+asked = list(dict.fromkeys(question for question, _ in views))
+
+# %% [markdown]
+# **Threshold chosen on validation, applied to Test.** The highest threshold is taken that still finds the share
+# `SENSITIVITY` of the cancers of validation. On Test it may find more or fewer: those are other images.
+
+# %%
+thresholds = {key: decisions.threshold_for_sensitivity(view["val"], SENSITIVITY) for key, view in views.items()}
+points = {key: decisions.operating_point(view["test"], thresholds[key]) for key, view in views.items()}
+chosen = pd.DataFrame({key: {
+    "threshold": f"{point['threshold']:.3f}",
+    "cancers found": f"{point['found']} of {point['found'] + point['missed']}",
+    "flagged needlessly": f"{point['needless']} of {point['needless'] + point['left']}",
+    "sensitivity": report.estimate(point, "sensitivity"), "specificity": report.estimate(point, "specificity"),
+    "AUC": report.estimate(decisions.ranking(views[key]["test"]), "auc")} for key, point in points.items()}).T
+chosen
+
+# %% [markdown]
+# **AUC**, the area under the curve below, is the probability that a cancer gets a higher probability than something
+# else: 0.5 is chance, 1 a perfect order. Its interval widens where there are few cancers, and is not zero wide even at
+# 1.00. The curve shows every threshold; the dot is the one that was chosen.
+
+# %%
+curves, places = plt.subplots(1, max(len(asked), 1), figsize=(5 * max(len(asked), 1), 4.6), layout="constrained", squeeze=False)
+for axes, question in zip(places[0], asked):
+    for name in predictions:
+        view, point = views[question, name]["test"], points[question, name]
+        RocCurveDisplay.from_predictions(view["truth"], view["probability"], name=name, ax=axes, color=palette[name],
+                                         plot_chance_level=name == "regularised")
+        axes.plot(1 - point["specificity"], point["sensitivity"], "o", markersize=9, color=palette[name])
+    axes.set(xlabel="1 - specificity (flagged needlessly)", ylabel="sensitivity (found)", title=question)
+    axes.legend(fontsize=8, loc="lower right")
+titled(curves, "Test: found against flagged needlessly, at every threshold", run.images.synthetic)
+plt.show()
+
+# %% [markdown]
+# ## A thousand patients
+#
+# Test holds far more cancers than a waiting room. `PREVALENCE` is the share of patients who have what is asked for: an
+# assumption, to be set to those of your clinic, not a finding. Each dot is a patient.
+
+# %%
+patients = {f"{question}: {name}": decisions.per_thousand(point, PREVALENCE) for (question, name), point in points.items()}
+dots = figures.thousand({name: rows for name, rows in patients.items() if name.startswith(asked[0])} if asked else {},
+                        title=f"Of 1,000 patients, {1000 * PREVALENCE:.0f} of whom have it (an assumption)",
+                        synthetic=run.images.synthetic)
+dots
+
+# %%
+counted = pd.concat(patients, names=["question: network", "patients"]) if patients else pd.DataFrame()
+for name, rows in patients.items():
+    found, needless = rows["value"]["found"], rows["value"]["needless"]
+    print(f"{name}: {found + needless} are sent on, {found} of them have it"
+          f"{f' (1 in {(found + needless) / found:.0f})' if found else ''}; {rows['value']['missed']} are missed.")
+counted
+
+# %% [markdown]
+# *Found* has it and is sent on, *missed* has it and is sent home, *needless* is sent on without having it. Low and high
+# are what the intervals of sensitivity and specificity allow.
+#
+# **Is it worth it?** **Net benefit** counts the cancers found and takes off the needless flags, each weighed by the odds of
+# the risk from which you would act (Vickers and Elkin, 2006): who acts at a risk of 0.1 takes nine needless flags for one
+# cancer. A network may help only where its curve lies above both flagging everybody and flagging nobody. It is drawn for
+# the share of cancers in Test, which is not that of a clinic.
+
+# %%
+risks = np.arange(1, 100) / 100
+net_benefit, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+for name in predictions if asked else ():
+    view = views[asked[0], name]["test"]
+    truth, flagged = view["truth"].to_numpy(), view["probability"].to_numpy() >= risks[:, None]
+    odds = risks / (1 - risks)
+    axes.plot(risks, (flagged & truth).mean(axis=1) - (flagged & ~truth).mean(axis=1) * odds, color=palette[name], label=name)
+if asked:
+    axes.plot(risks, truth.mean() - (~truth).mean() * odds, "k--", linewidth=1, label="flag all")
+    axes.axhline(0, color="black", linewidth=1, label="flag none")
+    axes.set(xlabel="risk from which you would act", ylabel="net benefit per image", ylim=(-0.1, truth.mean() * 1.15))
+    axes.legend(frameon=False)
+titled(net_benefit, asked[0] if asked else "no question can be asked", run.images.synthetic)
+plt.show()
+
+# %% [markdown]
+# ## For whom does it work?
+#
+# Accuracy by age, sex and site, where they are known. Groups differ in their lesions too, so a gap is a question, not yet
+# a finding; where intervals overlap much, it is not even that. The dashed line is all images.
+
+# %%
+shown = scores.outcomes(test["regularised"]).merge(table[["image_id", "path", "sha256"]], on="image_id")
+known = labels.with_metadata(shown, labels.official_labels(METADATA, run.images.root))
+known = known.rename(columns={"anatom_site_general": "site"})
+ages = pd.to_numeric(known["age_approx"], errors="coerce")
+known["age"] = pd.cut(ages, [-1, 39, 59, 150], labels=["0 to 39", "40 to 59", "60 and over"]).astype(object).fillna("")
+groups = []
+for column in ("age", "sex", "site"):
+    for group, part in known.groupby(known[column].replace("", "unknown")):
+        colour = palette["regularised"] if len(part) >= scores.FEW else figures.GREY
+        groups.append((f"{column}: {group} ({len(part)})", *intervals.share(part["correct"], intervals.units(part)), colour))
+groups = pd.DataFrame(groups, columns=["name", "value", "low", "high", "colour"])
+subgroups = figures.intervals(groups, line=shown["correct"].mean(),
+                              title="Accuracy on Test (images in brackets; grey: fewer than 10)", synthetic=run.images.synthetic)
+subgroups
+
+# %% [markdown]
+# ## What did the network look at?
+#
+# **Grad-CAM** lights up the places that spoke for the class that was called. Two images that were classified correctly,
+# two that were not, each above its heatmap. Light on the lesion is what you hope for; light on a ruler, a hair or a dark
+# corner is a warning.
+
+# %%
+network, load = explain.open_network(run.folder / "regularised")
+
+
+def heatmaps(rows):
+    """Return the pixels of outcomes and the Grad-CAM of the class that was called for each."""
+    pixels = load(rows)
+    return pixels, explain.grad_cam(network, pixels, [learned.index(name) for name in rows["predicted"]])
+
+
+surest = shown.sort_values(["correct", "confidence"], ascending=False).drop_duplicates(["correct", "predicted"])
+both = surest.groupby("correct").head(2)
+cam = figures.gallery(both, figures.overlay(*heatmaps(both)), ["Grad-CAM of " + name for name in both["predicted"]],
+                      title="What spoke for the class that was called", synthetic=run.images.synthetic)
+cam
+
+# %% [markdown]
+# **Do not trust it yet.** An edge detector would make pretty maps too, without having learned anything. So draw the
+# network's weights at random and make the maps again (Adebayo and others, 2018): maps that show what was learned must
+# change, so that their rank correlation with the first ones is well below 1.
+
+# %%
+many = shown.sample(min(40, len(shown)), random_state=SEED)
+pixels, heat = heatmaps(many)
+alike = explain.randomised_similarity(network, pixels, [learned.index(name) for name in many["predicted"]],
+                                      seeds=[SEED, SEED + 1, SEED + 2])
+sanity = pd.DataFrame(alike.T, columns=["first draw", "second draw", "third draw"]).describe().T
+sanity = sanity.rename(columns={"count": "images", "50%": "median"})[["images", "min", "25%", "median", "75%", "max"]]
+sanity.round(2)
+
+# %%
+edge = round(heat.shape[1] * (1 - 0.5 ** 0.5) / 2)
+middle = heat[:, edge:-edge, edge:-edge].sum(axis=(1, 2)) / np.maximum(heat.sum(axis=(1, 2)), 1e-9)
+area = (1 - 2 * edge / heat.shape[1]) ** 2
+verdict = "change with the weights, so they show something that was learned" if sanity["median"].max() < 0.5 else \
+    "stay much the same with random weights, so they show the picture as much as the network"
+reading = (f"The maps {verdict} (median rank correlation up to {sanity['median'].max():.2f}). On the median image "
+           f"{np.median(middle):.0%} of the light lies in the middle, which takes {area:.0%} of the picture: "
+           f"{'more' if np.median(middle) > area else 'no more'} than if it lay anywhere.")
+print(reading)
+
+# %% [markdown]
+# A map that passes says where the network looked, not that it was right to look there, and not what it saw.
+#
+# ## Keep it
+
+# %%
+sections = {
+    "Calibration": [reliability, "Below the line: too sure.", calibrated, "Only an error above chance speaks against a network."],
+    "The threshold": [chosen, "Chosen on validation, applied to Test; with 95 % intervals.", curves, "The dot is the threshold."],
+    "A thousand patients": [dots, "The share of patients who have it is assumed.", counted, "Low and high: what the intervals allow."],
+    "Is it worth it?": [net_benefit, "Of use only above both black lines, at the share of cancers in Test."],
+    "For whom does it work?": [subgroups, "A gap between groups is a question, not yet a finding."],
+    "What did the network look at?": [cam, "Bright: evidence for the class that was called.", sanity.round(2),
+                                      "Rank correlation with the maps of random weights.", reading],
+}
+print(report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections))
+run.done()
+
+# %% [markdown]
+# ## What you saw
+#
+# - **Calibrate**: one number, fitted on validation, softens or sharpens; an error below chance is no finding.
+# - **Choose**: the threshold is fixed before Test is seen, and may find another share there than was asked for.
+# - **Count**: where few patients have a cancer, most of those who are sent on may have none.
+# - **Divide**: a subgroup of few images says little about it.
+# - **Look**: a heatmap needs its own test before anybody believes it.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
+#
+# Ask for a sensitivity of 0.99 instead of `SENSITIVITY`. How many more of the others does the regularised network flag
+# on Test, for how many more cancers? Expect at least as many of both.
+
+# %% tags=["solution"]
+# @title Solution 1
+if asked:
+    strict_view = views[asked[0], "regularised"]
+    ### BEGIN SOLUTION
+    strict = decisions.operating_point(strict_view["test"], decisions.threshold_for_sensitivity(strict_view["val"], 0.99))
+    ### END SOLUTION
+    usual = points[asked[0], "regularised"]
+    print(f"found {usual['found']} -> {strict['found']}, needless {usual['needless']} -> {strict['needless']}")
+    assert strict["found"] >= usual["found"] and strict["needless"] >= usual["needless"]
+
+# %% [markdown]
+# ### Exercise 2
+#
+# At which prevalence would half of those who are sent on really have it? Work it out from sensitivity and specificity:
+# prevalence × sensitivity must equal (1 − prevalence) × (1 − specificity).
+
+# %% tags=["solution"]
+# @title Solution 2
+if asked:
+    half_point = points[asked[0], "regularised"]
+    ### BEGIN SOLUTION
+    false_share = 1 - half_point["specificity"]
+    half_prevalence = false_share / (false_share + half_point["sensitivity"])
+    ### END SOLUTION
+    print(f"at a prevalence of {half_prevalence:.2f}")
+    assert np.isclose(half_prevalence * half_point["sensitivity"], (1 - half_prevalence) * (1 - half_point["specificity"]))
+
+# %% [markdown]
+# ### Exercise 3
+#
+# Cover the lesion: paint the middle half of every Test image's width and height grey (128), and let the network predict
+# again. How much accuracy is left, and how much would calling every image by the largest class of Test get? What is left
+# above that, it had from the edge of the picture.
+
+# %% tags=["solution"]
+# @title Solution 3
+covered = load(shown).astype("float32")
+### BEGIN SOLUTION
+quarter = covered.shape[1] // 4
+covered[:, quarter:-quarter, quarter:-quarter] = 128
+called_covered = np.array(learned)[explain.predict(network, covered).argmax(axis=1)]
+covered_accuracy = (called_covered == shown["label"]).mean()
+### END SOLUTION
+print(f"covered {covered_accuracy:.2f}, whole {shown['correct'].mean():.2f}, "
+      f"largest class {shown['label'].value_counts(normalize=True).max():.2f}")
+assert (covered[:, covered.shape[1] // 2, covered.shape[1] // 2] == 128).all()
