@@ -16,7 +16,14 @@ from typing import NamedTuple
 from helpers import manifest
 from helpers.data import datasets
 
-NOTEBOOKS = ["01_eda", "02_augmentation", "03_baseline_cnn", "04_dropout_augmented_cnn", "05_evaluation"]
+NOTEBOOKS = [
+    "01_eda",
+    "02_augmentation",
+    "03_baseline_cnn",
+    "04_dropout_augmented_cnn",
+    "05_evaluation",
+    "06_decisions",
+]
 FOLDER = datasets.ROOT / "notebooks"
 _LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) ?(.*)$", re.MULTILINE)
 
