@@ -97,13 +97,15 @@ def collections(table):
     -------
     counts : DataFrame of images by published class (rows) and collection (columns; "unknown" where it is empty).
     found : dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
-        classes or collections), ``one_collection_only`` ({class: its only collection}, {} if there is but one
-        collection), ``images`` (``counts`` as dicts).
+        classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
+        collection}, {} if there is but one collection), ``images`` (``counts`` as dicts).
     """
     counts = pd.crosstab(table["published_label"], table["collection"].replace("", "unknown"))
-    related = min(counts.shape) > 1
-    single = counts[(counts > 0).sum(axis=1) == 1].idxmax(axis=1).to_dict() if related else {}
-    value = round(float(association(counts.to_numpy(), method="cramer")), 3) if related else None
+    known = counts.drop(columns="unknown", errors="ignore")
+    known = known[known.sum(axis=1) > 0]
+    related = min(known.shape) > 1
+    single = known[(known > 0).sum(axis=1) == 1].idxmax(axis=1).to_dict() if related else {}
+    value = round(float(association(known.to_numpy(), method="cramer")), 3) if related else None
     return counts, {"cramers_v": value, "one_collection_only": single, "images": counts.to_dict("index")}
 
 
