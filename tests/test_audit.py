@@ -577,6 +577,8 @@ def test_the_class_that_lies_in_one_collection_is_named():
     counts, found = audit.collections(table)
     assert counts.loc["z"].to_dict() == {"A": 5, "B": 5} and found["one_collection_only"] == {"x": "A", "y": "B"}
     assert found["cramers_v"] == pytest.approx((20 / 30) ** 0.5, abs=0.001)
+    half = pd.concat([table, table.assign(collection="")], ignore_index=True)
+    assert audit.collections(half)[1]["cramers_v"] == found["cramers_v"]
     assert audit.collections(table.assign(collection=""))[1]["cramers_v"] is None
     said = audit.text(audit.findings(table, NOTHING, pd.DataFrame(columns=["image_id", "other_id", "similarity"])))
     assert "Cramer's V of class and collection: 0.82" in said and "Only in A: x." in said

@@ -11,7 +11,7 @@ from scipy.stats.contingency import association
 from helpers import manifest
 from helpers.data import datasets, layouts
 from helpers.data.classes import OFFICIAL
-from helpers.data.duplicates import group, inspect, near_duplicates  # noqa: F401 (for the notebooks, as one room)
+from helpers.data.duplicates import contradictory_pairs, group, inspect, near_duplicates  # noqa: F401
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 from helpers.data.labels import apply_labels, ledger, official_class, official_labels, with_metadata  # noqa: F401
 
@@ -97,24 +97,16 @@ def collections(table):
     -------
     counts : DataFrame of images by published class (rows) and collection (columns; "unknown" where it is empty).
     found : dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
-        classes or collections), ``one_collection_only`` ({class: its only collection}, {} if there is but one
-        collection), ``images`` (``counts`` as dicts).
+        classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
+        collection}, {} if there is but one collection), ``images`` (``counts`` as dicts).
     """
     counts = pd.crosstab(table["published_label"], table["collection"].replace("", "unknown"))
-    related = min(counts.shape) > 1
-    single = counts[(counts > 0).sum(axis=1) == 1].idxmax(axis=1).to_dict() if related else {}
-    value = round(float(association(counts.to_numpy(), method="cramer")), 3) if related else None
+    known = counts.drop(columns="unknown", errors="ignore")
+    known = known[known.sum(axis=1) > 0]
+    related = min(known.shape) > 1
+    single = known[(known > 0).sum(axis=1) == 1].idxmax(axis=1).to_dict() if related else {}
+    value = round(float(association(known.to_numpy(), method="cramer")), 3) if related else None
     return counts, {"cramers_v": value, "one_collection_only": single, "images": counts.to_dict("index")}
-
-
-def contradictory_pairs(table):
-    """Return two manifests of equal length: row i of each is one picture, under two different published classes."""
-    rows = table[table["picture"] != ""].sort_values(["published_label", "image_id"])
-    rows = rows.drop_duplicates(["picture", "published_label"])
-    nth = rows.groupby("picture").cumcount()
-    first = rows[(nth == 0) & rows.duplicated("picture", keep=False)].sort_values("image_id")
-    second = rows[nth == 1].set_index("picture", drop=False).loc[first["picture"]]
-    return first.reset_index(drop=True), second.reset_index(drop=True)
 
 
 def command(data_dir, json_file="", html_file="", metadata=""):
@@ -170,13 +162,10 @@ def page(file, found, table, synthetic):
     lists = found["lists"]
     kinds = ("contradictory_images", "train_test_twins", "validation_twins", "same_class_duplicates")
     groups = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]] for name in kinds}
-    groups["near_duplicate_pairs"] = [
-        (
-            "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}".format(**pair),
-            [pair["image_id"], pair["other_id"]],
-        )
-        for pair in lists["near_duplicate_pairs"]
-    ]
+    groups["near_duplicate_pairs"] = []
+    for pair in lists["near_duplicate_pairs"]:
+        note = "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}".format(**pair)
+        groups["near_duplicate_pairs"].append((note, [pair["image_id"], pair["other_id"]]))
     shown = {image_id for members in groups.values() for _, ids in members[:SHOWN] for image_id in ids}
     files = table[table["image_id"].isin(shown)].set_index("image_id")
     thumbnails = dict(zip(files.index, read_files(_embedded, files["path"])))
@@ -188,7 +177,7 @@ def page(file, found, table, synthetic):
     for name, members in groups.items():
         more = [f"{len(members) - SHOWN} more are in the JSON file."] * (len(members) > SHOWN)
         if members:
-            sections[f"{COUNTS[name].capitalize()}: {len(members)}"] = [
+            sections[f"{COUNTS[name][0].upper()}{COUNTS[name][1:]}: {len(members)}"] = [
                 {"caption": note, "images": [(thumbnails[image_id], captions[image_id]) for image_id in ids]}
                 for note, ids in members[:SHOWN]
             ] + more

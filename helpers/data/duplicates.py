@@ -125,6 +125,16 @@ def group(table, metadata, pairs=None):
     return table.assign(group=table["image_id"].groupby(component).transform("min"))
 
 
+def contradictory_pairs(table):
+    """Return two manifests of equal length: row i of each is one picture, under two different published classes."""
+    rows = table[table["picture"] != ""].sort_values(["published_label", "image_id"])
+    rows = rows.drop_duplicates(["picture", "published_label"])
+    nth = rows.groupby("picture").cumcount()
+    first = rows[(nth == 0) & rows.duplicated("picture", keep=False)].sort_values("image_id")
+    second = rows[nth == 1].set_index("picture", drop=False).loc[first["picture"]]
+    return first.reset_index(drop=True), second.reset_index(drop=True)
+
+
 def _inspect_file(path):
     try:
         image = open_rgb(path)
