@@ -371,6 +371,7 @@ if len(aged):
 
 # %%
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
+manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done()
 print(f"{run.folder / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
 
