@@ -154,7 +154,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = round(time.perf_counter() - self.begun, 2)
-        if epoch == 0 or (epoch + 1) % max(1, self.epochs // 10) == 0:
+        if epoch == 0 or epoch + 1 == self.epochs or (epoch + 1) % -(-self.epochs // 10) == 0:
             numbers = "  ".join(f"{name} {logs[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
             print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {logs['seconds']:.1f} s", flush=True)
 
