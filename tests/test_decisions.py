@@ -94,6 +94,7 @@ def test_calibration_error_equals_scikit_learns_curve():
     assert calibration.error(data["confidence"], data["correct"]) == pytest.approx(expected)
     by_hand = calibration.error([0, 0.7, 0.7, 1], [False, True, False, True])  # a bin holds its upper edge
     assert by_hand == pytest.approx((0 + 2 * 0.2 + 0) / 4)
+    assert calibration.error([0.65, 0.7], [True, False]) == pytest.approx(abs(0.35 - 0.7) / 2)
     assert np.isnan(calibration.error([], []))
 
 

@@ -57,8 +57,8 @@ def exchange_colours(pixels, collections, same, seed=0):
     """Return images with the overall colour of another image: mean and spread of each channel, and nothing else.
 
     ``pixels`` are (n, h, w, 3), 0 to 255, as is the result (float32); ``collections`` says where each comes from (n).
-    ``same`` takes the colour of another image of the same collection (the control: what the exchange itself costs), else
-    of one of another collection; an image without such a partner keeps its own.
+    ``same`` takes the colour of another image of the same collection (the control: what the exchange itself costs),
+    else of one of another collection; an image without such a partner keeps its own.
     """
     pixels, collections = np.asarray(pixels, np.float32), np.asarray(collections)
     random, places = np.random.default_rng(seed), np.arange(len(pixels))

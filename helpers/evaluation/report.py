@@ -112,7 +112,7 @@ def in_words(scored, majority, patients, prevalence, external=None):
         rows = patients.loc[["found", "missed", "needless"]].to_numpy()
         cards += [(str(value), f"{text} ({low} to {high})") for text, (value, low, high) in zip(texts, rows)]
         said = [
-            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell the share. "
+            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell that. "
             "A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."
         ]
     if external:

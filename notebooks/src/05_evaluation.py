@@ -247,12 +247,12 @@ display(Markdown("\n\n".join(compared)))
 
 # %%
 folders = [run.folder, *(Path(part.strip()).expanduser() for part in OTHER_RUNS.split(",") if part.strip())]
-seeds = pd.DataFrame(index=[folder.name for folder in folders], columns=["baseline", "regularised"], dtype=float)
+seeds = pd.DataFrame(index=[str(folder) for folder in folders], columns=["baseline", "regularised"], dtype=float)
 for folder in folders:
     for name in seeds:
         seed_rows = scores.read_predictions(folder / name / "predictions.csv").query("split == 'test'")
         seed_outcomes = scores.outcomes(scores.labelled(seed_rows, truth["audited"]))
-        seeds.loc[folder.name, name] = seed_outcomes["correct"].mean()
+        seeds.loc[str(folder), name] = seed_outcomes["correct"].mean()
 spread = seeds.agg(["count", "min", "mean", "max", "std"]).round(3)
 if len(folders) > 1:
     display(spread)
@@ -280,12 +280,12 @@ predictions_figure
 network, load = explain.open_network(run.folder / "regularised")
 memory = train.sample(min(2000, len(train)), random_state=SEED).reset_index(drop=True)
 memory_pixels = load(memory)
-memory_features = explain.features(network, memory_pixels)[0]
+memory_features = explain.features(network, memory_pixels)
 
 # %%
 wrong = shown[~shown["correct"]].nlargest(4, "confidence")
 neighbours = []
-for feature, called in zip(explain.features(network, load(wrong))[0] if len(wrong) else [], wrong["predicted"]):
+for feature, called in zip(explain.features(network, load(wrong)) if len(wrong) else [], wrong["predicted"]):
     same = np.flatnonzero(memory["label"] == called)
     search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(memory_features[same])
     neighbours.append(memory.iloc[same[search.kneighbors([feature])[1][0, 0]]])

@@ -36,6 +36,7 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import RocCurveDisplay
 
@@ -152,7 +153,10 @@ chosen = pd.DataFrame({key: {
     "flagged needlessly": f"{point['needless']} of {point['needless'] + point['left']}",
     "sensitivity": report.estimate(point, "sensitivity"), "specificity": report.estimate(point, "specificity"),
     "AUC": report.estimate(decisions.ranking(views[key]["test"]), "auc")} for key, point in points.items()}).T
-chosen
+if asked:
+    display(chosen)
+else:
+    print("Neither question can be asked of these images, so there is no threshold to choose.")
 
 # %% [markdown]
 # **AUC**, the area under the curve below, is the probability that a cancer gets a higher probability than something
@@ -191,7 +195,7 @@ for name, rows in patients.items():
     found, needless = rows["value"]["found"], rows["value"]["needless"]
     print(f"{name}: {found + needless} are sent on, {found} of them have it"
           f"{f' (1 in {(found + needless) / found:.0f})' if found else ''}; {rows['value']['missed']} are missed.")
-counted
+counted if asked else None
 
 # %% [markdown]
 # *Found* has it and is sent on, *missed* has it and is sent home, *needless* is sent on without having it. Low and high
@@ -294,7 +298,14 @@ print(reading)
 # ## Keep it
 
 # %%
+short = [f"{'; '.join(asked) or 'No question'} could be asked of these images."]
+if asked:
+    short = [{"cards": [(str(row["value"]), f"{kind} ({row['low']} to {row['high']})")
+                        for kind, row in patients[f"{asked[0]}: regularised"].iterrows()]},
+             f"Of 1,000 patients, {1000 * PREVALENCE:.0f} of whom are assumed to have it ({asked[0]}), with the regularised "
+             f"network and a threshold that found {SENSITIVITY:.0%} on validation. Not tried on patients."]
 sections = {
+    "In short": short,
     "Calibration": [reliability, "Below the line: too sure.", calibrated, "Only an error above chance speaks against a network."],
     "The threshold": [chosen, "Chosen on validation, applied to Test; with 95 % intervals.", curves, "The dot is the threshold."],
     "A thousand patients": [dots, "The share of patients who have it is assumed.", counted, "Low and high: what the intervals allow."],
