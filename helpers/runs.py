@@ -228,8 +228,9 @@ class Run:
             return f"its results are not in {self.folder} yet"
         if notebook != NOTEBOOKS[0]:
             return "" if record["manifest"] == self._fingerprint() else "the images, labels or split have changed since"
-        if not (self.folder / "manifest.csv").is_file():
-            return f"{self.folder / 'manifest.csv'} is gone"
+        for file in (self.folder / "manifest.csv", self.folder / "metadata.csv"):
+            if not file.is_file():
+                return f"{file} is gone"
         if record["images"] != datasets.state(self.images):
             return "the images are not those it has seen"
         other = [

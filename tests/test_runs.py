@@ -46,6 +46,7 @@ def done(begin, image_set, small_manifest):
         run = begin(notebook, **values)
         if notebook == "01_eda":
             manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
+            (run.folder / "metadata.csv").touch()
         run.done()
         return run
 

@@ -78,7 +78,7 @@ predictions["regularised"].head(3).round(2)
 # nearer to the truth. You will see both.
 
 # %%
-metadata = labels.official_labels(METADATA, run.images.root)
+metadata = audit.official_labels(table, file=run.folder / "metadata.csv")
 audited = table if LABELS == "audited" else labels.apply_labels(audit.group(table, metadata), "audited", metadata,
                                                                MIN_CLASS_SIZE)
 truth = {"published": table.set_index("image_id")["published_label"], "audited": audited.set_index("image_id")["label"]}
@@ -380,7 +380,7 @@ def external(listed):
     return found
 
 
-outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR).root)) if EXTERNAL_DIR else {}
+outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR)).table) if EXTERNAL_DIR else {}
 
 # %%
 for name, rows in outside.items():
