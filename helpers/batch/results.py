@@ -1,12 +1,39 @@
 """What the runs of a sweep have found: the table, its spread over seeds, and a page with a plot for each number."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
+from helpers.runs import RunError
+
+MARK = "sweep.json"  # written last: a run whose folder has it is finished
+
+
+def finished(job):
+    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
+
+    Raises
+    ------
+    RunError
+        If what is finished there was made with other notebooks or parameters.
+    """
+    file = Path(job["folder"]) / MARK
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+    for name in sorted({*there, *asked}):
+        was, now = (values.get(name, "not given") for values in (there, asked))
+        if was != now:
+            raise RunError(
+                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
+                "another --out-dir."
+            )
+    return record | {"status": "finished", "found": found(file.parent)}
 
 
 def found(folder):
@@ -63,7 +90,7 @@ def write(table, record, folder):
     rows = table.astype(object).map(harmless).rename(columns=harmless)
     manifest.write_text(rows.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
-    done, failed = (table[table["status"] == status].assign(combination=named) for status in ("finished", "failed"))
+    done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images, means = ", ".join(done["images"].unique()), spread(done, record)
     said = f"{len(table)} runs have ended, {len(failed)} of them failed. Images: {images or 'unknown'}."
     sections = {"Runs": [said, table.drop(columns=["images", "error"]).set_index("run")]}
