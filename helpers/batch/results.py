@@ -93,11 +93,13 @@ def write(table, record, folder):
     done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images, means = ", ".join(done["images"].unique()), spread(done, record)
     said = f"{len(table)} runs have ended, {len(failed)} of them failed. Images: {images or 'unknown'}."
-    sections = {"Runs": [said, table.drop(columns=["images", "error"]).set_index("run")]}
+    sections = {"Runs": [said, _short(table.set_index("run")[["status", *record, "seconds"]])]}
     if len(failed):
-        sections["What failed"] = failed.set_index("run")[["error"]]
+        sections["What failed"] = [
+            line for run, error in zip(failed["run"], failed["error"]) for line in f"{run}: {error}".splitlines()
+        ]
     if len(means):
-        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", means]
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(means)]
     for key in means.columns.unique(0):
         figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
         axes = figure.add_subplot(title=f"{key}\n{images}")
@@ -105,3 +107,8 @@ def write(table, record, folder):
         axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
+
+
+def _short(table):
+    """Return a table for reading: numbers as text of four digits, nothing where there is none."""
+    return table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value).replace("nan", "")

@@ -109,8 +109,8 @@ def perform(job):
     """Do a run in a process of its own, which may crash or run out of memory alone; return (its name, its outcome).
 
     TensorFlow gets one thread, because its last digits depend on how many there are: the numbers are the same however
-    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what ``results.finished``
-    returns, or has the ``status`` "failed" and an ``error``.
+    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what
+    ``results.finished`` returns, or has the ``status`` "failed" and an ``error``.
     """
     folder, begun = Path(job["folder"]), time.perf_counter()
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
