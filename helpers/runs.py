@@ -196,7 +196,7 @@ class Run:
             print(f"{notebook} runs first, because {reason}.", flush=True)
             given = [text for name, value in values.items() for text in ("-p", name, str(value))]
             done = subprocess.run(
-                [sys.executable, "-m", "helpers", "run", notebook, *given],
+                [sys.executable, "-m", "helpers", "run", notebook, "--with-parent", *given],
                 cwd=datasets.ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ def asked(monkeypatch):
     calls = []
 
     def run(command, **_):
-        given = command[command.index("run") + 2 :]
+        given = command[command.index("--with-parent") + 1 :]
         calls.append((command[command.index("run") + 1], dict(zip(given[1::3], given[2::3]))))
         return subprocess.CompletedProcess(command, 0, stderr="")
 

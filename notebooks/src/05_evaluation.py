@@ -47,6 +47,7 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers import manifest, runs
 from helpers.data import audit, classes, datasets, labels
 from helpers.evaluation import decisions, errors, explain, figures, report, scores
+from helpers.figures import model_colours
 from helpers.figures import titled
 
 run = runs.start("05_evaluation", globals())
@@ -154,7 +155,7 @@ print(f"accuracy {by_hand:.3f}")
 assert by_hand == scored["regularised"]["test"]["audited"]["accuracy"]
 
 # %%
-points = [(f"{name}, {which}", title, both["test"][which][measure], figures.colours(list(scored))[name],
+points = [(f"{name}, {which}", title, both["test"][which][measure], model_colours(list(scored))[name],
            *(both["test"][which].get(f"{measure}_interval") or both["test"][which][f"{measure}_bootstrap_interval"] or [np.nan] * 2))
           for measure, title in measures.items() for name, both in scored.items() for which in truth]
 points = pd.DataFrame(points, columns=["name", "score", "value", "colour", "low", "high"])
@@ -179,7 +180,7 @@ class_table = by_class["regularised"].round(2).rename(columns={"recall_low": "re
 class_table
 
 # %%
-bars = pd.concat([rows.reset_index().assign(model=name, colour=figures.colours(list(by_class))[name])
+bars = pd.concat([rows.reset_index().assign(model=name, colour=model_colours(list(by_class))[name])
                   for name, rows in by_class.items()])
 bars = bars.rename(columns={"recall": "value", "recall_low": "low", "recall_high": "high"})
 bars["name"] = [f"{row['class']} ({row['support']})" for _, row in bars.iterrows()]
@@ -367,7 +368,9 @@ if has_collections:
 # %%
 def external(listed):
     """Return {model: labelled predictions} of every network in the run folder for the images of another set."""
-    new = listed[~listed["image_id"].map(labels.isic_id).isin(table["image_id"].map(labels.isic_id))]
+    listed = audit.inspect(listed).query("flag == ''")
+    own_names = table["image_id"].str.split("@").str[0]
+    new = listed[~listed["image_id"].isin(own_names) & ~listed["picture"].isin(table["picture"])]
     rows = scores.matched(new, learned)
     print(f"{len(rows)} of {len(listed)} images are new and of classes that the networks learned.")
     found = {}

@@ -43,6 +43,7 @@ from sklearn.metrics import RocCurveDisplay
 from helpers import runs
 from helpers.data import audit, classes
 from helpers.evaluation import calibration, decisions, explain, figures, intervals, report, scores
+from helpers.figures import model_colours
 from helpers.figures import titled
 
 run = runs.start("06_decisions", globals())
@@ -60,7 +61,7 @@ predictions = {name: scores.read_predictions(run.folder / name / "predictions.cs
                for name in ("baseline", "regularised")}
 val, test = ({name: scores.labelled(rows[rows["split"] == split]) for name, rows in predictions.items()}
              for split in ("val", "test"))
-palette = figures.colours(list(predictions))
+palette = model_colours(list(predictions))
 print(f"{len(val['regularised'])} validation and {len(test['regularised'])} Test images of {run.images.source}"
       f"{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 assert len(test["regularised"]), "No Test image is left after the audit: the ledger in 01 says where they went."
