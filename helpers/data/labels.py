@@ -1,5 +1,7 @@
 """Labels: what is officially known of the images, the label policies, and the ledger that accounts for every image."""
 
+import warnings
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -37,15 +39,24 @@ def official_labels(table, facts=None, file=""):
     FileNotFoundError, ValueError
         If ``file`` is not there, cannot be read, or names none of the images.
     """
-    sources = [_read(file, table)] if file else []
-    sources += [] if facts is None else [facts]
-    shipped = _read(SHIPPED, table, required=False)
-    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in [*sources, shipped]]
-    known = sources[0].copy()
-    for source in sources[1:]:
-        known = known.mask(known == "", source)
-    ids = pd.concat([source["lesion_id"].str.split() for source in sources]).groupby(level=0, sort=False).sum()
-    return known.assign(lesion_id=ids.map(lambda names: " ".join(sorted(set(names)))).reindex(known.index))
+    sources = [facts, _said(SHIPPED, table)]
+    if file:
+        sources.insert(0, _said(file, table))
+        if sources[0].empty:
+            raise ValueError(
+                f"{file} names none of the images: its columns are {', '.join(tables.header(file)[:6])}; give a table "
+                f"with their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
+            )
+        if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():
+            warnings.warn(
+                f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}; they count as "
+                "unknown.",
+                stacklevel=2,
+            )
+    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in sources if source is not None]
+    known = reduce(lambda first, next_one: first.mask(first == "", next_one), sources)
+    ids = [sorted(set(" ".join(names).split())) for names in zip(*(source["lesion_id"] for source in sources))]
+    return known.assign(lesion_id=list(map(" ".join, ids)))
 
 
 def with_metadata(table, metadata):
@@ -145,18 +156,10 @@ def ledger(table):
     return book.assign(audited=book.sum(axis=1)).rename_axis(index=["split", "class"], columns=None)
 
 
-def _read(file, table, required=True):
-    """Return the facts of a table of images, index ``image_id``."""
-    given = tables.read(file)
-    names = tables.columns(given.columns, "image")
-    pairs = max((tables.match(given[name], table["path"].tolist()) for name in names), key=len, default=())
-    if required and not len(pairs):
-        raise ValueError(
-            f"{file} names none of the images: its columns are {', '.join(given.columns[:6])}; give a table with "
-            f"their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
-        )
-    facts = tables.facts(given, file).loc[pairs["line"], FACTS]
-    return facts.set_axis(table["image_id"].iloc[pairs["file"]]).groupby(level=0).first()
+def _said(file, table):
+    """Return what a table says of images (see ``tables.about``), index ``image_id``."""
+    facts = tables.about(file, table["path"].tolist())[1]
+    return facts.set_axis(table["image_id"].iloc[facts.index])
 
 
 def _settled(table, metadata):

@@ -45,8 +45,12 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     except ValueError as error:
         raise ValueError(f"The labels of {root} are not clear: {error} Seen beside them: {_aside(left)}.") from error
     for file in sorted(linked, key=lambda file: file not in chosen):
-        facts = linked[file][1].drop(columns=["diagnosis"] * (file in chosen))
-        for name in facts:
+        facts = linked[file][1]
+        if file in chosen:
+            facts = facts.drop(columns="diagnosis")
+        elif uncoded := facts["uncoded"][facts["uncoded"] != ""].tolist():
+            left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+        for name in facts.drop(columns="uncoded"):
             rows[name] = rows[name].mask(rows[name] == "", facts[name].reindex(rows.index, fill_value=""))
     rows["published_label"] = labels.map(classes.standard)
     rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
@@ -136,28 +140,24 @@ def _given(root, labels_csv):
     """Return [path of the table that ``LABELS_CSV`` names], [] where it names none."""
     if labels_csv in ("", "folders"):
         return []
-    places = [Path(root, labels_csv), Path(labels_csv).expanduser()]
-    if not any(place.is_file() for place in places):
+    given = [place for place in (Path(root, labels_csv), Path(labels_csv).expanduser()) if place.is_file()][:1]
+    if not given:
         raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {root} or the working folder.")
-    return [next(place for place in places if place.is_file())]
+    return given
 
 
 def _link(found, paths, image_column, left):
-    """Return {file: (its rows, their facts)} of the tables about the images, indexed by image; others go to left."""
+    """Return {file: (its rows, their facts)} of the tables about the images, as ``tables.about``; others go to left."""
     linked = {}
     for file in found:
         names = tables.header(file)
-        candidates = [image_column] if image_column in names else tables.columns(names, "image")
-        if not candidates:
+        if image_column not in names and not tables.columns(names, "image"):
             left[f"{file.name} (no column of image names among {', '.join(names[:4])})"] = 0
             continue
-        table = tables.read(file)
-        pairs = max((tables.match(table[name], paths.tolist()) for name in candidates), key=len)
-        unused = len(table) - pairs["line"].nunique()
+        rows, facts, unused = tables.about(file, paths, image_column)
         left.update({f"rows of {file.name} without an image": unused} if unused else {})
-        if len(pairs):
-            aligned = [part.loc[pairs["line"]].set_axis(pairs["file"]) for part in (table, tables.facts(table, file))]
-            linked[file] = aligned[0], aligned[1][~aligned[1].index.duplicated()]
+        if len(rows):
+            linked[file] = rows, facts
     return linked
 
 
@@ -196,18 +196,13 @@ def _candidates(table):
     if {"benign_malignant", "target"} <= set(found):
         found = ["benign_malignant"]  # as ISIC 2020 has them; its diagnosis is unknown for most
     found.sort(key=lambda name: table[name].str.isdigit().all())  # of two that say the same, the one in words
-    found = [name for at, name in enumerate(found) if not any(_same(table, name, other) for other in found[:at])]
-    labels = {name: table[name] for name in found}
+    labels = {tuple(pd.factorize(table[name])[0]): name for name in reversed(found)}
+    labels = {name: table[name] for name in reversed(labels.values())}
     flags = [name for name in table if table[name].str.fullmatch(r"([01](\.0*)?)?").all()]
     hot = table[flags].apply(lambda column: column.str.startswith("1"))
     if not labels and hot.shape[1] > 1 and (hot.sum(axis=1) == 1).all():
         labels = {f"the one of {', '.join(hot)} that is 1": hot.idxmax(axis=1)}
     return labels
-
-
-def _same(table, name, other):
-    pairs = table[[name, other]].drop_duplicates()
-    return pairs[name].is_unique and pairs[other].is_unique
 
 
 def _labels(chosen, rows, label_column):
