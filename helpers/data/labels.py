@@ -25,7 +25,7 @@ def official_labels(table, facts=None, file=""):
     ----------
     table : manifest.
     facts : as ``datasets.list_images`` returns them beside ``table``, or None.
-    file : path of a table with a column of image names, or "": the columns in ``tables.NAMES`` are understood, those of
+    file : path of a table with a column of image names, or "": the columns in columns.csv are understood, those of
         ``data/isic2019_labels.csv`` and of the ISIC Archive's own ``metadata.csv`` among them.
 
     Returns

@@ -155,7 +155,8 @@ def _facts(table, file):
         split=split,
         diagnosis=codes,
         uncoded=[
-            "" if code else next((word for word in row if word.strip("01")), "") for code, row in zip(codes, levels)
+            "" if code else next((word for word in reversed(row) if word.strip("01")), "")
+            for code, row in zip(codes, levels)
         ],
     )
 
