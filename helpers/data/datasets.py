@@ -49,16 +49,10 @@ def find(data_dir=""):
     data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset"
         for a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
-    FileNotFoundError
-        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there.
-    ValueError
-        If several sets lie in ``data/`` and none is named.
+    FileNotFoundError, ValueError
+        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there; if several sets lie in ``data/``.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
@@ -85,9 +79,8 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
     a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
-    lesions and patients become groups, a column of splits is obeyed. The names in columns.csv are known: those of
-    HAM10000, the ISIC challenges and Archive, and PAD-UFES-20. Classes have their standard names
-    (``classes.standard``).
+    lesions and patients become groups, a column of splits is obeyed. Names of columns and of classes are known as
+    columns.csv and classes.csv say.
 
     Parameters
     ----------
@@ -97,11 +90,10 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
 
     Returns
     -------
-    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths: ``image_id``,
-    ``path``, ``published_label``, ``label`` (the published one), ``split`` (empty where the set says none), ``group``
-    (patient, else lesion, else empty) and ``collection`` are filled. ``image_id`` is the file's stem, or
-    ``<stem>@<split>-<class>`` for every file whose stem occurs more than once. ``facts`` has the index ``image_id``,
-    and the columns of ``labels.FACTS``. ``understood``: three lines for each set.
+    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths; ``image_id`` is
+    the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once; ``group`` the
+    patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``. ``understood``: three
+    lines for each set.
 
     Raises
     ------
@@ -109,10 +101,10 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
         If a set cannot be understood: with what was seen, and the parameter that settles it.
     """
     sets, understood, several = [], [], len(found.sets) > 1
-    own = {folder: Path(folder, labels_csv) for _, folder in found.sets}
-    own = {folder for folder, file in own.items() if file.is_relative_to(folder) and file.is_file()}
-    if labels_csv in ("", "folders") or not several:
-        own = {folder for _, folder in found.sets}
+    own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about
+    if several and labels_csv not in ("", "folders"):
+        files = [Path(folder, labels_csv) for folder in own]
+        own = [folder for folder, file in zip(own, files) if file.is_relative_to(folder) and file.is_file()]
     if not own:
         raise FileNotFoundError(
             f"LABELS_CSV is {labels_csv!r}, but no such file is in any of the {len(found.sets)} sets."
@@ -197,9 +189,10 @@ def _kaggle(handle):
         return handle, Path(kagglehub.dataset_download(handle))
     except Exception as error:  # whatever the network or the hub answers
         reason = re.sub(r"\s+", " ", str(error))[:200]
-        help = "Is the name right, and the network there? A private set needs the environment variable KAGGLE_API_TOKEN"
-        help = "pip install kagglehub." if isinstance(error, ImportError) else f"{help} (Kaggle, Settings, API)."
-        raise FileNotFoundError(f"Kaggle's set {handle} could not be fetched ({reason}). {help}") from error
+        raise FileNotFoundError(
+            f"Kaggle's set {handle} could not be fetched ({reason}). Is kagglehub there (pip install kagglehub), the "
+            "name right, and the network up? A private set needs the environment variable KAGGLE_API_TOKEN."
+        ) from error
 
 
 def _ids(rows):

@@ -20,18 +20,13 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     ----------
     root : folder of the set, at any depth above the images.
     passed_over : paths below it that are no part of it.
-    labels_csv, image_column, label_column : as in ``datasets.list_images``.
+    labels_csv, image_column, label_column : as in ``datasets.list_images``, which tells the errors too.
 
     Returns
     -------
     rows : DataFrame of text: ``path``, ``published_label`` (standard name), ``split``, ``collection`` (of the set's own
         tables), ``diagnosis`` (ISIC 2019 code, where a table says it beside the class folder) and ``tables.FACTS``.
     understood : text of three lines: the layout; labels, groups and classes; what is left aside and why.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are no images, or their labels cannot be told; with what was seen and the parameter that settles it.
     """
     files, found, left = _walk(Path(root), {Path(path) for path in passed_over})
     if not files:
@@ -163,8 +158,6 @@ def _link(found, paths, image_column, left):
 
 def _choose(rows, linked, given, labels_csv, label_column):
     """Return the tables that say the labels, [] if the folders do; refuse where neither or both might."""
-    names = sorted(set(rows["folder"]) - {""})
-    some, parts = ", ".join(names[:3]), all(PART.search(classes.plain(name)) for name in names)
     if given and given[0] not in linked:
         raise ValueError(
             f"LABELS_CSV is {labels_csv!r}, but none of its columns {list(tables.read(given[0]))} names images "
@@ -172,12 +165,14 @@ def _choose(rows, linked, given, labels_csv, label_column):
         )
     able = given or [file for file, (table, _) in linked.items() if label_column in table or _candidates(table)]
     said = {label for file in able for labels in _candidates(linked[file][0]).values() for label in labels}
-    if labels_csv == "folders" or (not able and names and not parts):
+    names = sorted(set(rows["folder"]) - {""})
+    some, parts = ", ".join(names[:3]), all(PART.search(classes.plain(name)) for name in names)
+    folders = len(names) > bool(able) and not parts
+    named = any(map(classes.is_known, names)) or said.issuperset(names)
+    if labels_csv == "folders" or (folders and not given and (named or not able)):
         return []
-    if given or (able and (len(names) < 2 or parts)):
+    if given or (able and not folders):
         return able
-    if able and (any(map(classes.is_known, names)) or said.issuperset(names)):
-        return []
     if able:
         table = able[0].name
         raise ValueError(
@@ -186,7 +181,7 @@ def _choose(rows, linked, given, labels_csv, label_column):
     seen = f"the folders {some} look like parts of one set" if names else "there are no class folders"
     raise ValueError(
         f"{seen}, and no table names images and classes. Name one in LABELS_CSV, and its columns in IMAGE_COLUMN and "
-        "LABEL_COLUMN" + "; LABELS_CSV = 'folders' takes the folders as classes." * bool(names) + "." * (not names)
+        "LABEL_COLUMN; LABELS_CSV = 'folders' takes folders as classes."
     )
 
 
@@ -211,25 +206,25 @@ def _labels(chosen, rows, label_column):
         return ["the folder's name"], rows["folder"]
     names, found = [], []
     for file, table in chosen.items():
-        labels = table[[label_column]] if label_column in table else {} if label_column else _candidates(table)
-        if len(labels := dict(labels)) != 1:
-            what = (
-                f"no column {label_column!r}"
-                if label_column
-                else f"{'several columns' if labels else 'no column'} of labels"
-            )
+        labels = _candidates(table)
+        if label_column:
+            labels = {label_column: table[label_column]} if label_column in table else {}
+        if len(labels) != 1:
+            what = f"no column {label_column!r}" if label_column else "no column of labels"
+            what = "several columns of labels" if labels else what
             raise ValueError(
                 f"{file.name} has {what}: {', '.join(labels or table)}. Name the right one in LABEL_COLUMN."
             )
         names += labels
         found += labels.values()
     labels = pd.concat(found)
-    two = labels[labels != ""].map(classes.standard).groupby(level=0).agg(["nunique", "unique"])
-    two = two.index[two["nunique"] > 1].map(lambda at: (Path(rows["path"][at]).name, " and ".join(two["unique"][at])))
+    labels = labels[labels != ""]
+    meant = labels.map(classes.standard).groupby(level=0).unique()
+    two = meant[meant.map(len) > 1]
     if len(two):
-        where = " and ".join(file.name for file in chosen)
         raise ValueError(
-            f"{len(two)} images have two labels in {where}, first {two[0][0]}: {two[0][1]}. Correct the rows, or name "
-            "one table in LABELS_CSV."
+            f"{len(two)} images have two labels in {' and '.join(file.name for file in chosen)}, first "
+            f"{Path(rows['path'][two.index[0]]).name}: {' and '.join(two.iloc[0])}. Correct the rows, or name one "
+            "table in LABELS_CSV."
         )
-    return names, labels.mask(labels == "").groupby(level=0).first().reindex(rows.index).fillna("")
+    return names, labels.groupby(level=0).first().reindex(rows.index, fill_value="")

@@ -44,12 +44,8 @@ def header(file):
 
 
 def read(file):
-    """Read a table.
-
-    Parameters
-    ----------
-    file : path of a table whose first line names the columns: delimited by comma, semicolon, tab or "|", in UTF-8,
-        UTF-16 or Latin-1.
+    """Read a table whose first line names the columns: delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or
+    Latin-1.
 
     Returns
     -------
@@ -80,28 +76,21 @@ def read(file):
 
 
 def about(file, paths, image_column=""):
-    """Read from a table what it says about image files.
+    """Read what a table says about image files.
 
     Parameters
     ----------
-    file : path of the table.
+    file : path of the table; errors are raised as :func:`read` does.
     paths : list of paths of the image files.
     image_column : its column of image names; "", or no column of it: known by its name.
 
     Returns
     -------
-    rows : DataFrame, the table's rows about the files; the index is the position in ``paths``, twice for a file that
-        two rows name.
-    facts : DataFrame of text, index as ``rows`` but once: the columns of ``FACTS``, ``split`` ("train", "val" or
+    rows : DataFrame, the table's rows about the files; the index is the file's position in ``paths``.
+    facts : DataFrame of text, the first row of each file: the columns of ``FACTS``, ``split`` ("train", "val" or
         "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis`` (a key of
         ``classes.OFFICIAL``) and ``uncoded`` (a diagnosis that means none of these).
     unused : int, the number of rows about no file.
-
-    Raises
-    ------
-    ValueError
-        If the table cannot be read (see :func:`read`), an age is no number of years, or a column named "split" names no
-        splits; the message names file and line.
     """
     table = read(file)
     names = [image_column] if image_column in table else columns(table.columns, "image")
@@ -134,7 +123,7 @@ def _match(values, paths):
 
 
 def _facts(table, file):
-    """Return what the rows of a table say, as :func:`about` describes it; index as ``table``."""
+    """Return what the rows of a table say (see :func:`about`); refuse odd ages, and odd names of splits, by line."""
     kinds = [*FACTS, "split", "collection", "origin"]
     given = pd.DataFrame(
         {kind: table[found[0]] if (found := columns(table.columns, kind)) else "" for kind in kinds}, table.index
