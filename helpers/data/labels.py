@@ -19,19 +19,19 @@ def official_labels(table, facts=None, file=""):
 
     Every fact is taken from the first of these sources that knows it: ``file``, the set's own ``facts``, the ISIC 2019
     facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are
-    kept: each ties images together.
+    kept: each ties images together. A diagnosis that means no ISIC 2019 class is unknown; ``file`` is warned of.
 
     Parameters
     ----------
     table : manifest.
     facts : as ``datasets.list_images`` returns them beside ``table``, or None.
-    file : path of a table with a column of image names, or "": the columns in columns.csv are understood, those of
+    file : path of a table with a column of image names, or "": columns are known as columns.csv says, those of
         ``data/isic2019_labels.csv`` and of the ISIC Archive's own ``metadata.csv`` among them.
 
     Returns
     -------
-    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC,
-    AK, BKL, DF, VASC or SCC), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
+    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (a key of
+    ``classes.OFFICIAL``), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
     ``sex``, ``anatom_site_general``.
 
     Raises
@@ -69,13 +69,7 @@ def official_class(diagnosis, published, classes):
     """Return the class that ``diagnosis`` means for an image filed under ``published``, "" if there is none in the set.
 
     The published class stays where the diagnosis allows it (BKL allows two classes), and where neither can be told:
-    it is not the name of a diagnosis, and the set has no class for the official one.
-
-    Parameters
-    ----------
-    diagnosis : a key of ``classes.OFFICIAL``.
-    published : a class name of the set.
-    classes : the class names of the set, standard where there is a standard name.
+    it is not the name of a diagnosis, and none of the set's ``classes`` is the official one.
     """
     meant, said = OFFICIAL[diagnosis][0], code(published)
     return published if said == diagnosis or not (said or meant in classes) else meant if meant in classes else ""
@@ -123,16 +117,20 @@ def apply_labels(table, labels, metadata, min_class_size=20):
             group=group.where(~own, table["split"] + "/" + group),
         )
     table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
-    _flag(table, table["label"] == "", "contradiction")
+
+    def flag(rows, reason):
+        table.loc[rows & (table["flag"] == ""), "flag"] = reason
+
+    flag(table["label"] == "", "contradiction")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
         groups = manifest.active(table, held)["group"]
-        _flag(table, table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
+        flag(table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
     used = manifest.active(table).assign(moved=table["label"] != table["published_label"])
     copies = used.sort_values(["moved", "image_id"]).duplicated("picture")
-    _flag(table, copies.reindex(table.index, fill_value=False), "duplicate")
+    flag(copies.reindex(table.index, fill_value=False), "duplicate")
     used = manifest.active(table)
     sizes = used["split"].isin(["train", ""]).groupby(used["label"]).sum()
-    _flag(table, table["label"].isin(sizes.index[sizes < min_class_size]), "class too small")
+    flag(table["label"].isin(sizes.index[sizes < min_class_size]), "class too small")
     return table.assign(label=table["label"].where(table["flag"] == "", ""))
 
 
@@ -146,13 +144,12 @@ def ledger(table):
     their sum: the images that are learned or tested under the class. A class that is left out has none.
     """
     moved = (table["flag"] == "") & (table["label"] != table["published_label"])
-    left = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
+    away = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
     here = table[moved].groupby(["split", "label"]).size()
-    index = left.index.union(here.index)
-    left = left.reindex(index, fill_value=0)
-    book = -left.reindex(columns=[*manifest.FLAGS, "relabelled away"], fill_value=0)
-    book.insert(0, "published", left.sum(axis=1))
-    book["relabelled here"] = here.reindex(index, fill_value=0)
+    away = away.reindex(away.index.union(here.index), fill_value=0)
+    book = -away.reindex(columns=[*manifest.FLAGS, "relabelled away"], fill_value=0)
+    book.insert(0, "published", away.sum(axis=1))
+    book["relabelled here"] = here.reindex(book.index, fill_value=0)
     return book.assign(audited=book.sum(axis=1)).rename_axis(index=["split", "class"], columns=None)
 
 
@@ -173,8 +170,3 @@ def _settled(table, metadata):
         kept = (official & published or official) if one else official | published
         labels[picture] = min(kept) if len(kept) == 1 else ""
     return table["picture"].map(labels).fillna("")
-
-
-def _flag(table, rows, flag):
-    """Give the chosen rows ``flag`` where they have none, in place."""
-    table.loc[rows & (table["flag"] == ""), "flag"] = flag
