@@ -86,7 +86,7 @@ for number, row in enumerate(few.itertuples()):
 # others.
 
 # %%
-pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory=str(scratch / "augmented"))
+pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory="../../augmented")
 pipeline.rotate(probability=0.7, max_left_rotation=10, max_right_rotation=10)
 pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
