@@ -152,8 +152,9 @@ def counts(table):
 
 def _images(sets, source):
     """Describe the sets; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
-    drawn = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets]
+    drawn, names = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets], [name for name, _ in sets]
     root = Path(os.path.commonpath([folder for _, folder in sets]))
+    sets = [(name if names.count(name) == 1 else f"{folder.parent.name}/{name}", folder) for name, folder in sets]
     return Images(root, "embedded sample" if all(drawn) else source, any(drawn), tuple(sets))
 
 

@@ -147,7 +147,7 @@ def _link(found, paths, image_column, left):
     for file in found:
         names = tables.header(file)
         if image_column not in names and not tables.columns(names, "image"):
-            left[f"{file.name} (no column of image names among {', '.join(names[:4])})"] = 0
+            left[f"{file.name} (no column of image names among {', '.join(names[:4]) or 'none'})"] = 0
             continue
         rows, facts, unused = tables.about(file, paths, image_column)
         left.update({f"rows of {file.name} without an image": unused} if unused else {})
