@@ -581,6 +581,12 @@ def test_a_loop_of_links_ends(make):
     root = make({"nevus/a.png": None, "melanoma/b.png": None})
     (root / "nevus" / "again").symlink_to(root)
     assert len(listed(root).table) == 2
+    for name in "ab":
+        (root / "empty" / name).mkdir(parents=True)
+        (root / "empty" / name / "again").symlink_to(root / "empty")
+        (root / "empty" / name / "up").symlink_to(root / "empty" / name)
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        datasets.find(root / "empty")
 
 
 GREY = np.linspace(0, 1, 48 * 48).reshape(48, 48)
