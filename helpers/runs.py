@@ -196,7 +196,7 @@ class Run:
             print(f"{notebook} runs first, because {reason}.", flush=True)
             given = [text for name, value in values.items() for text in ("-p", name, str(value))]
             done = subprocess.run(
-                [sys.executable, "-m", "helpers", "run", notebook, *given],
+                [sys.executable, "-m", "helpers", "run", notebook, "--with-parent", *given],
                 cwd=datasets.ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -228,8 +228,9 @@ class Run:
             return f"its results are not in {self.folder} yet"
         if notebook != NOTEBOOKS[0]:
             return "" if record["manifest"] == self._fingerprint() else "the images, labels or split have changed since"
-        if not (self.folder / "manifest.csv").is_file():
-            return f"{self.folder / 'manifest.csv'} is gone"
+        for file in (self.folder / "manifest.csv", self.folder / "metadata.csv"):
+            if not file.is_file():
+                return f"{file} is gone"
         if record["images"] != datasets.state(self.images):
             return "the images are not those it has seen"
         other = [

@@ -11,6 +11,7 @@ from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.evaluation import calibration, decisions, figures, scores
+from helpers.figures import model_colours
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -165,6 +166,6 @@ def test_figures_draw_and_name_the_sample(tmp_path):
 
 def test_every_model_has_a_colour_and_the_courses_networks_keep_theirs():
     names = ["mine", "baseline", "regularised", "a", "b", "c"]
-    palette = figures.colours(names)
+    palette = model_colours(names)
     assert len(set(palette.values())) == 6
-    assert figures.colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]
+    assert model_colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]

@@ -19,7 +19,7 @@ def asked(monkeypatch):
     calls = []
 
     def run(command, **_):
-        given = command[command.index("run") + 2 :]
+        given = command[command.index("--with-parent") + 1 :]
         calls.append((command[command.index("run") + 1], dict(zip(given[1::3], given[2::3]))))
         return subprocess.CompletedProcess(command, 0, stderr="")
 
@@ -46,6 +46,7 @@ def done(begin, image_set, small_manifest):
         run = begin(notebook, **values)
         if notebook == "01_eda":
             manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
+            (run.folder / "metadata.csv").touch()
         run.done()
         return run
 

@@ -156,6 +156,13 @@ def test_the_spread_is_over_seeds_and_each_number_has_a_plot(tmp_path):
     assert page.count("data:image/png;base64,") == 1 and "a set (synthetic)" in page and "BATCH_SIZE=16<" in page
 
 
+def test_a_sweep_whose_runs_have_all_failed_so_far_has_a_table(tmp_path):
+    table = results.table(JOBS, {JOBS[0]["name"]: {"status": "failed", "error": "<no> memory"}}, RECORD)
+    results.write(table, RECORD, tmp_path)
+    assert pd.read_csv(tmp_path / "results.csv")["error"].tolist() == ["<no> memory"]
+    assert "&lt;no&gt; memory" in (tmp_path / "results.html").read_text()
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])
 def test_no_text_of_the_table_is_run_by_a_spreadsheet(tmp_path, start):
     evil, bad = f"{start}cmd|' /C calc'!A0", {"BATCH_SIZE=16,SEED=1": {"status": "failed", "error": f"{start}1"}}
@@ -226,8 +233,8 @@ def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path
     record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
     (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
     with pytest.raises(runs.RunError, match=r"with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
-        sweep.finished(first)
-    assert sweep.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
+        results.finished(first)
+    assert results.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 
 
 def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp_path, monkeypatch, image_set):

@@ -1,12 +1,39 @@
 """What the runs of a sweep have found: the table, its spread over seeds, and a page with a plot for each number."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
+from helpers.runs import RunError
+
+MARK = "sweep.json"  # written last: a run whose folder has it is finished
+
+
+def finished(job):
+    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
+
+    Raises
+    ------
+    RunError
+        If what is finished there was made with other notebooks or parameters.
+    """
+    file = Path(job["folder"]) / MARK
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+    for name in sorted({*there, *asked}):
+        was, now = (values.get(name, "not given") for values in (there, asked))
+        if was != now:
+            raise RunError(
+                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
+                "another --out-dir."
+            )
+    return record | {"status": "finished", "found": found(file.parent)}
 
 
 def found(folder):
@@ -63,14 +90,16 @@ def write(table, record, folder):
     rows = table.astype(object).map(harmless).rename(columns=harmless)
     manifest.write_text(rows.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
-    done, failed = (table[table["status"] == status].assign(combination=named) for status in ("finished", "failed"))
+    done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images, means = ", ".join(done["images"].unique()), spread(done, record)
     said = f"{len(table)} runs have ended, {len(failed)} of them failed. Images: {images or 'unknown'}."
-    sections = {"Runs": [said, table.drop(columns=["images", "error"]).set_index("run")]}
+    sections = {"Runs": [said, _short(table.set_index("run")[["status", *record, "seconds"]])]}
     if len(failed):
-        sections["What failed"] = failed.set_index("run")[["error"]]
+        sections["What failed"] = [
+            line for run, error in zip(failed["run"], failed["error"]) for line in f"{run}: {error}".splitlines()
+        ]
     if len(means):
-        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", means]
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(means)]
     for key in means.columns.unique(0):
         figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
         axes = figure.add_subplot(title=f"{key}\n{images}")
@@ -78,3 +107,8 @@ def write(table, record, folder):
         axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
+
+
+def _short(table):
+    """Return a table for reading: numbers as text of four digits, nothing where there is none."""
+    return table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value).replace("nan", "")

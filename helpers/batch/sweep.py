@@ -24,7 +24,6 @@ from helpers.runs import RunError, open_folder
 KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "one_at_a_time": bool, "record": list}
 KINDS = {list: "a list", dict: "names with their values", bool: "true or false"}
 MOST = 10_000  # runs of one sweep; more is a slip of the pen
-MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
 
 def read(file):
@@ -106,35 +105,12 @@ def plan(spec, folder):
     return list(jobs.values())
 
 
-def finished(job):
-    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
-
-    Raises
-    ------
-    RunError
-        If what is finished there was made with other notebooks or parameters.
-    """
-    file = Path(job["folder"]) / MARK
-    if not file.exists():
-        return None
-    record = json.loads(file.read_text(encoding="utf-8"))
-    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
-    for name in sorted({*there, *asked}):
-        was, now = (values.get(name, "not given") for values in (there, asked))
-        if was != now:
-            raise RunError(
-                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
-                "another --out-dir."
-            )
-    return record | {"status": "finished", "found": results.found(file.parent)}
-
-
 def perform(job):
     """Do a run in a process of its own, which may crash or run out of memory alone; return (its name, its outcome).
 
     TensorFlow gets one thread, because its last digits depend on how many there are: the numbers are the same however
-    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what :func:`finished`
-    returns, or has the ``status`` "failed" and an ``error``.
+    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what
+    ``results.finished`` returns, or has the ``status`` "failed" and an ``error``.
     """
     folder, begun = Path(job["folder"]), time.perf_counter()
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -167,8 +143,8 @@ def perform(job):
             "seconds": round(time.perf_counter() - begun, 1),
             "images": f"{images.source}{' (synthetic)' if images.synthetic else ''}",
         }
-        manifest.write_text(json.dumps(record, indent=2), folder / MARK)
-        return job["name"], finished(job)
+        manifest.write_text(json.dumps(record, indent=2), folder / results.MARK)
+        return job["name"], results.finished(job)
     except Exception as error:  # whatever it is, it belongs to this run, and the sweep goes on
         return job["name"], {"status": "failed", "error": str(error) or repr(error)}
 
@@ -216,7 +192,7 @@ def sweep(file, out_dir="", at_once=1, scheduler="", dry_run=False):
     """
     spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs = plan(spec, folder)
-    outcomes = {job["name"]: record for job in jobs if (record := finished(job))}
+    outcomes = {job["name"]: record for job in jobs if (record := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:
@@ -240,8 +216,13 @@ def sweep(file, out_dir="", at_once=1, scheduler="", dry_run=False):
             rows = results.table(jobs, outcomes, record)
             results.write(rows, record, folder)
             if name:
-                said = rows.set_index("run").loc[name, ["status", *record, "error"]].dropna()
-                tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join(map(str, said))}", file=sys.stdout)
+                found = {key: value for key, value in outcome.get("found", {}).items() if key in record}
+                said = [
+                    f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                    for key, value in found.items()
+                ]
+                lines = [text for text in outcome.get("error", "").splitlines() if not text.startswith("The whole")]
+                tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join([outcome['status'], *said, *lines[-1:]])}")
     failed, absent = (rows["status"] == "failed").sum(), [key for key in record if names and key not in names]
     print(
         f"{len(rows) - failed} runs finished, {failed} failed. Table: {folder / 'results.csv'}; with spread and plots: "

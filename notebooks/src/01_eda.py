@@ -373,7 +373,7 @@ if len(aged):
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
 manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done()
-print(f"{run.folder / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
+print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, {len(used)} take part")
 
 # %% tags=["nbval-check-output"]
 print(f"fingerprint {manifest.fingerprint(table)}")

@@ -30,6 +30,7 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 # %%
 # %matplotlib inline
 import random
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -70,7 +71,7 @@ train["label"].value_counts().rename("training images").to_frame()
 # of two classes in a scratch folder first.
 
 # %%
-scratch = Path(tempfile.mkdtemp())
+scratch = Path(os.path.relpath(tempfile.mkdtemp(dir=run.folder, prefix="scratch-")))
 classes = sorted(train["label"].unique())
 few = train[train["label"].isin(classes[:2])].groupby("label").head(3)
 for number, row in enumerate(few.itertuples()):
@@ -501,9 +502,9 @@ assert abs(copies - (2 * largest / balance["originals"].min() - 1)) < 0.01, "new
 print(f"{new_images} new images; {copies:.1f} copies of each original of the smallest class")
 
 # %% [markdown]
-# ### Exercise 3: find the leak
+# ### Exercise 3
 #
-# The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
+# **Find the leak.** The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
 # write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and
 # `copy`. *Expected: validation falls to about the third row of the table above.*
 

@@ -296,7 +296,7 @@ test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
 manifest.write_text(predictions.to_csv(index=False), folder / "predictions.csv")
 run.done()
-print(f"{len(val)} validation and {len(test)} test images predicted: {folder / 'predictions.csv'}")
+print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/regularised/predictions.csv")
 
 # %% [markdown]
 # ## What you saw

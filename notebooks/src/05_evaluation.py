@@ -47,6 +47,7 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers import manifest, runs
 from helpers.data import audit, classes, datasets, labels
 from helpers.evaluation import decisions, errors, explain, figures, report, scores
+from helpers.figures import model_colours
 from helpers.figures import titled
 
 run = runs.start("05_evaluation", globals())
@@ -78,7 +79,7 @@ predictions["regularised"].head(3).round(2)
 # nearer to the truth. You will see both.
 
 # %%
-metadata = labels.official_labels(METADATA, run.images.root)
+metadata = audit.official_labels(table, file=run.folder / "metadata.csv")
 audited = table if LABELS == "audited" else labels.apply_labels(audit.group(table, metadata), "audited", metadata,
                                                                MIN_CLASS_SIZE)
 truth = {"published": table.set_index("image_id")["published_label"], "audited": audited.set_index("image_id")["label"]}
@@ -154,7 +155,7 @@ print(f"accuracy {by_hand:.3f}")
 assert by_hand == scored["regularised"]["test"]["audited"]["accuracy"]
 
 # %%
-points = [(f"{name}, {which}", title, both["test"][which][measure], figures.colours(list(scored))[name],
+points = [(f"{name}, {which}", title, both["test"][which][measure], model_colours(list(scored))[name],
            *(both["test"][which].get(f"{measure}_interval") or both["test"][which][f"{measure}_bootstrap_interval"] or [np.nan] * 2))
           for measure, title in measures.items() for name, both in scored.items() for which in truth]
 points = pd.DataFrame(points, columns=["name", "score", "value", "colour", "low", "high"])
@@ -179,7 +180,7 @@ class_table = by_class["regularised"].round(2).rename(columns={"recall_low": "re
 class_table
 
 # %%
-bars = pd.concat([rows.reset_index().assign(model=name, colour=figures.colours(list(by_class))[name])
+bars = pd.concat([rows.reset_index().assign(model=name, colour=model_colours(list(by_class))[name])
                   for name, rows in by_class.items()])
 bars = bars.rename(columns={"recall": "value", "recall_low": "low", "recall_high": "high"})
 bars["name"] = [f"{row['class']} ({row['support']})" for _, row in bars.iterrows()]
@@ -367,7 +368,9 @@ if has_collections:
 # %%
 def external(listed):
     """Return {model: labelled predictions} of every network in the run folder for the images of another set."""
-    new = listed[~listed["image_id"].map(labels.isic_id).isin(table["image_id"].map(labels.isic_id))]
+    listed = audit.inspect(listed).query("flag == ''")
+    own_names = table["image_id"].str.split("@").str[0]
+    new = listed[~listed["image_id"].isin(own_names) & ~listed["picture"].isin(table["picture"])]
     rows = scores.matched(new, learned)
     print(f"{len(rows)} of {len(listed)} images are new and of classes that the networks learned.")
     found = {}
@@ -380,7 +383,7 @@ def external(listed):
     return found
 
 
-outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR).root)) if EXTERNAL_DIR else {}
+outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR)).table) if EXTERNAL_DIR else {}
 
 # %%
 for name, rows in outside.items():
@@ -469,8 +472,9 @@ sections["How it was made"] = [pd.DataFrame({name: {key: str(value) for key, val
                                              for name, record in records.items()}).fillna(""), "The parameters of each training."]
 for name, both in scored.items():
     both["majority"] = {"class": largest, **majority}
-print(report.write_metrics(run, table, scored))
-print(report.write(run, "report", "Skin-lesion classification: what the scores mean", sections))
+report.write_metrics(run, table, scored)
+report.write(run, "report", "Skin-lesion classification: what the scores mean", sections)
+print(f"{OUT_DIR}/report/metrics.json and {OUT_DIR}/report/report.html")
 run.done()
 
 # %% [markdown]

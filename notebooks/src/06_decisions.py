@@ -41,8 +41,9 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import RocCurveDisplay
 
 from helpers import runs
-from helpers.data import classes, labels
+from helpers.data import audit, classes
 from helpers.evaluation import calibration, decisions, explain, figures, intervals, report, scores
+from helpers.figures import model_colours
 from helpers.figures import titled
 
 run = runs.start("06_decisions", globals())
@@ -60,7 +61,7 @@ predictions = {name: scores.read_predictions(run.folder / name / "predictions.cs
                for name in ("baseline", "regularised")}
 val, test = ({name: scores.labelled(rows[rows["split"] == split]) for name, rows in predictions.items()}
              for split in ("val", "test"))
-palette = figures.colours(list(predictions))
+palette = model_colours(list(predictions))
 print(f"{len(val['regularised'])} validation and {len(test['regularised'])} Test images of {run.images.source}"
       f"{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 assert len(test["regularised"]), "No Test image is left after the audit: the ledger in 01 says where they went."
@@ -230,7 +231,7 @@ plt.show()
 
 # %%
 shown = scores.outcomes(test["regularised"]).merge(table[["image_id", "path", "sha256"]], on="image_id")
-known = labels.with_metadata(shown, labels.official_labels(METADATA, run.images.root))
+known = audit.with_metadata(shown, audit.official_labels(table, file=run.folder / "metadata.csv"))
 known = known.rename(columns={"anatom_site_general": "site"})
 ages = pd.to_numeric(known["age_approx"], errors="coerce")
 known["age"] = pd.cut(ages, [-1, 39, 59, 150], labels=["0 to 39", "40 to 59", "60 and over"]).astype(object).fillna("")
@@ -314,7 +315,8 @@ sections = {
     "What did the network look at?": [cam, "Bright: evidence for the class that was called.", sanity.round(2),
                                       "Rank correlation with the maps of random weights.", reading],
 }
-print(report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections))
+report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections)
+print(f"{OUT_DIR}/report/decisions.html")
 run.done()
 
 # %% [markdown]
