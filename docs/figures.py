@@ -39,7 +39,7 @@ def take(folder):
 
 def leak(table):
     """README's picture: what a nearest neighbour scores after three splits, and what four corners tell a forest."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
     table = table[table["images"] == "real"]
     ways = list(table["way"].unique())

@@ -13,11 +13,11 @@ Every notebook has a parameters cell, with a form in Colab. The same name means 
 In a notebook, change the value in the cell. From the command line:
 
     python -m helpers run 03_baseline_cnn -p EPOCHS 5 -p SEED 1
-    papermill notebooks/03_baseline_cnn.ipynb out.ipynb -p EPOCHS 5      # the same by papermill alone
 
-A value out of its range, or a name that no notebook has, is refused before anything runs.
+A value out of its range, or a name that no notebook has, is refused before anything runs. If `DATA_DIR` is empty, the
+environment variable `ISIC9_DIR` is asked next.
 
-| parameter | default | takes | meaning | notebooks |
+| parameter | meaning | default | takes | notebooks |
 | --- | --- | --- | --- | --- |
 """
 FOOT = """
@@ -34,7 +34,7 @@ def page():
         for name in runs.declared(notebook):
             where.setdefault(name, []).append(notebook[:2])
     rows = [
-        f"| `{name}` | {shown(parameter.default)} | {allowed(parameter)} | {parameter.meaning} | "
+        f"| `{name}` | {parameter.meaning} | {shown(parameter.default)} | {allowed(parameter)} | "
         f"{'all' if len(where[name]) == len(runs.NOTEBOOKS) else ' '.join(where[name])} |"
         for name, parameter in known.items()
     ]

@@ -65,7 +65,13 @@ def _parser():
     ).add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
+    add(
+        "--repository",
+        metavar="OWNER/NAME",
+        nargs="?",
+        const="",
+        help="execute nothing; let badges and set-up cells name this repository; default: git's origin",
+    )
     add("--branch", help="with --repository: its branch; default: main")
     return parser
 
@@ -104,8 +110,8 @@ def _audit(options):
 def _build(options):
     from helpers.batch import build
 
-    if options.repository:
-        return build.rename(options.repository, options.branch or "main")
+    if options.repository is not None:
+        return build.rename(options.repository or build.remote(), options.branch or "main")
     return build.check(options.notebooks) if options.check else build.build(options.notebooks)
 
 
