@@ -4,7 +4,6 @@ Each command imports its room when it is called, so that the help and the audit 
 """
 
 import argparse
-import os
 import signal
 import sys
 
@@ -42,17 +41,13 @@ def _parser():
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
     add("--with-parent", action="store_true", help="end when the process that started this one ends")
 
-    parser_of_sweep = command(
-        _sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for."
-    )
-    add, where = parser_of_sweep.add_argument, parser_of_sweep.add_mutually_exclusive_group()
+    sweep = command(_sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
+    add, where = sweep.add_argument, sweep.add_mutually_exclusive_group()
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
     add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
-    where.add_argument("--jobs", type=_positive, help="runs at once; default: this machine's cores")
-    where.add_argument(
-        "--scheduler", metavar="ADDRESS", help="do the runs on a Dask cluster, such as tcp://10.0.0.1:8786"
-    )
+    where.add_argument("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster to use, such as tcp://10.0.0.1:8786")
 
     add = command(_audit, "audit", "Say what is wrong with a set of images.").add_argument
     add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
@@ -60,20 +55,12 @@ def _parser():
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
 
-    add = command(
-        _build, "build", "Build the notebooks that people open from the sources that people edit."
-    ).add_argument
+    add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
     add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
     add("--branch", help="with --repository: its branch; default: main")
     return parser
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
 
 
 def _run(options):
@@ -90,9 +77,7 @@ def _run(options):
 def _sweep(options):
     from helpers.batch import sweep
 
-    return sweep.sweep(
-        options.file, options.out_dir, options.jobs or os.cpu_count(), options.scheduler, options.dry_run
-    )
+    return sweep.sweep(options.file, options.out_dir, options.jobs, options.scheduler, options.dry_run)
 
 
 def _audit(options):

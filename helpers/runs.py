@@ -32,7 +32,7 @@ class RunError(Exception):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a notebook: its default and what it may be: one of ``choices``, or a number ``low`` to ``high``."""
+    """A parameter of a notebook: its default, and what it may be: one of ``choices``, or ``low`` to ``high``."""
 
     default: bool | int | float | str
     choices: list
