@@ -16,11 +16,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except Exception as error:
-        from helpers.runs import RunError
-
-        if not isinstance(error, (RunError, OSError, ValueError)):
-            raise
+    except (OSError, ValueError) as error:  # what the course raises for the reader
         print(error, file=sys.stderr)
         return 1
 
@@ -36,8 +32,8 @@ def _parser():
 
     add = command(_run, "run", "Run notebooks, in the order of the course.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
-    add("--data-dir", help="folder of images; default: look for one, else the synthetic sample")
-    add("--out-dir", help="run folder; default: runs/course")
+    add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
+    add("--out-dir", default="runs/course", help="run folder; default: runs/course")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
     add("--with-parent", action="store_true", help="end when the process that started this one ends")
 
@@ -59,7 +55,7 @@ def _parser():
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
     add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
-    add("--branch", help="with --repository: its branch; default: main")
+    add("--branch", default="main", help="with --repository: its branch; default: main")
     return parser
 
 
@@ -69,9 +65,7 @@ def _run(options):
 
     if options.with_parent:
         batch.follow_parent()
-    named = {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir}
-    named = {name: value for name, value in named.items() if value is not None}
-    execute.run(options.notebooks, {"OUT_DIR": "runs/course"} | dict(options.p) | named)
+    execute.run(options.notebooks, {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir} | dict(options.p))
 
 
 def _sweep(options):
@@ -90,7 +84,7 @@ def _build(options):
     from helpers.batch import build
 
     if options.repository:
-        return build.rename(options.repository, options.branch or "main")
+        return build.rename(options.repository, options.branch)
     return build.check(options.notebooks) if options.check else build.build(options.notebooks)
 
 

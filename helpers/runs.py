@@ -27,7 +27,7 @@ FOLDER = datasets.ROOT / "notebooks"
 _LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\})", re.MULTILINE)
 
 
-class RunError(Exception):
+class RunError(ValueError):
     """A run that cannot start or did not end; the message says what was given, what is allowed and what to do."""
 
 

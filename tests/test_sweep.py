@@ -178,9 +178,8 @@ def test_the_command_line_says_what_it_would_do_and_refuses_in_one_line(tmp_path
 POISONED = """notebooks: [03_baseline_cnn]
 parameters: {{DATA_DIR: {images}}}
 grid: {{BATCH_SIZE: [8, {poison}]}}
-seeds: [0, 1]
+seeds: [1]
 """
-STATUS = {(8, 0): "finished", (8, 1): "finished", (13, 0): "failed", (13, 1): "failed"}
 
 
 @pytest.fixture
@@ -196,23 +195,23 @@ def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, ima
     file, out = tmp_path / "some.yml", tmp_path / "out"
     file.write_text(POISONED.format(images=image_set, poison=13))
     status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
-    assert status == 1 and "2 runs finished, 2 failed" in said, error
+    assert status == 1 and "1 runs finished, 1 failed" in said, error
     table = rows(out)
-    assert table["status"].to_dict() == STATUS
-    assert table["baseline.val_accuracy"].dropna().tolist() == [0.08, 1.08]
-    assert "MemoryError" in table["error"][13, 0] and "03_baseline_cnn failed in cell" in table["error"][13, 0]
-    assert (out / "BATCH_SIZE=13,SEED=0" / "notebooks" / "03_baseline_cnn.ipynb").exists()
+    assert table["status"].tolist() == ["finished", "failed"]
+    assert table["baseline.val_accuracy"].dropna().tolist() == [1.08]
+    assert "MemoryError" in table["error"][13, 1] and "03_baseline_cnn failed in cell" in table["error"][13, 1]
+    assert (out / "BATCH_SIZE=13,SEED=1" / "notebooks" / "03_baseline_cnn.ipynb").exists()
     assert "MemoryError" in (out / "results.html").read_text()
 
-    done = (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns
+    done = (out / "BATCH_SIZE=8,SEED=1" / "log.txt").stat().st_mtime_ns
     file.write_text(
         POISONED.format(images=image_set, poison=16) + "record: [baseline.val_acuracy, baseline.best_epoch]"
     )
     status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
-    assert status == 1 and "4 runs, 2 finished, 2 to do." in said and "4 runs finished, 0 failed" in said
+    assert status == 1 and "2 runs, 1 finished, 1 to do." in said and "2 runs finished, 0 failed" in said
     assert "No run has baseline.val_acuracy" in error and "baseline.predicted_val_accuracy, " in error
-    assert rows(out)["baseline.best_epoch"].tolist() == [2] * 4
-    assert (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns == done
+    assert rows(out)["baseline.best_epoch"].tolist() == [2] * 2
+    assert (out / "BATCH_SIZE=8,SEED=1" / "log.txt").stat().st_mtime_ns == done
 
 
 def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path):
@@ -257,7 +256,7 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
     folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
     file.write_text(POISONED.format(images=image_set, poison=16))
     process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path / "out", "--jobs", 1)
-    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=1" / "kernel.txt"
     tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
@@ -269,7 +268,7 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
 def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):
     pytest.importorskip("dask.distributed")
     file, there = tmp_path / "some.yml", tmp_path / "there"
-    file.write_text(POISONED.format(images=image_set, poison=13).replace("[0, 1]", "[1]"))
+    file.write_text(POISONED.format(images=image_set, poison=13))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
