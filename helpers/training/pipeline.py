@@ -20,8 +20,8 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
 
     They are read as :func:`helpers.data.images.open_rgb` reads them, and resized with anti-aliasing (Lanczos) to a side
     of ``size`` pixels; ``keep_aspect`` fits an image into the square, on black, instead of squeezing it. Pixels of more
-    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone or
-    cannot be decoded, with its path.
+    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone
+    or cannot be decoded, with its path.
     """
     shape = (len(table), size, size, 3)
     paths = table["path"].tolist()
