@@ -127,6 +127,14 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(noteboo
     assert not np.array_equal(first[0], first[1])
 
 
+@pytest.mark.parametrize("count", [4, 6, 8])
+def test_tensorflow_logs_nothing_about_augmented_batches(capfd, notebook_04, count):
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    data = pipeline.batches(images, np.eye(count, dtype="float32"), 4, seed=0, augment=notebook_04["augment"])
+    assert sum(len(batch) for _ in range(2) for batch, _ in data) == 2 * count
+    assert "PredictCost" not in capfd.readouterr().err
+
+
 def test_a_lesion_is_seen_from_all_eight_sides_and_cropped_without_a_frame(notebook_04):
     image = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 3)).astype("float32")
     views = [np.rot90(side, turn) for side in (image[0], image[0][:, ::-1]) for turn in range(4)]

@@ -61,12 +61,18 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
         return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), tf.gather(targets, index)
 
     def change(batch, number):
-        return tf.ensure_shape(augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[0].shape), batch[1]
+        # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
+        def of(count):
+            return lambda: augment(tf.ensure_shape(batch[0], (count, *pixels.shape[1:])), number)
+
+        number = tf.cast(number % 2**31, tf.int32)
+        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), batch[1]
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
+    last = len(pixels) % batch_size or batch_size
     order = tf.data.Dataset.range(len(pixels)).with_options(fixed)
     if seed is not None:
         order = order.shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)

@@ -81,7 +81,7 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # %%
 def turn_and_crop(images, seed, crop=0.3, light=0.15):
     """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
-    n, size = tf.shape(images)[0], images.shape[1]
+    n, size = images.shape[:2]
     draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
     # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
     images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
@@ -106,7 +106,7 @@ def turn_and_crop(images, seed, crop=0.3, light=0.15):
 # %%
 def exchange_colours(images, seed):
     """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
-    draw = tf.random.stateless_uniform((4, tf.shape(images)[0], 1, 1, 1), seed)
+    draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
     other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
