@@ -19,6 +19,7 @@ from PIL import Image, features
 from tqdm import tqdm
 
 from helpers import manifest
+from helpers.data.images import open_rgb
 
 QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
 _FEW = 1000  # fewer images are made before other processes have started
@@ -167,8 +168,7 @@ def _make_all(missing, pipeline, workers):
 
 def _make(pipeline, source, path, draw):
     """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
-    with Image.open(source) as file:
-        image, buffer = apply(pipeline, file, draw).convert("RGB"), io.BytesIO()
+    image, buffer = apply(pipeline, open_rgb(source), draw).convert("RGB"), io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY, comment=draw.encode())
     part = Path(f"{path}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

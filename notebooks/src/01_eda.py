@@ -269,7 +269,8 @@ table = splits.split(labelled, val_fraction=VAL_FRACTION, seed=SEED, val_cut=VAL
 used = manifest.active(table)
 crossing = (used.groupby("group")["split"].nunique() > 1).sum()
 print(f"{used['group'].nunique()} groups, of which {crossing} have members in two splits")
-pd.crosstab(used["label"], used["split"], margins=True, margins_name="total")[["train", "val", "test", "total"]]
+placed = pd.crosstab(used["label"], used["split"]).reindex(columns=manifest.SPLITS, fill_value=0)
+placed.assign(total=placed.sum(axis=1))
 
 # %% [markdown]
 # ## What could a network cheat with?
@@ -395,7 +396,7 @@ if len(aged):
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
 manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done()
-print(f"{run.folder / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
+print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, {len(used)} take part")
 
 # %% tags=["nbval-check-output"]
 print(f"fingerprint {manifest.fingerprint(table)}")

@@ -472,8 +472,9 @@ sections["How it was made"] = [pd.DataFrame({name: {key: str(value) for key, val
                                              for name, record in records.items()}).fillna(""), "The parameters of each training."]
 for name, both in scored.items():
     both["majority"] = {"class": largest, **majority}
-print(report.write_metrics(run, table, scored))
-print(report.write(run, "report", "Skin-lesion classification: what the scores mean", sections))
+report.write_metrics(run, table, scored)
+report.write(run, "report", "Skin-lesion classification: what the scores mean", sections)
+print(f"{OUT_DIR}/report/metrics.json and {OUT_DIR}/report/report.html")
 run.done()
 
 # %% [markdown]

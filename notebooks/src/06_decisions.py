@@ -315,7 +315,8 @@ sections = {
     "What did the network look at?": [cam, "Bright: evidence for the class that was called.", sanity.round(2),
                                       "Rank correlation with the maps of random weights.", reading],
 }
-print(report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections))
+report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections)
+print(f"{OUT_DIR}/report/decisions.html")
 run.done()
 
 # %% [markdown]
