@@ -40,12 +40,12 @@ def summary(out_dir):
             for name, model in found["models"].items():
                 rows[name] = {"epochs": model["epochs_run"], "seconds": round(model["train_seconds"])}
                 scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
-                rows[name] |= {place: values["accuracy"] for place, values in scored.items()}
+                accuracies = {place: values["accuracy"] for place, values in scored.items()}
+                rows[name] |= {place: "-" if share is None else f"{share:.3f}" for place, share in accuracies.items()}
             sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
             drawings = " (synthetic)" * data["synthetic"]
             lines.append(f"Images: {data['source']}{drawings}, labels {data['labels']}: {sizes}. Accuracy:")
-            table = pd.DataFrame(rows, dtype=object).T.fillna("-")
-            lines += [table.to_string(float_format="{:.3f}".format), f"All scores: {file}"]
+            lines += [pd.DataFrame(rows).T.to_string(), f"All scores: {file}"]
     except (ReportError, KeyError, TypeError) as error:
         lines = [f"{file} is not what 05_evaluation writes ({error!s:.200}); run 05_evaluation again."]
     return "\n".join([*lines, f"Executed notebooks, with every figure: {Path(out_dir) / 'notebooks'}"])
