@@ -23,7 +23,7 @@ notebooks: .venv/ready
 	$(PYTHON) -m helpers build $(ARGS)
 
 site: .venv/site
-	$(PYTHON) -m sphinx -q -b html -c docs . _site && echo "Open _site/index.html"
+	$(PYTHON) -m sphinx -q -b html -c docs . _site/html && echo "Open _site/html/index.html"
 
 bench: .venv/ready
 	$(PYTHON) tests/bench_data.py $(or $(DATA_DIR),sample)

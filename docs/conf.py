@@ -1,4 +1,4 @@
-"""The site's settings (Sphinx): README, notebooks as they are stored, and docs; `make site` writes it to _site/."""
+"""The site's settings (Sphinx): README, notebooks as they are stored, and docs; `make site` writes it to _site/html."""
 
 import json
 import shutil

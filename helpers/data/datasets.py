@@ -16,7 +16,8 @@ from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-OURS = [SAMPLE, *(ROOT / "data" / name for name in ("isic2019_labels.csv", "collections.csv"))]  # not the user's
+TABLES = ("isic2019_labels.csv", "collections.csv", "public_scores.csv")
+OURS = [SAMPLE, *(ROOT / "data" / name for name in TABLES)]  # not the user's
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
