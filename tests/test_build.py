@@ -59,9 +59,9 @@ def execute(file, *_, **__):
     notebook = nbformat.read(file, as_version=4)
     for number, cell in enumerate(notebook.cells):
         if cell["cell_type"] == "code":
-            said = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in ("1%\r2%\r", f"{number}\n")]
-            cell["outputs"], cell["execution_count"] = said, number
-    nbformat.write(notebook, file)
+            said = nbformat.v4.new_output("stream", name="stderr", text=f"{number}\n")
+            cell["outputs"], cell["execution_count"] = [said], number
+    return notebook
 
 
 def read(course, name):

@@ -167,5 +167,5 @@ def test_figures_draw_and_name_the_sample(tmp_path):
 def test_every_model_has_a_colour_and_the_courses_networks_keep_theirs():
     names = ["mine", "baseline", "regularised", "a", "b", "c"]
     palette = model_colours(names)
-    assert len(set(palette.values())) == 6
+    assert len({palette[name] for name in names}) == 6
     assert model_colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]

@@ -57,10 +57,12 @@ def test_every_kind_of_file_becomes_a_square_of_rgb(tmp_path, write_image, mode,
 
 def test_a_photograph_of_24_megapixels_is_never_decoded_in_full(tmp_path, monkeypatch):
     Image.linear_gradient("L").rotate(90).resize((6000, 4000)).convert("RGB").save(tmp_path / "wide.jpg")
-    decoded, real = [], pipeline._square
-    monkeypatch.setattr(pipeline, "_square", lambda image, *how: decoded.append(image.size) or real(image, *how))
+    decoded, real = [], pipeline.images.open_rgb
+    monkeypatch.setattr(
+        pipeline.images, "open_rgb", lambda *how, **more: decoded.append(real(*how, **more)) or decoded[0]
+    )
     pixels = pipeline.load(rows(path=[str(tmp_path / "wide.jpg")], sha256=["1"]), 96, tmp_path)
-    assert decoded == [(750, 500)]
+    assert [image.size for image in decoded] == [(750, 500)]
     assert abs(pixels[0, :, :, 0].mean(axis=0) - np.linspace(0, 255, 96)).max() <= 4
 
 

@@ -277,9 +277,14 @@ balance.sort_index()
 # %%
 smallest = balance["originals"].idxmin()
 counts = balance.loc[smallest].astype(int)
-figures.before_after(balance["originals"], balance["with copies"], ["originals", "with copies"],
-                     title=f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
-                     synthetic=run.images.synthetic)
+figure = Figure(figsize=(8, 4.5), layout="constrained")
+axes = balance.sort_values("originals")[["with copies", "originals"]].plot.barh(
+    color=["#0072B2", "#999999"], width=0.8, ylabel="", xlabel="images", ax=figure.add_subplot())
+for bars in axes.containers:
+    axes.bar_label(bars, padding=3, fontsize=8)
+axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
+figures.titled(figure, f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
+               synthetic=run.images.synthetic)
 
 # %% [markdown]
 # Balance is not information: ten turned copies of one lesion are still one lesion. What they can teach is that the turn
@@ -327,7 +332,7 @@ for place, (name, picture) in enumerate(pictures.items()):
     for colour, shares in zip(("#D55E00", "#009E73", "#0072B2"), histogram(picture).reshape(3, 16)):
         right.stairs(shares, np.arange(0, 257, 16), color=colour, linewidth=2)
     right.set(xticks=[], yticks=[], xlabel="dark to bright")
-figures.titled(figure, "Another picture, similar colours", run.images.synthetic)
+figures.titled(figure, "Another picture, similar colours", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # Take the images outside Test (2,000 at most), small, and four copies of each, by the pipeline above: rotate, flip,
@@ -430,7 +435,7 @@ axes.set(xlim=(0, 1), ylabel="", xlabel="accuracy, a dot for each of three split
 axes.grid(axis="x", alpha=0.3)
 axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
 figures.titled(figure, f"Augmented before the split, validation promises {leaked['validation']:.0%}; "
-                       f"Test keeps {leaked['test']:.0%}", run.images.synthetic)
+                       f"Test keeps {leaked['test']:.0%}", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # The means of three seeds, in words:
