@@ -19,6 +19,7 @@ from PIL import Image, features
 from tqdm import tqdm
 
 from helpers import manifest
+from helpers.data.images import open_rgb
 
 _FEW = 1000  # fewer images are made before other processes have started
 _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
@@ -180,8 +181,7 @@ def _make_all(missing, pipeline, quality, workers, progress):
 
 def _make(pipeline, quality, source, path, draw):
     """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
-    with Image.open(source) as file:
-        image, buffer = apply(pipeline, file, draw).convert("RGB"), io.BytesIO()
+    image, buffer = apply(pipeline, open_rgb(source), draw).convert("RGB"), io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, comment=draw.encode())
     part = Path(f"{path}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

@@ -88,8 +88,11 @@ def finish(network, training):
         )
     network.load_weights(training.state / "best.weights.h5")
     part = training.folder / "part.model.keras"
-    network.save(part)
-    part.replace(training.folder / "model.keras")
+    try:
+        network.save(part)
+        part.replace(training.folder / "model.keras")
+    finally:
+        part.unlink(missing_ok=True)
     manifest.write_text(history.to_csv(index=False), training.folder / "history.csv")
     facts = {"epochs_run": len(history), "best_epoch": int(history.loc[history["val_loss"].idxmin(), "epoch"])}
     facts["train_seconds"] = round(history["seconds"].sum(), 1)
