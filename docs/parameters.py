@@ -1,6 +1,6 @@
 """Write docs/parameters.md from the notebooks' own declarations: python -m docs.parameters"""
 
-import math
+import re
 from pathlib import Path
 
 from helpers import manifest, runs
@@ -13,28 +13,30 @@ Every notebook has a parameters cell, with a form in Colab. The same name means 
 In a notebook, change the value in the cell. From the command line:
 
     python -m helpers run 03_baseline_cnn -p EPOCHS 5 -p SEED 1
-    papermill notebooks/03_baseline_cnn.ipynb out.ipynb -p EPOCHS 5      # the same by papermill alone
 
-A value out of its range, or a name that no notebook has, is refused before anything runs.
+A value out of its range, or a name that no notebook has, is refused before anything runs. If `DATA_DIR` is empty, the
+environment variable `ISIC9_DIR` is asked next.
 
-| parameter | default | takes | meaning | notebooks |
+| parameter | meaning | default | takes | notebooks |
 | --- | --- | --- | --- | --- |
 """
 FOOT = """
 This page is made from the notebooks' sources by `python -m docs.parameters`.
 """
+MEANING = re.compile(r"^([A-Z]\w*) = .*# @param (?:\[.*?\]|\{.*?\}) (.+)$", re.MULTILINE)
 KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
 def page():
     """Return the text of docs/parameters.md: one row a parameter, in the order in which the course meets them."""
-    known, where = {}, {}
+    known, meanings, where = {}, {}, {}
     for notebook in runs.NOTEBOOKS:
         known |= runs.declared(notebook)
+        meanings |= MEANING.findall((runs.FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8"))
         for name in runs.declared(notebook):
             where.setdefault(name, []).append(notebook[:2])
     rows = [
-        f"| `{name}` | {shown(parameter.default)} | {allowed(parameter)} | {parameter.meaning} | "
+        f"| `{name}` | {meanings[name]} | {shown(parameter.default)} | {allowed(parameter)} | "
         f"{'all' if len(where[name]) == len(runs.NOTEBOOKS) else ' '.join(where[name])} |"
         for name, parameter in known.items()
     ]
@@ -46,7 +48,7 @@ def allowed(parameter):
     if parameter.choices:
         return " · ".join(f"`{choice}`" for choice in parameter.choices)
     kind = KINDS[type(parameter.default)]
-    return kind if parameter.low == -math.inf else f"{kind}, {parameter.low:.10g} to {parameter.high:.10g}"
+    return kind if parameter.low == parameter.high else f"{kind}, {parameter.low:.10g} to {parameter.high:.10g}"
 
 
 def shown(default):

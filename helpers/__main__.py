@@ -54,8 +54,14 @@ def _parser():
     add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
-    add("--branch", default="main", help="with --repository: its branch; default: main")
+    add(
+        "--repository",
+        metavar="OWNER/NAME",
+        nargs="?",
+        const="",
+        help="execute nothing; let badges and set-up cells name this repository; default: git's origin",
+    )
+    add("--branch", help="with --repository: its branch; default: main")
     return parser
 
 
@@ -83,8 +89,8 @@ def _audit(options):
 def _build(options):
     from helpers.batch import build
 
-    if options.repository:
-        return build.rename(options.repository, options.branch)
+    if options.repository is not None:
+        return build.rename(options.repository or build.remote(), options.branch or "main")
     return build.check(options.notebooks) if options.check else build.build(options.notebooks)
 
 

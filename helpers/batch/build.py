@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -121,8 +122,18 @@ def build(names):
     _link_readme()
 
 
+def remote():
+    """Return "owner/name" of the GitHub repository that git knows as origin; raise RunError if it knows none."""
+    asked = ["git", "remote", "get-url", "origin"]
+    said = subprocess.run(asked, cwd=datasets.ROOT, capture_output=True, text=True).stdout.strip()
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", said)
+    if not found:
+        raise runs.RunError(f"git's origin is {said!r}, no GitHub repository; name one: --repository owner/name.")
+    return found[1]
+
+
 def rename(repository, branch):
-    """Let the stored notebooks, their set-up cells and README name another repository; execute nothing, keep outputs.
+    """Let notebooks, set-up cells, README and CITATION.cff name another repository; execute nothing, keep outputs.
 
     RunError if ``repository`` is not "owner/name", ``branch`` is no branch's name, or a notebook is not as its source.
     """
@@ -130,11 +141,13 @@ def rename(repository, branch):
         raise runs.RunError(f"{repository!r}, branch {branch!r}: expected a repository, owner/name, and a branch.")
     if check([]):
         raise runs.RunError("Build the notebooks first: python -m helpers build")
-    file = datasets.ROOT / "pyproject.toml"
+    old, file = settings()["repository"], datasets.ROOT / "pyproject.toml"
     text = re.sub(r'^repository = ".*"$', f'repository = "{repository}"', file.read_text(encoding="utf-8"), flags=re.M)
     manifest.write_text(re.sub(r'^branch = ".*"$', f'branch = "{branch}"', text, flags=re.M), file)
     for name in runs.NOTEBOOKS:
         _store(name, nbformat.read(runs.FOLDER / f"{name}.ipynb", as_version=4))
+    for file in (datasets.ROOT / "README.md", datasets.ROOT / "CITATION.cff"):
+        manifest.write_text(file.read_text(encoding="utf-8").replace(old, repository), file)
     _link_readme()
 
 

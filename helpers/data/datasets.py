@@ -1,6 +1,7 @@
 """Find the images, or make the embedded sample, and list them as a manifest."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-OURS = [SAMPLE, *(ROOT / "data" / name for name in ("isic2019_labels.csv", "collections.csv"))]  # not the user's
+TABLES = ("isic2019_labels.csv", "collections.csv", "public_scores.csv")
+OURS = [SAMPLE, *(ROOT / "data" / name for name in TABLES)]  # not the user's
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
@@ -133,14 +135,14 @@ def state(found):
 
     It does not see a table that ``LABELS_CSV`` or ``METADATA`` names outside the sets.
     """
-    files = []
+    seen = []
     for _, folder in found.sets:
-        for path in sorted(Path(folder).rglob("*")):
-            ours = folder != SAMPLE and SAMPLE in path.parents
-            if path.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and path.is_file() and not ours:
-                facts = path.stat()
-                files.append([os.fsencode(path.relative_to(folder).as_posix()).hex(), facts.st_size, facts.st_mtime_ns])
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+        for _, files, _ in layouts.walk(folder, OURS):
+            for file in files:
+                if file.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and file.is_file():
+                    facts, name = file.stat(), os.fsencode(file.relative_to(folder).as_posix())
+                    seen.append([name.hex(), facts.st_size, facts.st_mtime_ns])
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
 
 
 def counts(table):
@@ -152,8 +154,9 @@ def counts(table):
 
 def _images(sets, source):
     """Describe the sets; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
-    drawn = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets]
+    drawn, names = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets], [name for name, _ in sets]
     root = Path(os.path.commonpath([folder for _, folder in sets]))
+    sets = [(name if names.count(name) == 1 else f"{folder.parent.name}/{name}", folder) for name, folder in sets]
     return Images(root, "embedded sample" if all(drawn) else source, any(drawn), tuple(sets))
 
 
@@ -174,9 +177,9 @@ def _named(variable, given):
 
 
 def _shows(folder, deep=True):
-    files = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    files = files if deep else folder.iterdir()
-    return any(file.suffix.lower() in images.SUFFIXES and file.name[0] != "." for file in files)
+    """Say whether images lie in a folder, or in one of its folders (``deep``)."""
+    places = itertools.islice(layouts.walk(folder), None if deep else 1)
+    return any(file.suffix.lower() in images.SUFFIXES for _, files, _ in places for file in files)
 
 
 def _kaggle(handle):

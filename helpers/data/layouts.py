@@ -28,7 +28,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         tables), ``diagnosis`` (ISIC 2019 code, where a table says it beside the class folder) and ``tables.FACTS``.
     understood : text of three lines: the layout; labels, groups and classes; what is left aside and why.
     """
-    files, found, left = _walk(Path(root), {Path(path) for path in passed_over})
+    files, found, left = _sorted_out(Path(root), passed_over)
     if not files:
         raise FileNotFoundError(f"No images are in {root} ({', '.join(sorted(images.SUFFIXES))}); name another folder.")
     rows = _folders(files, Path(root))
@@ -75,9 +75,9 @@ def _aside(left):
     return "; ".join(f"{count} {what}" if count else what for what, count in left.items()) or "nothing"
 
 
-def _walk(root, passed_over):
-    """Return the paths of the images and of the tables below ``root``, and {what else is there: how many}."""
-    files, found, left, seen = [], [], Counter(), set()
+def walk(root, passed_over=()):
+    """Yield (folder, its files, its folders) of all that is visible below ``root``; a loop of links ends."""
+    seen = {os.path.realpath(root)}
     for place, folders, names in os.walk(root, followlinks=True):
         here = Path(place)
         inside = {
@@ -85,14 +85,21 @@ def _walk(root, passed_over):
         }
         folders[:] = [name for name, real in inside.items() if real not in seen and here / name not in passed_over]
         seen.update(inside.values())
-        visible = sorted(here / name for name in names if name[0] != "." and here / name not in passed_over)
-        files += [file for file in visible if file.suffix.lower() in images.SUFFIXES]
-        found += [file for file in visible if file.suffix.lower() in tables.SUFFIXES]
-        others = [file for file in visible if file.suffix.lower() not in images.SUFFIXES | tables.SUFFIXES]
-        left.update(f"{file.suffix or file.name} files" for file in others)
-        if not visible and not folders and here != root:
+        yield here, sorted(here / name for name in names if name[0] != "." and here / name not in passed_over), folders
+
+
+def _sorted_out(root, passed_over):
+    """Return the paths of the images and of the tables below ``root``, and {what else is there: how many}."""
+    found, left = {True: [], False: []}, Counter()
+    for here, files, folders in walk(root, passed_over):
+        for file in files:
+            if file.suffix.lower() in images.SUFFIXES | tables.SUFFIXES:
+                found[file.suffix.lower() in images.SUFFIXES].append(file)
+            else:
+                left[f"{file.suffix or file.name} files"] += 1
+        if not files and not folders and here != root:
             left[f"empty folder {here.relative_to(root).as_posix()}"] = 0
-    return files, found, dict(left)
+    return found[True], found[False], dict(left)
 
 
 def _folders(files, root):
@@ -147,7 +154,7 @@ def _link(found, paths, image_column, left):
     for file in found:
         names = tables.header(file)
         if image_column not in names and not tables.columns(names, "image"):
-            left[f"{file.name} (no column of image names among {', '.join(names[:4])})"] = 0
+            left[f"{file.name} (no column of image names among {', '.join(names[:4]) or 'none'})"] = 0
             continue
         rows, facts, unused = tables.about(file, paths, image_column)
         left.update({f"rows of {file.name} without an image": unused} if unused else {})

@@ -77,7 +77,8 @@ def finish(network, training):
     """
     history = read_history(training.state / "history.csv")
     diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
-    advice = f"lower LEARNING_RATE (now {training.record['parameters']['LEARNING_RATE']:g})"
+    rate = training.record["parameters"].get("LEARNING_RATE")
+    advice = f"lower LEARNING_RATE (now {rate:g})" if rate else "lower the learning rate"
     if len(diverged) == len(history):
         shutil.rmtree(training.state)
         raise runs.RunError(f"The training diverged in its first epoch: its loss is no number any more; {advice}.")

@@ -20,8 +20,8 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
 
     They are read as :func:`helpers.data.images.open_rgb` reads them, and resized with anti-aliasing (Lanczos) to a side
     of ``size`` pixels; ``keep_aspect`` fits an image into the square, on black, instead of squeezing it. Pixels of more
-    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone or
-    cannot be decoded, with its path.
+    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone
+    or cannot be decoded, with its path.
     """
     shape = (len(table), size, size, 3)
     paths = table["path"].tolist()
@@ -61,12 +61,18 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
         return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), tf.gather(targets, index)
 
     def change(batch, number):
-        return tf.ensure_shape(augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[0].shape), batch[1]
+        # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
+        def of(count):
+            return lambda: augment(tf.ensure_shape(batch[0], (count, *pixels.shape[1:])), number)
+
+        number = tf.cast(number % 2**31, tf.int32)
+        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), batch[1]
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
+    last = len(pixels) % batch_size or batch_size
     order = tf.data.Dataset.range(len(pixels)).with_options(fixed)
     if seed is not None:
         order = order.shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)

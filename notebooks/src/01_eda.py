@@ -269,7 +269,8 @@ table = splits.split(labelled, val_fraction=VAL_FRACTION, seed=SEED, val_cut=VAL
 used = manifest.active(table)
 crossing = (used.groupby("group")["split"].nunique() > 1).sum()
 print(f"{used['group'].nunique()} groups, of which {crossing} have members in two splits")
-datasets.counts(used.assign(published_label=used["label"]))[["train", "val", "test", "total"]].rename_axis("label")
+placed = pd.crosstab(used["label"], used["split"]).reindex(columns=manifest.SPLITS, fill_value=0)
+placed.assign(total=placed.sum(axis=1))
 
 # %% [markdown]
 # ## What could a network cheat with?

@@ -45,6 +45,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import augmentation, figures, manifest, runs
+from helpers.data.images import open_rgb
 
 # %% [markdown]
 # One line opens the run folder, checks the parameters and finds the images.
@@ -77,8 +78,7 @@ few = train[train["label"].isin(classes[:2])].groupby("label").head(3)
 for number, row in enumerate(few.itertuples()):
     folder = scratch / "images" / row.label
     folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(row.path) as file:
-        file.convert("RGB").save(folder / f"lesion{number}.jpg")
+    open_rgb(row.path).save(folder / f"lesion{number}.jpg")
 
 # %% [markdown]
 # A pipeline is a list of operations, each with the probability with which it is applied. `sample(8)` draws an image at
@@ -86,7 +86,7 @@ for number, row in enumerate(few.itertuples()):
 # others.
 
 # %%
-pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory=str(scratch / "augmented"))
+pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory="../../augmented")
 pipeline.rotate(probability=0.7, max_left_rotation=10, max_right_rotation=10)
 pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
@@ -196,8 +196,7 @@ def alone(name, image, seed=SEED, **settings):
     return augmentation.apply(single, image, seed)
 
 
-with Image.open(train.sample(1, random_state=SEED)["path"].item()) as file:
-    lesion = file.convert("RGB")
+lesion = open_rgb(train.sample(1, random_state=SEED)["path"].item())
 shown = {"original": lesion}
 for name in ("rotate90", "flip_left_right", "flip_top_bottom"):
     shown[name] = alone(name, lesion)
@@ -341,8 +340,7 @@ figures.titled(figure, "Another picture, similar colours", synthetic=run.images.
 # %%
 def small(path):
     """Return an image of 64 × 64 pixels."""
-    with Image.open(path) as file:
-        return file.convert("RGB").resize((64, 64))
+    return open_rgb(path).resize((64, 64))
 
 
 used = manifest.active(table)
