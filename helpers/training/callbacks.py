@@ -30,6 +30,11 @@ class Training(NamedTuple):
     state: Path
     record: dict
 
+    @property
+    def best(self):
+        """Path of the best epoch's weights, for ModelCheckpoint, which takes it as a format string."""
+        return str(self.state / "best.weights.h5").replace("{", "{{").replace("}", "}}")
+
 
 def set_up_device(seed):
     """Seed Python, NumPy and TensorFlow (``seed``: 0 to 2**32 - 1), and return a sentence that names the device.
