@@ -172,6 +172,9 @@ def _make(pipeline, source, path, draw):
     image.save(buffer, "JPEG", quality=QUALITY, comment=draw.encode())
     part = Path(f"{path}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(buffer.getvalue())
-    part.replace(path)
+    try:
+        part.write_bytes(buffer.getvalue())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return path, _facts(path, draw)

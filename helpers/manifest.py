@@ -1,9 +1,11 @@
 """The manifest: one table, one row per image, that every step of the course takes and returns."""
 
 import csv
+import glob
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -76,19 +78,24 @@ def fingerprint(table):
 def write_text(text, file):
     """Write ``text`` to ``file`` atomically: a temporary file beside it, then a rename.
 
-    Names of files that are not UTF-8 (Python reads their bytes as lone surrogates) come out as they were.
+    Names of files that are not UTF-8 (Python reads their bytes as lone surrogates) come out as they were. An OSError
+    names ``file``. Temporary files that a killed run left a minute ago or more are removed.
     """
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    file, temporary = Path(file), None
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for old in file.parent.glob(f".{glob.escape(file.name)}.*.part"):
+            if time.time() - old.stat().st_mtime > 60:
+                old.unlink(missing_ok=True)
+        handle, temporary = tempfile.mkstemp(".part", f".{file.name}.", file.parent)
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
             stream.write(text)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) if isinstance(error, OSError) else error
 
 
 def write(table, file, root):

@@ -6,11 +6,14 @@ import json
 import numbers
 import os
 import re
+import reprlib
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import matplotlib
 
 from helpers import manifest
 from helpers.data import datasets
@@ -24,6 +27,13 @@ NOTEBOOKS = [
     "06_decisions",
 ]
 FOLDER = datasets.ROOT / "notebooks"
+NETWORK = ["model.keras", "run.json", "predictions.csv"]
+LEFT = {  # what others need of a notebook
+    "01_eda": ["manifest.csv", "metadata.csv"],
+    "02_augmentation": ["augmented.csv"],
+    "03_baseline_cnn": [f"baseline/{file}" for file in NETWORK],
+    "04_dropout_augmented_cnn": [f"regularised/{file}" for file in NETWORK],
+}
 _LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\})", re.MULTILINE)
 
 
@@ -86,7 +96,9 @@ def _checked(name, value, parameter):
         allowed += f" from {parameter.low:.10g} to {parameter.high:.10g}"
         right = right and parameter.low <= value <= parameter.high
     if not right:
-        raise RunError(f"{name} is {given!r}, but it takes {allowed}.")
+        raise RunError(f"{name} is {reprlib.repr(given)}, but it takes {allowed}.")
+    if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise RunError(f"{name} is {value!r}, but a notebook holds no bytes other than UTF-8: rename that file or folder.")
     return value
 
 
@@ -124,7 +136,11 @@ def start(notebook, namespace):
     values = checked(notebook, {name: namespace[name] for name in declared(notebook) if name in namespace})
     folder = open_folder(values["OUT_DIR"])
     if notebook != NOTEBOOKS[0] and not values["DATA_DIR"]:  # a run folder keeps to the images it was begun with
-        values["DATA_DIR"] = recorded(folder, NOTEBOOKS[0]).get("parameters", {}).get("DATA_DIR", "")
+        record, file = recorded(folder, NOTEBOOKS[0]), folder / f"{NOTEBOOKS[0]}.json"
+        if file.exists() and not record:
+            raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
+        values["DATA_DIR"] = record.get("parameters", {}).get("DATA_DIR", "")
+    matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
     return Run(notebook, folder, values, datasets.find(values["DATA_DIR"]))
 
 
@@ -134,7 +150,7 @@ def recorded(folder, notebook):
         record = json.loads((folder / f"{notebook}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record if isinstance(record, dict) and isinstance(record.get("parameters"), dict) else {}
 
 
 def apart(notebooks, values, log=subprocess.DEVNULL, **variables):
@@ -172,7 +188,10 @@ class Run:
     def manifest(self):
         """Return the run's manifest; notebook 01 makes it first where it is missing or was made of something else."""
         self.need(NOTEBOOKS[0])
-        return manifest.read(self.folder / "manifest.csv", self.images.root)
+        table = manifest.read(self.folder / "manifest.csv", self.images.root)
+        if manifest.fingerprint(table) != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
+            print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is taken as it is.")
+        return table
 
     def need(self, notebook):
         """Run another notebook first, in a process of its own, unless its results are here and fit.
@@ -198,12 +217,16 @@ class Run:
         record = recorded(self.folder, notebook)
         if not record:
             return f"its results are not in {self.folder} yet"
+        for file in LEFT.get(notebook, []):
+            if not (self.folder / file).is_file():
+                return f"{self.folder / file} is gone"
+        try:
+            fits = record.get("manifest") == self._fingerprint()
+        except manifest.ManifestError as error:
+            return str(error)
         if notebook != NOTEBOOKS[0]:
-            return "" if record["manifest"] == self._fingerprint() else "the images, labels or split have changed since"
-        for file in (self.folder / "manifest.csv", self.folder / "metadata.csv"):
-            if not file.is_file():
-                return f"{file} is gone"
-        if record["images"] != datasets.state(self.images):
+            return "" if fits else "the images, labels or split have changed since"
+        if record.get("images") != datasets.state(self.images):
             return "the images are not those it has seen"
         for name in record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}:
             if record["parameters"][name] != self.parameters[name]:

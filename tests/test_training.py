@@ -53,7 +53,7 @@ def train(folder, table, epochs=6, patience=10, stop_after=None, seed=0, build=t
     begun = training.begin(run, "tiny", network, table, epochs)
     stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience)
     checkpoint = keras.callbacks.ModelCheckpoint(
-        begun.state / "best.weights.h5", monitor="val_loss", save_best_only=True, save_weights_only=True
+        begun.best, monitor="val_loss", save_best_only=True, save_weights_only=True
     )
     calls = [
         training.Progress(epochs),

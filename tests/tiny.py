@@ -42,6 +42,9 @@ def course(folder, **bodies):
     """Write a course whose notebooks (say, ``n03_baseline_cnn``) do what the text says into ``folder``; return it."""
     shutil.copytree(datasets.ROOT / "helpers", folder / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "notebooks" / "src").mkdir(parents=True)
+    (folder / "data").mkdir()
+    for table in (datasets.ROOT / "data").glob("*.csv"):
+        shutil.copy(table, folder / "data")
     for name, body in bodies.items():
         source = folder / "notebooks" / "src" / f"{name[1:]}.py"
         source.write_text(PARAMETERS + body)

@@ -14,6 +14,7 @@ from helpers import runs
 from helpers.data import datasets
 
 TOLD = ("RunError", "ManifestError", "ReportError", "PredictionsError", "FileNotFoundError")  # their message is enough
+ROOMS = re.compile(r"helpers[/\\][\w/\\]+\.py:\d+")  # so is that of what a room of the course refuses
 FOLLOW = (
     "__import__('sys').path.insert(0, {root!r}); "
     "__import__('helpers.batch').batch.follow_parent()"
@@ -92,9 +93,16 @@ def execute(notebook, values, folder):
         )
     except papermill.PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
-        reason = error.evalue if error.ename in TOLD else "\n".join(trace[-8:])
+        place = next((line for line in reversed(trace) if re.search(r"\.py:\d+", line)), "")
+        told = error.ename in TOLD or (error.ename in ("ValueError", "OSError") and ROOMS.search(place))
+        reason = error.evalue if told else "\n".join(trace[-8:])
         raise runs.RunError(
             f"{notebook} failed in cell {error.exec_count}:\n{reason}\nThe whole notebook with its error: {executed}"
+        ) from error
+    except OSError as error:
+        raise runs.RunError(
+            f"{executed} cannot be written ({error.strerror}). Make room, or name another OUT_DIR, and run it again: "
+            "what is finished in the run folder is kept."
         ) from error
     except DeadKernelError as error:
         smaller = [name for name in ("IMAGE_SIZE", "BATCH_SIZE") if name in runs.declared(notebook)]

@@ -13,16 +13,24 @@ from helpers.runs import RunError
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
 
+class Unreadable(ValueError):
+    """A finished run one of whose files is gone or broken; the message names the folder and what is wrong."""
+
+
 def finished(job):
     """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
 
-    RunError if what is finished there was made with other notebooks or parameters.
+    RunError if what is finished there was made with other notebooks or parameters, Unreadable if it is broken.
     """
     file = Path(job["folder"]) / MARK
     if not file.exists():
         return None
-    record = json.loads(file.read_text(encoding="utf-8"))
-    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+        outcome = record | {"status": "finished", "found": found(file.parent)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Unreadable(f"{file.parent}: a file of this finished run is gone or broken ({error}).") from error
     for name in sorted({*there, *asked}):
         was, now = (values.get(name, "not given") for values in (there, asked))
         if was != now:
@@ -30,7 +38,7 @@ def finished(job):
                 f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
                 "another --out-dir."
             )
-    return record | {"status": "finished", "found": found(file.parent)}
+    return outcome
 
 
 def found(folder):
@@ -68,7 +76,8 @@ def write(jobs, outcomes, record, folder):
     rows = [{"run": job["name"], **job["values"], **outcome.get("found", {}), **outcome} for job, outcome in ended]
     columns = ["run", "status", *jobs[0]["values"], *record, "seconds", "images", "error"]
     table = pd.DataFrame(rows, columns=columns)
-    manifest.write_text(table.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+    defused = table.astype(object).map(_defused).rename(columns=_defused)
+    manifest.write_text(defused.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
     done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images = ", ".join(done["images"].unique())
@@ -88,6 +97,11 @@ def write(jobs, outcomes, record, folder):
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
     return table
+
+
+def _defused(value):
+    """Return text such that no spreadsheet runs it as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
 
 
 def _short(table):

@@ -158,7 +158,12 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     """
     spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs = plan(spec, folder)
-    outcomes = {job["name"]: record for job in jobs if (record := results.finished(job))}
+    outcomes = {}
+    for job in jobs:
+        try:
+            outcomes |= {job["name"]: record} if (record := results.finished(job)) else {}
+        except results.Unreadable as error:
+            print(f"{error} It is done again.", flush=True)
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:

@@ -19,7 +19,7 @@ def open_network(folder):
     file = folder / "model.keras"
     try:
         network = keras.models.load_model(file, safe_mode=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of a broken file the loader raises anything at all
         reason = str(error).strip().split("\n")[0][:200]
         raise ReportError(f"{file} cannot be read ({reason}); run the notebook that trains it again.") from error
     keep = read_json(folder / "run.json").get("parameters", {}).get("KEEP_ASPECT", False)

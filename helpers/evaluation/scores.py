@@ -15,6 +15,7 @@ from helpers.data import classes as names_of
 from helpers.evaluation.intervals import bootstrap, number, ratio, share, units
 
 FEW = 10  # a class or subgroup with fewer images gets a plain warning
+REMADE = "If the course wrote it, delete it: its notebook then runs again."
 
 
 class PredictionsError(ValueError):
@@ -59,7 +60,7 @@ def read_predictions(file, manifest=None):
     if missing or table.empty:
         odd = f"column {missing[0]!r} is missing" if missing else "there are no images below it"
         needed = "a header of image_id and one p_<class> column per class, separated by commas, then a row per image"
-        raise PredictionsError(f"{file}, line 1: {odd}; write {needed}.")
+        raise PredictionsError(f"{file}, line 1: {odd}; write {needed}. {REMADE}")
     columns = [f"p_{name}" for name in sorted(classes(table))]
     values = table[columns].apply(pd.to_numeric, errors="coerce").astype(float)
     outside = ((values < 0) | (values > 1)).any(axis=1)
@@ -80,7 +81,7 @@ def read_predictions(file, manifest=None):
 def _refuse(file, table, bad, reason):
     if bad.any():
         place = f"line {table.index[bad][0] + 2}, image {table['image_id'][bad].iloc[0]!r}"
-        raise PredictionsError(f"{file}, {place}: {reason} (so in {bad.sum()} of {len(table)} rows).")
+        raise PredictionsError(f"{file}, {place}: {reason} (so in {bad.sum()} of {len(table)} rows). {REMADE}")
 
 
 def predictions_table(rows, probabilities, classes):

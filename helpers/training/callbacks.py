@@ -30,6 +30,11 @@ class Training(NamedTuple):
     state: Path
     record: dict
 
+    @property
+    def best(self):
+        """Path of the best epoch's weights, for ModelCheckpoint, which takes it as a format string."""
+        return str(self.state / "best.weights.h5").replace("{", "{{").replace("}", "}}")
+
 
 def set_up_device(seed):
     """Seed Python, NumPy and TensorFlow (``seed``: 0 to 2**32 - 1), and return a sentence that names the device.
@@ -89,8 +94,11 @@ def finish(network, training):
         )
     network.load_weights(training.state / "best.weights.h5")
     part = training.folder / "part.model.keras"
-    network.save(part)
-    part.replace(training.folder / "model.keras")
+    try:
+        network.save(part)
+        part.replace(training.folder / "model.keras")
+    finally:
+        part.unlink(missing_ok=True)
     manifest.write_text(history.to_csv(index=False), training.folder / "history.csv")
     facts = {"epochs_run": len(history), "best_epoch": int(history.loc[history["val_loss"].idxmin(), "epoch"])}
     facts["train_seconds"] = round(history["seconds"].sum(), 1)

@@ -177,7 +177,7 @@ print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
 epochs = EPOCHS or (16 if run.images.synthetic else 40)
 training = callbacks.begin(run, "baseline", network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
-checkpoint = keras.callbacks.ModelCheckpoint(training.state / "best.weights.h5", monitor="val_loss",
+checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                              save_best_only=True, save_weights_only=True)
 network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, callbacks=[
     callbacks.Progress(epochs),
