@@ -23,6 +23,7 @@ NOTEBOOKS = [
     "04_dropout_augmented_cnn",
     "05_evaluation",
     "06_decisions",
+    "07_transfer_learning",
 ]
 FOLDER = datasets.ROOT / "notebooks"
 _LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) ?(.*)$", re.MULTILINE)
