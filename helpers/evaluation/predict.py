@@ -1,4 +1,4 @@
-"""Use a trained network on pictures of one's own: what it calls them, and whether it has ever seen anything like them."""
+"""Use a trained network on pictures of one's own: what it calls them, and whether it has seen anything like them."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from helpers import manifest, runs
 from helpers.data import images
-from helpers.evaluation import explain
+from helpers.evaluation import explain, scores
 
 NOTICE = "This is teaching material, not a medical device: nothing here may be used to judge anybody's skin."
 LIMIT = 0.99  # share of validation images that count as like the training images
@@ -25,32 +25,35 @@ def predict(run_dir, pictures, model="regularised"):
     99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the last layer receives
     (Papernot & McDaniel 2018, arXiv 1803.04765, judge by neighbours in them likewise).
 
-    RunError or ReportError if the folder has no such run or network, or its images are gone.
+    RunError, ReportError or PredictionsError if the folder has no such run or network, OSError if its images are gone.
     """
-    folder, table, root = _open(run_dir, model)
+    folder, table = _open(run_dir, model)
     train = manifest.active(table, "train").reset_index(drop=True)
     network, load = explain.open_network(folder)
-    names = sorted(train["label"].unique())
-    if network.output_shape[-1] != len(names):
-        raise runs.RunError(f"{folder} was trained on other classes than {root / 'manifest.csv'} has; train it again.")
-    memory, own = NearestNeighbors(n_neighbors=1, metric="cosine"), explain.features(network, load(train))[0]
-    apart = np.sort(memory.fit(own).kneighbors()[0][:, 0])  # of each training image to the nearest other one
-    val = manifest.active(table, "val")
-    known = memory.kneighbors(explain.features(network, load(val))[0])[0] if len(val) else apart
+    names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
+    if names != sorted(train["label"].unique()):
+        raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
     readable, reasons = _readable(pictures)
+    asked = pd.DataFrame(
+        {"image_id": readable, "path": readable, "sha256": readable, "split": "", "label": ""}, dtype=str
+    )
+    parts = [train, manifest.active(table, "val"), asked]
+    features, chances = explain.features(network, load(pd.concat(parts)))
+    own, known, new = np.split(features, np.cumsum([len(part) for part in parts])[:-1])
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(own)
+    apart = memory.kneighbors()[0][:, 0]  # of each training image to the nearest other one
+    limit = np.quantile(memory.kneighbors(known)[0] if len(known) else apart, LIMIT)
+    found = scores.predictions_table(asked, chances[len(features) - len(asked) :], names)
+    if readable:
+        distances, places = (part[:, 0] for part in memory.kneighbors(new))
+        found = scores.outcomes(found)
+        nearest = train.iloc[places]
+        found["nearest"], found["nearest_label"] = nearest["image_id"].to_numpy(), nearest["label"].to_numpy()
+        found["distance"], found["percentile"] = distances, [100 * (apart < distance).mean() for distance in distances]
+        found["like_training"] = np.where(distances > limit, "not like what I learned from", "yes")
+    found = found.rename(columns={"image_id": "image", "confidence": "probability"})
     columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names), "nearest", "nearest_label"]
-    columns += ["distance", "percentile", "like_training"]
-    if not readable:
-        return pd.DataFrame(columns=columns), reasons
-    features, chances = explain.features(network, load(pd.DataFrame({"path": readable, "sha256": readable})))
-    distances, places = (part[:, 0] for part in memory.kneighbors(features))
-    found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names])
-    found["image"], found["predicted"] = readable, np.array(names)[chances.argmax(axis=1)]
-    found["probability"], found["distance"] = chances.max(axis=1), distances
-    found["nearest"], found["nearest_label"] = (train[name].to_numpy()[places] for name in ("image_id", "label"))
-    found["percentile"] = 100 * np.searchsorted(apart, distances) / len(apart)
-    far = distances > np.quantile(known, LIMIT)
-    return found.assign(like_training=np.where(far, "not like what I learned from", "yes"))[columns], reasons
+    return found.reindex(columns=[*columns, "distance", "percentile", "like_training"]), reasons
 
 
 def command(run_dir, pictures, model, csv):
@@ -65,7 +68,7 @@ def command(run_dir, pictures, model, csv):
 
 
 def _open(run_dir, model):
-    """Return the folder of a network, its run's manifest, and the run folder; a folder that is none is not made one."""
+    """Return the folder of a network, and its run's manifest; a folder that is none is not made one."""
     file = Path(run_dir).expanduser() / "manifest.csv"
     if not file.is_file():
         raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
@@ -74,7 +77,7 @@ def _open(run_dir, model):
     if model not in models:
         raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
     table = manifest.read(run.folder / "manifest.csv", run.images.root)
-    return run.folder / model, table, run.folder
+    return run.folder / model, table
 
 
 def _readable(pictures):
