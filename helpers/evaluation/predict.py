@@ -23,7 +23,7 @@ def predict(run_dir, pictures, model="regularised"):
     of the training image that it is most similar to; ``percentile`` of the training images, 0 to 100, that are nearer
     than that to the nearest other one; and ``like_training``, "yes" or "not like what I learned from": farther off than
     99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the last layer receives
-    (Papernot & McDaniel 2018, arXiv 1803.04765, judge by neighbours in them likewise).
+    (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
     RunError, ReportError or PredictionsError if the folder has no such run or network, OSError if its images are gone.
     """
@@ -33,27 +33,28 @@ def predict(run_dir, pictures, model="regularised"):
     names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
     if names != sorted(train["label"].unique()):
         raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
+    columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names)]
+    columns += ["nearest", "nearest_label", "distance", "percentile", "like_training"]
     readable, reasons = _readable(pictures)
-    asked = pd.DataFrame(
-        {"image_id": readable, "path": readable, "sha256": readable, "split": "", "label": ""}, dtype=str
-    )
-    parts = [train, manifest.active(table, "val"), asked]
-    features, chances = explain.features(network, load(pd.concat(parts)))
-    own, known, new = np.split(features, np.cumsum([len(part) for part in parts])[:-1])
-    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(own)
+    if not readable:
+        return pd.DataFrame(columns=columns), reasons
+    seen = explain.features(network, load(pd.concat([train, manifest.active(table, "val")])))[0]
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen[: len(train)])
     apart = memory.kneighbors()[0][:, 0]  # of each training image to the nearest other one
-    limit = np.quantile(memory.kneighbors(known)[0] if len(known) else apart, LIMIT)
-    found = scores.predictions_table(asked, chances[len(features) - len(asked) :], names)
-    if readable:
-        distances, places = (part[:, 0] for part in memory.kneighbors(new))
-        found = scores.outcomes(found)
-        nearest = train.iloc[places]
-        found["nearest"], found["nearest_label"] = nearest["image_id"].to_numpy(), nearest["label"].to_numpy()
-        found["distance"], found["percentile"] = distances, [100 * (apart < distance).mean() for distance in distances]
-        found["like_training"] = np.where(distances > limit, "not like what I learned from", "yes")
-    found = found.rename(columns={"image_id": "image", "confidence": "probability"})
-    columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names), "nearest", "nearest_label"]
-    return found.reindex(columns=[*columns, "distance", "percentile", "like_training"]), reasons
+    known = memory.kneighbors(seen[len(train) :])[0] if len(seen) > len(train) else apart
+    features, chances = explain.features(network, load(pd.DataFrame({"path": readable, "sha256": readable})))
+    distances, places = (part[:, 0] for part in memory.kneighbors(features))
+    found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names]).assign(
+        image=readable,
+        predicted=np.array(names)[chances.argmax(axis=1)],
+        probability=chances.max(axis=1),
+        nearest=train["image_id"].to_numpy()[places],
+        nearest_label=train["label"].to_numpy()[places],
+        distance=distances,
+        percentile=[100 * (apart < distance).mean() for distance in distances],
+        like_training=np.where(distances > np.quantile(known, LIMIT), "not like what I learned from", "yes"),
+    )
+    return found[columns], reasons
 
 
 def command(run_dir, pictures, model, csv):
@@ -76,8 +77,7 @@ def _open(run_dir, model):
     models = sorted(found.parent.name for found in run.folder.glob("*/model.keras"))
     if model not in models:
         raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
-    table = manifest.read(run.folder / "manifest.csv", run.images.root)
-    return run.folder / model, table
+    return run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
 
 
 def _readable(pictures):
