@@ -12,7 +12,6 @@ from helpers.data import images
 from helpers.evaluation import explain, scores
 
 NOTICE = "This is teaching material, not a medical device: nothing here may be used to judge anybody's skin."
-LIMIT = 0.99  # share of validation images that count as like the training images
 
 
 def predict(run_dir, pictures, model="regularised"):
@@ -52,7 +51,7 @@ def predict(run_dir, pictures, model="regularised"):
         nearest_label=train["label"].to_numpy()[places],
         distance=distances,
         percentile=[100 * (apart < distance).mean() for distance in distances],
-        like_training=np.where(distances > np.quantile(known, LIMIT), "not like what I learned from", "yes"),
+        like_training=np.where(distances > np.quantile(known, 0.99), "not like what I learned from", "yes"),
     )
     return found[columns], reasons
 

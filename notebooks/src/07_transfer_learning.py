@@ -31,7 +31,7 @@ BACKBONE = "EfficientNetB0"  # @param ["EfficientNetB0", "EfficientNetV2B0", "Mo
 TRANSFER_SIZE = 160  # @param {type:"integer", min:32, max:1024} side in pixels of the images that the backbone sees
 FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100} how many augmented views of each training image the frozen features are of
 FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images in fine-tuning; 0: 8, or 2 on the sample
-FINE_TUNE_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
+FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
 UNFREEZE = 1.0  # @param {type:"number", min:0, max:1} share of the backbone's layers that fine-tuning may change, counted from the last
 COLOUR_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours may move to those of another; 0: not
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
@@ -221,19 +221,17 @@ four = {"frozen": numbers()} if backbone else {}
 # %% [markdown]
 # ## Second step: fine-tuning
 #
-# Now let the backbone change too: **fine-tuning**. The learning rate rises in the first epoch and then falls along a
-# cosine, as large first steps would spoil features that are good already; for the same reason the Dense layer starts from
-# what it learned on the frozen ones (Kumar and others, 2022). Batch normalisation has to forget the colours of
-# photographs: `momentum = 0.9` lets its running means follow, as in notebook 04. With `UNFREEZE` below 1 the first layers
-# stay as they are.
+# Now let the backbone change too: **fine-tuning**. The learning rate is small, rises through the first epoch and then
+# falls along a cosine, as large first steps would spoil features that are good already. For the same reason the Dense
+# layer starts from what it learned on the frozen ones (Kumar and others, 2022), and batch normalisation stays as ImageNet
+# left it. With `UNFREEZE` below 1 the first layers stay as they are too.
 
 # %%
 epochs = FINE_TUNE_EPOCHS or (2 if run.images.synthetic else 8)
 if backbone:
     for place, layer in enumerate(backbone.layers):
-        layer.trainable = place >= (1 - UNFREEZE) * len(backbone.layers)
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.9
+        late = place >= (1 - UNFREEZE) * len(backbone.layers)
+        layer.trainable = late and not isinstance(layer, layers.BatchNormalization)
     tuned = sum(weight.shape.num_elements() for weight in network.trainable_weights)
     cosine = keras.optimizers.schedules.CosineDecay(0.0, decay_steps=(epochs - 1) * len(train_data) + 1,
                                                     warmup_target=FINE_TUNE_RATE, warmup_steps=len(train_data))
