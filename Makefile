@@ -1,12 +1,13 @@
 # make course: run the whole course.   make test: check it.   Both make .venv by themselves when needed.
 PYTHON = .venv/bin/python
 
-.PHONY: help course test lint notebooks bench
+.PHONY: help course test lint notebooks site bench
 help:
 	@echo "make course     run the whole course [DATA_DIR=images] [OUT_DIR=runs/mine] [ARGS='-p EPOCHS 5']"
 	@echo "make test       check everything [ARGS='-k words']"
 	@echo "make lint       style, imports and requirements alone"
 	@echo "make notebooks  build and execute the notebooks from notebooks/src [ARGS='01_eda']"
+	@echo "make site       write notebooks and docs as a website into _site/, as they are stored"
 	@echo "make bench      measure speed and memory [DATA_DIR=images]"
 
 course: .venv/ready
@@ -20,6 +21,9 @@ lint: .venv/tested
 
 notebooks: .venv/ready
 	$(PYTHON) -m helpers build $(ARGS)
+
+site: .venv/site
+	$(PYTHON) -m sphinx -q -b html -c docs . _site/html && echo "Open _site/html/index.html"
 
 bench: .venv/ready
 	$(PYTHON) tests/bench_data.py $(or $(DATA_DIR),sample)
@@ -36,3 +40,6 @@ bench: .venv/ready
 
 .venv/tested: .venv/ready tests/requirements.txt
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -r tests/requirements.txt && touch .venv/tested
+
+.venv/site: .venv/ready docs/requirements.txt
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -r docs/requirements.txt && touch .venv/site

@@ -2,8 +2,8 @@
 
 manifest      the table that every step takes and returns: one row per image
 page          one HTML page from figures and tables
-figures       figures that several notebooks share
 data          01     find and read images in any layout, labels, audit, splits; data.sample draws the synthetic sample
+figures              figures that several notebooks share
 runs                 a run folder: its parameters, what is done in it, what one notebook needs of another
 augmentation  02     fill classes with Augmentor
 training      03 04  from images to batches; go on where a stopped training was

@@ -4,7 +4,6 @@ Each command imports its room when it is called, so that the help and the audit 
 """
 
 import argparse
-import os
 import signal
 import sys
 
@@ -17,11 +16,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except Exception as error:
-        from helpers.runs import RunError
-
-        if not isinstance(error, (RunError, OSError, ValueError)):
-            raise
+    except (OSError, ValueError) as error:  # what the course raises for the reader
         print(error, file=sys.stderr)
         return 1
 
@@ -37,22 +32,18 @@ def _parser():
 
     add = command(_run, "run", "Run notebooks, in the order of the course.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
-    add("--data-dir", help="folder of images; default: look for one, else the synthetic sample")
-    add("--out-dir", help="run folder; default: runs/course")
+    add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
+    add("--out-dir", default="runs/course", help="run folder; default: runs/course")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
     add("--with-parent", action="store_true", help="end when the process that started this one ends")
 
-    parser_of_sweep = command(
-        _sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for."
-    )
-    add, where = parser_of_sweep.add_argument, parser_of_sweep.add_mutually_exclusive_group()
+    sweep = command(_sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
+    add, where = sweep.add_argument, sweep.add_mutually_exclusive_group()
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
     add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
-    where.add_argument("--jobs", type=_positive, help="runs at once; default: this machine's cores")
-    where.add_argument(
-        "--scheduler", metavar="ADDRESS", help="do the runs on a Dask cluster, such as tcp://10.0.0.1:8786"
-    )
+    where.add_argument("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster to use, such as tcp://10.0.0.1:8786")
 
     add = command(_audit, "audit", "Say what is wrong with a set of images.").add_argument
     add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
@@ -66,20 +57,18 @@ def _parser():
     add("--model", default="regularised", help="folder of the network in the run folder; default: regularised")
     add("--csv", metavar="FILE", help="write the table there instead of printing it")
 
-    add = command(
-        _build, "build", "Build the notebooks that people open from the sources that people edit."
-    ).add_argument
+    add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    add("--repository", metavar="OWNER/NAME", help="execute nothing; let badges and set-up cells name this repository")
+    add(
+        "--repository",
+        metavar="OWNER/NAME",
+        nargs="?",
+        const="",
+        help="execute nothing; let badges and set-up cells name this repository; default: git's origin",
+    )
     add("--branch", help="with --repository: its branch; default: main")
     return parser
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
 
 
 def _run(options):
@@ -88,17 +77,13 @@ def _run(options):
 
     if options.with_parent:
         batch.follow_parent()
-    named = {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir}
-    named = {name: value for name, value in named.items() if value is not None}
-    execute.run(options.notebooks, {"OUT_DIR": "runs/course"} | dict(options.p) | named)
+    execute.run(options.notebooks, {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir} | dict(options.p))
 
 
 def _sweep(options):
     from helpers.batch import sweep
 
-    return sweep.sweep(
-        options.file, options.out_dir, options.jobs or os.cpu_count(), options.scheduler, options.dry_run
-    )
+    return sweep.sweep(options.file, options.out_dir, options.jobs, options.scheduler, options.dry_run)
 
 
 def _audit(options):
@@ -116,8 +101,8 @@ def _predict(options):
 def _build(options):
     from helpers.batch import build
 
-    if options.repository:
-        return build.rename(options.repository, options.branch or "main")
+    if options.repository is not None:
+        return build.rename(options.repository or build.remote(), options.branch or "main")
     return build.check(options.notebooks) if options.check else build.build(options.notebooks)
 
 

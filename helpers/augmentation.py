@@ -19,7 +19,9 @@ from PIL import Image, features
 from tqdm import tqdm
 
 from helpers import manifest
+from helpers.data.images import open_rgb
 
+QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
 _FEW = 1000  # fewer images are made before other processes have started
 _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
 _IDLE = 30  # seconds after which a worker process without work ends, also one whose parent was killed
@@ -33,11 +35,8 @@ def apply(pipeline, image, seed):
     of ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole
     process, so one thread at a time may call this.
 
-    Parameters
-    ----------
-    pipeline : Augmentor.Pipeline; only its operations are used.
-    image : PIL image of any mode; it is not changed.
-    seed : int or str.
+    Of the Augmentor.Pipeline only the operations are used; the PIL ``image`` may have any mode and is not changed;
+    ``seed`` is an int or a str.
     """
     digest = hashlib.sha256(str(seed).encode()).digest()
     states = random.getstate(), np.random.get_state()
@@ -54,7 +53,7 @@ def apply(pipeline, image, seed):
         np.random.set_state(states[1])
 
 
-def fill_classes(table, pipeline, target, out_dir, seed=0, quality=95, workers=None, progress=True):
+def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     """Fill each class of the training split up to ``target`` images and return the manifest with the new rows.
 
     Only active training originals are augmented, each class by what it lacks, evenly: no original gets a second
@@ -71,20 +70,17 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, quality=95, workers=N
     target : int, images a class, originals included; a class that has as many gets none.
     out_dir : folder for the files, outside the image folder.
     seed : int.
-    quality : int, 1 to 100, of the JPEG files (libjpeg's scale).
     workers : int, processes; by default one for few images, else one a core.
-    progress : bool, show a progress bar.
 
-    Raises
-    ------
-    ValueError
-        If ``out_dir`` lies in the image folder, the pipeline cannot be described, or nothing is there to augment.
-    RuntimeError
-        If a worker process ends early. What was made until then is kept.
+    ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be described, or nothing is there to
+    augment; RuntimeError if a worker process ends early. What was made until then is kept.
     """
     originals = table[table["parent"] == ""]
-    _refuse_source(out_dir, originals)
-    recipe, folder = _recipe(pipeline, seed, quality, out_dir)
+    source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
+    if Path(out_dir).resolve().is_relative_to(source):
+        raise ValueError(f"out_dir {str(out_dir)!r} lies in the image folder {str(source)!r}; choose one outside it.")
+    recipe = _recipe(pipeline, seed)
+    folder = Path(out_dir).absolute() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     rows = _plan(originals, target, seed, folder)
     facts = {path: _facts(path, draw) for path, draw in zip(rows["path"], rows["draw"])}
     missing = rows[[facts[path] is None for path in rows["path"]]]
@@ -92,27 +88,20 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, quality=95, workers=N
         for part in folder.glob("*/*.part"):  # what a killed run had begun to write
             part.unlink(missing_ok=True)
         manifest.write_text(recipe, folder / "recipe.json")
-        facts.update(_make_all(missing, pipeline, quality, workers, progress))
+        facts.update(_make_all(missing, pipeline, workers))
     found = pd.DataFrame([facts[path] for path in rows["path"]], columns=["sha256", "width", "height"])
     rows = rows.assign(**found, picture="", phash="")
     return manifest.check(pd.concat([originals, rows[list(originals.columns)]], ignore_index=True))
 
 
-def _refuse_source(out_dir, originals):
-    source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
-    if Path(out_dir).resolve().is_relative_to(source):
-        raise ValueError(f"out_dir {str(out_dir)!r} lies in the image folder {str(source)!r}; choose one outside it.")
-
-
-def _recipe(pipeline, seed, quality, out_dir):
-    """Return the text of recipe.json, which says all that a file depends on but its original, and its folder."""
+def _recipe(pipeline, seed):
+    """Return the text of recipe.json, which says all that a file depends on but its original."""
     if not pipeline.operations:
         raise ValueError("The pipeline has no operations; add some first, for example pipeline.flip_left_right(0.5).")
     recipe = {"operations": [_describe(operation) for operation in pipeline.operations], "seed": seed}
-    recipe |= {"quality": quality, "Augmentor": Augmentor.__version__, "Pillow": Image.__version__}
+    recipe |= {"quality": QUALITY, "Augmentor": Augmentor.__version__, "Pillow": Image.__version__}
     recipe["libjpeg"] = features.version("libjpeg_turbo") or features.version("jpg")
-    text = json.dumps(recipe, indent=1, sort_keys=True) + "\n"
-    return text, Path(out_dir).absolute() / hashlib.sha256(text.encode()).hexdigest()[:12]
+    return json.dumps(recipe, indent=1, sort_keys=True) + "\n"
 
 
 def _describe(operation):
@@ -141,9 +130,8 @@ def _plan(originals, target, seed, folder):
         plan.append(members.iloc[place % len(members)].assign(k=(place // len(members) + 1).astype(str)))
     plan = pd.concat(plan, ignore_index=True)
     parent, suffix = plan["image_id"], "__aug" + plan["k"]
-    files = plan["label"].map(_name) + "/" + parent.map(_name) + suffix + ".jpg"
-    plan = plan.assign(path=[str(folder / file) for file in files], draw=plan["draw"] + " " + plan["k"])
-    return plan.assign(image_id=parent + suffix, parent=parent)
+    paths = f"{folder}{os.sep}" + plan["label"].map(_name) + os.sep + parent.map(_name) + suffix + ".jpg"
+    return plan.assign(path=paths, draw=plan["draw"] + " " + plan["k"], image_id=parent + suffix, parent=parent)
 
 
 def _name(text):
@@ -165,24 +153,23 @@ def _facts(path, draw):
         return hashlib.sha256(data).hexdigest(), *image.size
 
 
-def _make_all(missing, pipeline, quality, workers, progress):
+def _make_all(missing, pipeline, workers):
     """Make the ``missing`` images in any order, in processes, as the draws use each interpreter's one random state."""
     workers = workers or (1 if len(missing) < _FEW else joblib.cpu_count())
     parallel = joblib.Parallel(workers, "loky", return_as="generator_unordered", idle_worker_timeout=_IDLE)
     rows = zip(missing["source"], missing["path"], missing["draw"])
-    made = parallel(joblib.delayed(_make)(pipeline, quality, *row) for row in rows)
+    made = parallel(joblib.delayed(_make)(pipeline, *row) for row in rows)
     try:
-        return dict(tqdm(made, "Augmenting", len(missing), unit=" images", disable=not progress, file=sys.stdout))
+        return dict(tqdm(made, "Augmenting", len(missing), unit=" images", file=sys.stdout))
     except BrokenProcessPool as error:
         problem = "A worker process ended early, perhaps for want of memory; what was made is kept"
         raise RuntimeError(f"{problem}. Call again to go on; where memory is short, with workers=1.") from error
 
 
-def _make(pipeline, quality, source, path, draw):
+def _make(pipeline, source, path, draw):
     """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
-    with Image.open(source) as file:
-        image, buffer = apply(pipeline, file, draw).convert("RGB"), io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, comment=draw.encode())
+    image, buffer = apply(pipeline, open_rgb(source), draw).convert("RGB"), io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, comment=draw.encode())
     part = Path(f"{path}.{os.getpid()}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(buffer.getvalue())

@@ -8,22 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = [
-    "image_id",
-    "path",
-    "published_label",
-    "label",
-    "split",
-    "group",
-    "collection",
-    "sha256",
-    "picture",
-    "phash",
-    "width",
-    "height",
-    "flag",
-    "parent",
-]
+SET = ["image_id", "path", "published_label", "label", "split", "group", "collection"]  # what the set says
+PICTURE = ["sha256", "picture", "phash", "width", "height"]  # what audit.inspect finds in the file
+COLUMNS = [*SET, *PICTURE, "flag", "parent"]
 SPLITS = ["train", "val", "test"]
 FLAGS = ["unreadable", "contradiction", "duplicate", "test twin", "class too small"]
 
@@ -39,54 +26,34 @@ def check(table):
     among rows that take part (``flag`` is empty), no group in two splits, no row without a label,
     and an augmented image (``parent`` is set) only in the training split, beside its parent.
 
-    Parameters
-    ----------
-    table : DataFrame, one row per image.
-
     Raises
     ------
     ManifestError
-        With the rule, the first offending values and what to do.
+        With the rule, the first offending value and what to do.
     """
-    if sorted(table.columns) != sorted(COLUMNS):
-        odd = sorted(set(table.columns) ^ set(COLUMNS))
+    if odd := sorted(set(table.columns) ^ set(COLUMNS)):
         raise ManifestError(
             f"The manifest's columns differ from what is known in {odd}; it is an older one, or changed by "
             "hand: run notebook 01 again."
         )
-    for column in ("path", "image_id"):
-        twice = table.loc[table[column].duplicated(), column]
-        if len(twice):
-            raise ManifestError(
-                f"{len(twice)} {column} values stand in the manifest twice, first {twice.iloc[0]!r}; "
-                "keep one row per image."
-            )
-    for column, known in (("split", SPLITS), ("flag", FLAGS)):
-        odd = sorted(set(table[column]) - {*known, ""})
-        if odd:
-            raise ManifestError(f"The manifest's {column} has {odd}; the known values are {known} or empty.")
     used = active(table)
-    if (used["label"] == "").any():
-        raise ManifestError(
-            f"{used.loc[used['label'] == '', 'image_id'].iloc[0]!r} takes part but has no label; flag it or label it."
-        )
-    placed = used[(used["split"] != "") & (used["group"] != "")]
-    splits = placed.groupby("group")["split"].nunique()
-    if (splits > 1).any():
-        group = splits.index[splits > 1][0]
-        raise ManifestError(
-            f"{(splits > 1).sum()} groups cross splits, first {group!r}: one lesion or picture would "
-            "be learned and tested; make the manifest again with notebook 01."
-        )
-    children = used[used["parent"] != ""]
-    orphans = children[
-        (children["split"] != "train") | ~children["parent"].isin(used.loc[used["split"] == "train", "image_id"])
-    ]
-    if len(orphans):
-        raise ManifestError(
-            f"Augmented image {orphans['image_id'].iloc[0]!r} is not in train beside its original; "
-            "only training originals may be augmented."
-        )
+    train = used.loc[used["split"] == "train", "image_id"]
+    added = used[used["parent"] != ""]
+    orphans = added.loc[~(added["image_id"].isin(train) & added["parent"].isin(train)), "image_id"]
+    splits = used[(used["split"] != "") & (used["group"] != "")].groupby("group")["split"].nunique()
+    broken = {
+        "path values stand in it twice; keep one row per image": table["path"][table["path"].duplicated()],
+        "image_id values stand in it twice; keep one row per image": table["image_id"][table["image_id"].duplicated()],
+        f"values of split are not known; choose from {SPLITS}": table["split"][~table["split"].isin([*SPLITS, ""])],
+        f"values of flag are not known; choose from {FLAGS}": table["flag"][~table["flag"].isin([*FLAGS, ""])],
+        "images take part but have no label; flag or label them": used["image_id"][used["label"] == ""],
+        "groups cross splits: one lesion or picture would be learned and tested; make the manifest again with "
+        "notebook 01": splits.index[splits > 1],
+        "augmented images are not in train beside their original; augment training originals only": orphans,
+    }
+    for rule, values in broken.items():
+        if len(values):
+            raise ManifestError(f"The manifest is broken at {values[:1].item()!r}: {len(values)} {rule}.")
     return table
 
 
@@ -101,8 +68,8 @@ def fingerprint(table):
 
     Paths are left out: the same images in another folder, or on another machine, have the same fingerprint.
     """
-    columns = ["image_id", "published_label", "label", "split", "group", "collection", "sha256", "flag", "parent"]
-    text = table[columns].sort_values("image_id").to_csv(index=False, lineterminator="\n")
+    facts = table[COLUMNS].drop(columns=["path", "picture", "phash", "width", "height"])
+    text = facts.sort_values("image_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -130,10 +97,12 @@ def write(table, file, root):
     Paths under ``root`` (the image folder) are stored relative to it, paths of augmented images relative to the
     file's own folder, so that a run folder still reads where the images lie elsewhere.
     """
-    check(table)
-    homes = table["parent"].map(lambda parent: Path(file).absolute().parent if parent else Path(root).absolute())
-    stored = [_relative(path, home) for path, home in zip(table["path"], homes)]
-    write_text(_csv(table.assign(path=stored)[COLUMNS]), file)
+    stored = []
+    for path, home in zip(check(table)["path"], _homes(table, file, root)):
+        path = Path(path).absolute()
+        stored.append((path.relative_to(home) if path.is_relative_to(home) else path).as_posix())
+    table = table.assign(path=stored)[COLUMNS]  # quoted: a name may hold a carriage return
+    write_text(table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC), file)
 
 
 def read(file, root):
@@ -152,28 +121,18 @@ def read(file, root):
     Raises
     ------
     ManifestError
-        If the file breaks a rule (see :func:`check`).
+        If the file cannot be read, or breaks a rule (see :func:`check`).
     """
+    types = dict.fromkeys(COLUMNS, str) | {"width": int, "height": int}
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-    except ValueError as error:  # empty, cut off, binary
+        table = pd.read_csv(file, dtype=types, keep_default_na=False, encoding_errors="surrogateescape")
+    except (ValueError, OverflowError) as error:  # empty, cut off, binary, a size that is no number
         raise ManifestError(f"{file} cannot be read as a manifest ({error}); run notebook 01 again.") from error
-    if sorted(table.columns) == sorted(COLUMNS):
-        homes = table["parent"].map(lambda parent: Path(file).absolute().parent if parent else Path(root).absolute())
-        table["path"] = [str(home / path) for path, home in zip(table["path"], homes)]
-        sizes = table[["width", "height"]]
-        if not sizes.apply(lambda column: column.str.fullmatch(r"\d{1,9}")).all(axis=None):
-            raise ManifestError(f"{file} has a width or height that is no number of pixels; run notebook 01 again.")
-        table = table.astype({"width": int, "height": int})[COLUMNS]
-    return check(table)
+    if {"path", "parent"} <= set(table):
+        table["path"] = [str(home / path) for path, home in zip(table["path"], _homes(table, file, root))]
+    return check(table)[COLUMNS]
 
 
-def _csv(table):
-    return table.to_csv(
-        index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
-    )  # a name may hold a carriage return
-
-
-def _relative(path, home):
-    path = Path(path).absolute()
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.as_posix()
+def _homes(table, file, root):
+    """Return the folder that each row's stored path is relative to."""
+    return [Path(file).absolute().parent if parent else Path(root).absolute() for parent in table["parent"]]

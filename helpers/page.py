@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write(file, title, sections, notes=()):
-    """Write a page atomically; whatever is given as text is escaped.
+    """Write a page atomically and return its Path; whatever is given as text is escaped.
 
     Parameters
     ----------
@@ -25,10 +25,6 @@ def write(file, title, sections, notes=()):
         ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``,
         pictures that belong together.
     notes : texts to stand out at the top of the page.
-
-    Returns
-    -------
-    Path of the page.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -49,15 +45,12 @@ def _part(content):
     if isinstance(content, pd.DataFrame):
         table = content.to_html(border=0, na_rep="", index_names=False, float_format="{:.2f}".format)
         return {"kind": "table", "html": table}
-    if isinstance(content, dict) and "cards" in content:
-        return {"kind": "cards", "cards": content["cards"]}
-    if isinstance(content, dict):
-        return {
-            "kind": "pictures",
-            "caption": content["caption"],
-            "images": [(_uri(image), caption) for image, caption in content["images"]],
-        }
-    return {"kind": "text", "text": content}
+    if isinstance(content, str):
+        return {"kind": "text", "text": content}
+    if "cards" in content:
+        return {"kind": "cards", **content}
+    images = [(_uri(image), caption) for image, caption in content["images"]]
+    return {"kind": "pictures", "caption": content["caption"], "images": images}
 
 
 def _uri(image):

@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import json
-import math
 import numbers
 import os
 import re
@@ -26,61 +25,43 @@ NOTEBOOKS = [
     "07_transfer_learning",
 ]
 FOLDER = datasets.ROOT / "notebooks"
-_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) ?(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\})", re.MULTILINE)
 
 
-class RunError(Exception):
+class RunError(ValueError):
     """A run that cannot start or did not end; the message says what was given, what is allowed and what to do."""
 
 
 class Parameter(NamedTuple):
-    """A parameter of a notebook: its default, what it may be (``choices``, or ``low`` to ``high``) and its meaning."""
+    """A parameter of a notebook: its default, and what it may be: one of ``choices``, or ``low`` to ``high``."""
 
     default: bool | int | float | str
     choices: list
-    low: float
-    high: float
-    meaning: str
+    low: float = 0
+    high: float = 0
 
 
 def declared(notebook):
-    """Return {name: Parameter} of a notebook of the course, as its source (``notebooks/src``) declares them.
+    """Return {name: Parameter} of a notebook as its source declares them; RunError if the course has no such notebook.
 
     A declaration is a line ``NAME = default  # @param {type:"integer", min:1, max:9} meaning``: the form that Colab
     shows, in which a list ``["a", "b"]`` names all allowed values.
-
-    Raises
-    ------
-    RunError
-        If the course has no such notebook.
     """
     if notebook not in NOTEBOOKS:
         raise RunError(f"There is no notebook {notebook!r}; the course has {', '.join(NOTEBOOKS)}.")
     found = {}
-    for name, default, form, meaning in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
-        low, high = (re.search(rf"{end}:([^,}}]+)", form) for end in ("min", "max"))
-        found[name] = Parameter(
-            ast.literal_eval(default),
-            json.loads(form) if form[0] == "[" else [],
-            float(low[1]) if low else -math.inf,
-            float(high[1]) if high else math.inf,
-            meaning,
-        )
+    for name, default, form in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
+        choices = json.loads(form) if form[0] == "[" else []
+        ends = map(float, re.findall(r"(?:min|max):([^,}]+)", form))
+        found[name] = Parameter(ast.literal_eval(default), choices, *ends)
     return found
 
 
 def checked(notebook, values):
-    """Return ``values`` of a notebook's parameters in their types, or say what is wrong with the first that is wrong.
+    """Return ``values`` {name: value} of a notebook's parameters in their types.
 
-    Parameters
-    ----------
-    notebook : name of a notebook of the course.
-    values : {name: value}; text stands for a value of any type, as on a command line ("5", "true").
-
-    Raises
-    ------
-    RunError
-        On a parameter that the notebook does not have, a value of another type, or one out of range.
+    Text stands for a value of any type, as on a command line ("5", "true"). RunError on the first parameter that the
+    notebook does not have, or whose value is of another type or out of range.
     """
     known = declared(notebook)
     for name in values:
@@ -90,35 +71,30 @@ def checked(notebook, values):
 
 
 def _checked(name, value, parameter):
-    kind, given = type(parameter.default), value
-    if kind is str:
-        value = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
-    elif isinstance(value, str):
+    kind, choices, given = type(parameter.default), parameter.choices, value
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    elif kind is not str and isinstance(value, str):
         with contextlib.suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value.strip().title() if kind is bool else value.strip())
-    if kind in (int, float) and isinstance(value, (numbers.Integral, numbers.Real)[kind is float]):
-        value = value if isinstance(value, bool) else kind(value)  # NumPy's numbers, and whole ones for fractions
-    if type(value) is not kind:
-        raise RunError(f"{name} is {given!r}, but it takes {_KINDS[kind]} such as {parameter.default!r}.")
-    if parameter.choices and value not in parameter.choices:
-        raise RunError(f"{name} is {value!r}, but it takes one of {parameter.choices}.")
-    if kind in (int, float) and not parameter.low <= value <= parameter.high:
-        raise RunError(
-            f"{name} is {value!r}, but it takes {_KINDS[kind]} from {parameter.low:g} to {parameter.high:g}."
-        )
+    if not isinstance(value, bool) and isinstance(value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind)):
+        value = kind(value)  # NumPy's numbers, and whole ones for fractions
+    allowed = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    right = type(value) is kind
+    if choices:
+        allowed, right = f"one of {choices}", value in choices
+    elif kind in (int, float):
+        allowed += f" from {parameter.low:.10g} to {parameter.high:.10g}"
+        right = right and parameter.low <= value <= parameter.high
+    if not right:
+        raise RunError(f"{name} is {given!r}, but it takes {allowed}.")
     return value
-
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def open_folder(out_dir):
     """Return the run folder as an absolute Path, made if need be; a folder in Google Drive is mounted first.
 
-    Raises
-    ------
-    RunError
-        If the folder is one of the course's own, or nothing can be written there.
+    RunError if the folder is one of the course's own, or nothing can be written there.
     """
     folder = Path(out_dir).expanduser().absolute()
     own = [datasets.ROOT / name for name in ("helpers", "notebooks", "tests", "data")]
@@ -136,33 +112,53 @@ def open_folder(out_dir):
         manifest.write_text("", folder / ".writable")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise RunError(
-            f"OUT_DIR is {str(out_dir)!r}, but nothing can be written there ({error.strerror}); "
-            "name another folder, or make room."
-        ) from error
+        raise RunError(f"OUT_DIR is {str(out_dir)!r}, but nothing can be written there ({error.strerror}).") from error
     return folder
 
 
 def start(notebook, namespace):
     """Check a notebook's parameters, open its run folder, find its images, and return all three as a Run.
 
-    Parameters
-    ----------
-    notebook : name of the notebook that calls.
-    namespace : its ``globals()``, after the parameters cell.
-
-    Raises
-    ------
-    RunError, FileNotFoundError
-        If a parameter is wrong, the folder cannot be used, or no images are where ``DATA_DIR`` says.
+    ``namespace`` is the ``globals()`` of the notebook that calls, after its parameters cell. RunError if a parameter is
+    wrong or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
     """
     values = checked(notebook, {name: namespace[name] for name in declared(notebook) if name in namespace})
     folder = open_folder(values["OUT_DIR"])
-    run = Run(notebook, folder, values, None)
     if notebook != NOTEBOOKS[0] and not values["DATA_DIR"]:  # a run folder keeps to the images it was begun with
-        values["DATA_DIR"] = run.record(NOTEBOOKS[0]).get("parameters", {}).get("DATA_DIR", "")
-    run.images = datasets.find(values["DATA_DIR"])
-    return run
+        values["DATA_DIR"] = recorded(folder, NOTEBOOKS[0]).get("parameters", {}).get("DATA_DIR", "")
+    return Run(notebook, folder, values, datasets.find(values["DATA_DIR"]))
+
+
+def recorded(folder, notebook):
+    """Return what :meth:`Run.done` recorded of a notebook in a run folder; {} if there is nothing that can be read."""
+    try:
+        record = json.loads((folder / f"{notebook}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def apart(notebooks, values, log=subprocess.DEVNULL, **variables):
+    """Run notebooks with these parameters in a process of their own, which ends with this one.
+
+    What they print goes to the open file ``log``; ``variables`` are set in their environment, unless somebody has set
+    them. RunError says what they say of a failure, or with which status the process ended.
+    """
+    given = [text for name, value in values.items() for text in ("-p", name, str(value))]
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", *given],
+        cwd=datasets.ROOT,
+        env=variables | os.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode:
+        ended = f"{', '.join(notebooks)} ended with status {done.returncode} (negative: killed by that signal)."
+        raise RunError(done.stderr.strip()[-4000:] or ended)
 
 
 @dataclass
@@ -185,27 +181,11 @@ class Run:
         Notebook 01's results fit if they were made of the same images with the same values of the parameters that this
         notebook has too; those of any other, if they were made from the manifest that is here now: a network that was
         trained otherwise than the defaults say is left as it is. What has to be made again keeps the parameters that it
-        was made with, where this notebook does not have them.
-
-        Raises
-        ------
-        RunError
-            If it fails.
+        was made with, where this notebook does not have them. RunError if it fails.
         """
-        reason, values = self._missing(notebook), self._values_for(notebook)
-        if reason:
+        if reason := self._missing(notebook):
             print(f"{notebook} runs first, because {reason}.", flush=True)
-            given = [text for name, value in values.items() for text in ("-p", name, str(value))]
-            done = subprocess.run(
-                [sys.executable, "-m", "helpers", "run", notebook, *given],
-                cwd=datasets.ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
-            if done.returncode:
-                raise RunError(done.stderr.strip()[-2000:])
+            apart([notebook], self._values_for(notebook))
 
     def done(self):
         """Record in the run folder that this notebook has run to its end, and with which parameters."""
@@ -214,42 +194,30 @@ class Run:
             record["images"] = datasets.state(self.images)
         manifest.write_text(json.dumps(record, indent=2), self.folder / f"{self.notebook}.json")
 
-    def record(self, notebook):
-        """Return what ``done`` recorded of a notebook in this folder as a dict; {} if there is nothing to be read."""
-        try:
-            record = json.loads((self.folder / f"{notebook}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
-
     def _missing(self, notebook):
         """Return why the results of ``notebook`` cannot be taken as they are, "" if they can."""
-        record = self.record(notebook)
+        record = recorded(self.folder, notebook)
         if not record:
             return f"its results are not in {self.folder} yet"
         if notebook != NOTEBOOKS[0]:
             return "" if record["manifest"] == self._fingerprint() else "the images, labels or split have changed since"
-        if not (self.folder / "manifest.csv").is_file():
-            return f"{self.folder / 'manifest.csv'} is gone"
+        for file in (self.folder / "manifest.csv", self.folder / "metadata.csv"):
+            if not file.is_file():
+                return f"{file} is gone"
         if record["images"] != datasets.state(self.images):
             return "the images are not those it has seen"
-        other = [
-            name
-            for name, value in record["parameters"].items()
-            if name not in ("DATA_DIR", "OUT_DIR") and self.parameters.get(name, value) != value
-        ]
-        return f"{other[0]} is another now" if other else ""
+        for name in record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}:
+            if record["parameters"][name] != self.parameters[name]:
+                return f"{name} is another now"
+        return ""
 
     def _values_for(self, notebook):
         """Return the parameters to run ``notebook`` with: this notebook's, but a network's own from its last run."""
-        known, data = declared(notebook), declared(NOTEBOOKS[0])
-        before = {
-            name: value
-            for name, value in self.record(notebook).get("parameters", {}).items()
-            if not (name in data and name in self.parameters)
-        }
-        values = {**self.parameters, **before, "OUT_DIR": str(self.folder)}
-        return {name: value for name, value in values.items() if name in known}
+        before = recorded(self.folder, notebook).get("parameters", {})
+        shared = declared(NOTEBOOKS[0]).keys() & self.parameters.keys()  # those that shape the manifest
+        kept = {name: value for name, value in before.items() if name not in shared}
+        values = {**self.parameters, **kept, "OUT_DIR": str(self.folder)}
+        return {name: values[name] for name in declared(notebook) if name in values}
 
     def _fingerprint(self):
         file = self.folder / "manifest.csv"

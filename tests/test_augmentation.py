@@ -32,7 +32,7 @@ pipeline = Augmentor.Pipeline()
 pipeline.rotate(1.0, 20, 20)
 pipeline.add_operation(Blur(0.8))
 table = manifest.read(sys.argv[1], Path(sys.argv[1]).parent)
-augmentation.fill_classes(table, pipeline, 120, sys.argv[2], workers=2, progress=False)
+augmentation.fill_classes(table, pipeline, 120, sys.argv[2], workers=2)
 """
 PROBABILITIES = [0.05, 0.1, 0.25, 0.5, 0.75, 0.95, 1.0]
 
@@ -75,7 +75,7 @@ def fill(tmp_path):
 
     def fill(table, pipeline=None, target=30, out="run", workers=1, **options):
         folder, pipeline = tmp_path / out, pipeline or turns()
-        return augmentation.fill_classes(table, pipeline, target, folder, workers=workers, progress=False, **options)
+        return augmentation.fill_classes(table, pipeline, target, folder, workers=workers, **options)
 
     return fill
 
@@ -161,7 +161,7 @@ def test_source_and_second_run_untouched(table, fill, tmp_path):
 
 
 def test_other_recipes_do_not_mix_and_a_larger_target_reuses(table, fill, tmp_path):
-    recipes = [{}, {"seed": 1}, {"quality": 90}, {"pipeline": turns(0.6)}, {"pipeline": turns(operation="flip_random")}]
+    recipes = [{}, {"seed": 1}, {"pipeline": turns(0.6)}, {"pipeline": turns(operation="flip_random")}]
     folders = {Path(fill(table, **recipe)["path"].iloc[-1]).parent.parent for recipe in recipes}
     assert len(folders) == len(recipes) and all((folder / "recipe.json").is_file() for folder in folders)
     before = times(tmp_path / "run", "*.jpg")

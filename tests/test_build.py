@@ -1,6 +1,7 @@
 """The build makes of a source a notebook, a learner's copy and links, and notices when one of them drifts."""
 
 import shutil
+import subprocess
 
 import nbformat
 import pytest
@@ -43,6 +44,7 @@ def course(tmp_path, monkeypatch):
         '[tool.course]\nrepository = "old/one"\nbranch = "main"\n[tool.x]\na = 1\n'
     )
     link = f"{build.COLAB}/github/some/one/blob/main/notebooks/01_eda.ipynb"
+    (tmp_path / "CITATION.cff").write_text('repository-code: "https://github.com/old/one"\n')
     (tmp_path / "README.md").write_text(f"Before [Colab]({link}) after; [other](https://github.com/some/one).\n")
     monkeypatch.setattr(datasets, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "FOLDER", tmp_path / "notebooks")
@@ -59,9 +61,9 @@ def execute(file, *_, **__):
     notebook = nbformat.read(file, as_version=4)
     for number, cell in enumerate(notebook.cells):
         if cell["cell_type"] == "code":
-            said = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in ("1%\r2%\r", f"{number}\n")]
-            cell["outputs"], cell["execution_count"] = said, number
-    nbformat.write(notebook, file)
+            said = nbformat.v4.new_output("stream", name="stderr", text=f"{number}\n")
+            cell["outputs"], cell["execution_count"] = [said], number
+    return notebook
 
 
 def read(course, name):
@@ -134,6 +136,21 @@ def test_a_fork_is_named_everywhere_without_executing_anything(course, monkeypat
         in readme
     )
     assert '"new/idea", "https://github.com/me/notebooks.git"' in after.cells[1]["source"]
+    assert "https://github.com/me/notebooks" in (course / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("address", ["git@github.com:me/notebooks.git", "https://github.com/me/notebooks"])
+def test_gits_origin_is_the_repository_where_none_is_named(course, address):
+    subprocess.run(["git", "init", "-q", course], check=True)
+    subprocess.run(["git", "-C", course, "remote", "add", "origin", address], check=True)
+    assert __main__.main(["build", "--repository"]) == 0
+    assert build.settings()["repository"] == "me/notebooks"
+
+
+def test_without_an_origin_a_repository_must_be_named(course, capsys):
+    subprocess.run(["git", "init", "-q", course], check=True)
+    assert __main__.main(["build", "--repository"]) == 1
+    assert "--repository owner/name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--repository", "me"], ["--repository", "me/x", "--branch", 'a"b']])

@@ -11,6 +11,7 @@ from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.evaluation import calibration, decisions, figures, scores
+from helpers.figures import model_colours
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -94,6 +95,7 @@ def test_calibration_error_equals_scikit_learns_curve():
     assert calibration.error(data["confidence"], data["correct"]) == pytest.approx(expected)
     by_hand = calibration.error([0, 0.7, 0.7, 1], [False, True, False, True])  # a bin holds its upper edge
     assert by_hand == pytest.approx((0 + 2 * 0.2 + 0) / 4)
+    assert calibration.error([0.65, 0.7], [True, False]) == pytest.approx(abs(0.35 - 0.7) / 2)
     assert np.isnan(calibration.error([], []))
 
 
@@ -164,6 +166,6 @@ def test_figures_draw_and_name_the_sample(tmp_path):
 
 def test_every_model_has_a_colour_and_the_courses_networks_keep_theirs():
     names = ["mine", "baseline", "regularised", "a", "b", "c"]
-    palette = figures.colours(names)
-    assert len(set(palette.values())) == 6
-    assert figures.colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]
+    palette = model_colours(names)
+    assert len({palette[name] for name in names}) == 6
+    assert model_colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]

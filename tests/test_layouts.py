@@ -431,6 +431,19 @@ def test_sets_are_merged_class_by_class_and_keep_their_collections(make):
     assert datasets.state(datasets.find(f"{one};{two}")) != before
 
 
+def test_sets_of_one_name_stay_apart(make):
+    places = {"nevus/a.png": None, "m.csv": "image,patient_id\na,7\n"}
+    found = datasets.list_images(datasets.find(f"{make(places, 'x/one')};{make(places, 'y/one')}")).table
+    assert found["collection"].tolist() == ["x/one", "y/one"] and found["group"].tolist() == ["x/one:7", "y/one:7"]
+
+
+def test_diagnoses_that_mean_no_class_are_counted(make):
+    places = {"nevus/a.png": None, "mel/b.png": None, "m.csv": "image,dx\na,verruca\nb,mel\n"}
+    found = listed(make(places))
+    assert found.facts["diagnosis"].tolist() == ["MEL", ""]
+    assert "1 diagnoses of m.csv without an ISIC 2019 class, such as 'verruca'" in found.understood
+
+
 def test_a_named_table_belongs_to_the_set_it_lies_in(make):
     one = make({"x/a.png": None, "y/b.png": None, "mine.csv": "image,dx\na,mel\nb,nv\n"}, "one")
     both = datasets.find(f"{one};{make({'nevus/c.png': None}, 'two')}")
@@ -568,6 +581,12 @@ def test_a_loop_of_links_ends(make):
     root = make({"nevus/a.png": None, "melanoma/b.png": None})
     (root / "nevus" / "again").symlink_to(root)
     assert len(listed(root).table) == 2
+    for name in "ab":
+        (root / "empty" / name).mkdir(parents=True)
+        (root / "empty" / name / "again").symlink_to(root / "empty")
+        (root / "empty" / name / "up").symlink_to(root / "empty" / name)
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        datasets.find(root / "empty")
 
 
 GREY = np.linspace(0, 1, 48 * 48).reshape(48, 48)

@@ -20,7 +20,7 @@ from helpers import manifest
         (lambda t: t.assign(flag="ugly"), "ugly"),
         (lambda t: t.assign(label=""), "no label"),
         (lambda t: t.assign(group="one lesion"), "cross"),
-        (lambda t: t.assign(parent=t["image_id"].iloc[0]), "Augmented"),
+        (lambda t: t.assign(parent=t["image_id"].iloc[0]), "augmented images"),
     ],
 )
 def test_check_refuses_a_broken_manifest(small_manifest, change, word):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import rows
-from keras import layers
 from PIL import Image
 
 from helpers import runs
@@ -17,9 +16,9 @@ from helpers.training import pipeline
 def notebook_04():
     """The names that notebook 04's cells define which change a batch, with its default parameters."""
     cells = [cell["source"] for cell in jupytext.read(runs.FOLDER / "src" / "04_dropout_augmented_cnn.py").cells]
-    names = {"keras": keras, "layers": layers, "tf": tf, "SEED": 0, "COLOUR_EXCHANGE": 1.0}
+    names = {"tf": tf, "SEED": 0, "COLOUR_EXCHANGE": 1.0}
     for cell in cells:
-        if cell.startswith(("turn_and_zoom = ", "def exchange_colours")):
+        if cell.startswith(("def turn_and_crop", "def exchange_colours")):
             exec(cell, names)
     return names
 
@@ -57,10 +56,12 @@ def test_every_kind_of_file_becomes_a_square_of_rgb(tmp_path, write_image, mode,
 
 def test_a_photograph_of_24_megapixels_is_never_decoded_in_full(tmp_path, monkeypatch):
     Image.linear_gradient("L").rotate(90).resize((6000, 4000)).convert("RGB").save(tmp_path / "wide.jpg")
-    decoded, real = [], pipeline._square
-    monkeypatch.setattr(pipeline, "_square", lambda image, *how: decoded.append(image.size) or real(image, *how))
+    decoded, real = [], pipeline.images.open_rgb
+    monkeypatch.setattr(
+        pipeline.images, "open_rgb", lambda *how, **more: decoded.append(real(*how, **more)) or decoded[0]
+    )
     pixels = pipeline.load(rows(path=[str(tmp_path / "wide.jpg")], sha256=["1"]), 96, tmp_path)
-    assert decoded == [(750, 500)]
+    assert [image.size for image in decoded] == [(750, 500)]
     assert abs(pixels[0, :, :, 0].mean(axis=0) - np.linspace(0, 255, 96)).max() <= 4
 
 
@@ -118,17 +119,36 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(noteboo
     targets = np.eye(12, dtype="float32")
 
     def epochs(seed):
-        turn = keras.Sequential([layers.RandomFlip(seed=seed), layers.RandomRotation(0.5, seed=seed)])
-
-        def augment(batch, number):
-            return notebook_04["exchange_colours"](turn(batch, training=True), number)
-
-        data = pipeline.batches(images, targets, 4, seed=seed, augment=augment)
+        data = pipeline.batches(images, targets, 4, seed=seed, augment=notebook_04["augment"])
         return [np.concatenate([batch.numpy() for batch, _ in data]) for _ in range(2)]
 
     first, again = epochs(3), epochs(3)
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("count", [4, 6, 8])
+def test_tensorflow_logs_nothing_about_augmented_batches(capfd, notebook_04, count):
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    data = pipeline.batches(images, np.eye(count, dtype="float32"), 4, seed=0, augment=notebook_04["augment"])
+    assert sum(len(batch) for _ in range(2) for batch, _ in data) == 2 * count
+    assert "PredictCost" not in capfd.readouterr().err
+
+
+def test_a_lesion_is_seen_from_all_eight_sides_and_cropped_without_a_frame(notebook_04):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 3)).astype("float32")
+    views = [np.rot90(side, turn) for side in (image[0], image[0][:, ::-1]) for turn in range(4)]
+
+    def change(images, seed, **how):
+        return notebook_04["turn_and_crop"](tf.constant(images), tf.constant([seed, 0]), **how).numpy()
+
+    drawn = [change(image, seed, crop=0.0, light=0.0)[0] for seed in range(60)]
+    distances = np.array([[abs(one - view).max() for view in views] for one in drawn])
+    assert set(distances.argmin(axis=1)) == set(range(8)) and distances.min(axis=1).max() < 0.01
+    flat = np.full((50, 20, 20, 3), 100, "float32")
+    assert np.allclose(change(flat, 1, light=0.0), 100, atol=1e-3)
+    lit = change(flat, 1, light=0.5)
+    assert lit.min() >= 0 and lit.max() <= 255 and lit.std() > 1
 
 
 def test_exchanged_colours_stay_in_range_and_come_from_other_images(notebook_04):

@@ -19,7 +19,7 @@ RECORD = {"name": "baseline", "parameters": {"EPOCHS": 3}, "epochs_run": 3, "tra
 def run(tmp_path):
     (tmp_path / "baseline").mkdir()
     (tmp_path / "baseline" / "run.json").write_text(json.dumps(RECORD))
-    images = datasets.Images(tmp_path, "DATA_DIR", False)
+    images = datasets.Images(tmp_path, "DATA_DIR", False, ())
     return SimpleNamespace(folder=tmp_path, images=images, parameters={"LABELS": "audited"})
 
 

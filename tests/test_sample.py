@@ -114,7 +114,7 @@ def test_another_seed_draws_another_picture():
 def test_lesion_is_kept_and_photograph_differs():
     def photo(lesion, angle):
         seeds = np.random.default_rng(lesion), np.random.default_rng(angle)
-        return drawings.draw(sample.CLASSES["nevus"], sample.FOUND["nevus"], *seeds, "clinic A")
+        return drawings.draw(sample.CLASSES["nevus"], *seeds, "clinic A")
 
     assert (photo(1, 2) == photo(1, 2)).all()
     assert (photo(1, 2) != photo(1, 3)).any() and (photo(1, 2) != photo(4, 2)).any()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -147,23 +148,17 @@ def outcomes(scores, **other):
 
 
 def test_the_spread_is_over_seeds_and_each_number_has_a_plot(tmp_path):
-    table = results.table(JOBS, outcomes([0.5, 0.7, 0.2, 0.2]), RECORD)
-    spread = results.spread(table.assign(combination=["a", "a", "b", "b"]), RECORD)["baseline.val_accuracy"]
-    assert spread["mean"].tolist() == pytest.approx([0.6, 0.2]) and spread["n"].tolist() == [2, 2]
-    assert spread["std"].tolist() == pytest.approx([0.1 * 2**0.5, 0])
-    results.write(table, RECORD, tmp_path)
+    results.write(JOBS, outcomes([0.5, 0.7, 0.2, 0.2]), RECORD, tmp_path)
     page = (tmp_path / "results.html").read_text()
+    spread = re.findall("<td>(.*?)</td>", page.split("Spread over seeds</h2>")[1])[:6]
+    assert spread == ["0.6", "0.1414", "2", "0.2", "0", "2"]
     assert page.count("data:image/png;base64,") == 1 and "a set (synthetic)" in page and "BATCH_SIZE=16<" in page
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
-def test_no_text_of_the_table_is_run_by_a_spreadsheet(tmp_path, start):
-    evil, bad = f"{start}cmd|' /C calc'!A0", {"BATCH_SIZE=16,SEED=1": {"status": "failed", "error": f"{start}1"}}
-    table = results.table(JOBS, outcomes([0.5, -0.7, 0.2], images=evil) | bad, [*RECORD, evil])
-    results.write(table, RECORD, tmp_path)
-    read = pd.read_csv(tmp_path / "results.csv", keep_default_na=False, dtype=str)
-    assert set(read["images"]) == {f"'{evil}", ""} and read["error"].iloc[3] == f"'{start}1" and f"'{evil}" in read
-    assert read["baseline.val_accuracy"].tolist() == ["0.5", "-0.7", "0.2", ""]
+def test_a_sweep_whose_runs_have_all_failed_so_far_has_a_table(tmp_path):
+    results.write(JOBS, {JOBS[0]["name"]: {"status": "failed", "error": "<no> memory"}}, RECORD, tmp_path)
+    assert pd.read_csv(tmp_path / "results.csv")["error"].tolist() == ["<no> memory"]
+    assert "&lt;no&gt; memory" in (tmp_path / "results.html").read_text()
 
 
 def test_the_command_line_says_what_it_would_do_and_refuses_in_one_line(tmp_path, write, capsys, monkeypatch):
@@ -183,9 +178,8 @@ def test_the_command_line_says_what_it_would_do_and_refuses_in_one_line(tmp_path
 POISONED = """notebooks: [03_baseline_cnn]
 parameters: {{DATA_DIR: {images}}}
 grid: {{BATCH_SIZE: [8, {poison}]}}
-seeds: [0, 1]
+seeds: [1]
 """
-STATUS = {(8, 0): "finished", (8, 1): "finished", (13, 0): "failed", (13, 1): "failed"}
 
 
 @pytest.fixture
@@ -201,23 +195,23 @@ def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, ima
     file, out = tmp_path / "some.yml", tmp_path / "out"
     file.write_text(POISONED.format(images=image_set, poison=13))
     status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
-    assert status == 1 and "2 runs finished, 2 failed" in said, error
+    assert status == 1 and "1 runs finished, 1 failed" in said, error
     table = rows(out)
-    assert table["status"].to_dict() == STATUS
-    assert table["baseline.val_accuracy"].dropna().tolist() == [0.08, 1.08]
-    assert "MemoryError" in table["error"][13, 0] and "03_baseline_cnn failed in cell" in table["error"][13, 0]
-    assert (out / "BATCH_SIZE=13,SEED=0" / "notebooks" / "03_baseline_cnn.ipynb").exists()
+    assert table["status"].tolist() == ["finished", "failed"]
+    assert table["baseline.val_accuracy"].dropna().tolist() == [1.08]
+    assert "MemoryError" in table["error"][13, 1] and "03_baseline_cnn failed in cell" in table["error"][13, 1]
+    assert (out / "BATCH_SIZE=13,SEED=1" / "notebooks" / "03_baseline_cnn.ipynb").exists()
     assert "MemoryError" in (out / "results.html").read_text()
 
-    done = (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns
+    done = (out / "BATCH_SIZE=8,SEED=1" / "log.txt").stat().st_mtime_ns
     file.write_text(
         POISONED.format(images=image_set, poison=16) + "record: [baseline.val_acuracy, baseline.best_epoch]"
     )
     status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
-    assert status == 1 and "4 runs, 2 finished, 2 to do." in said and "4 runs finished, 0 failed" in said
+    assert status == 1 and "2 runs, 1 finished, 1 to do." in said and "2 runs finished, 0 failed" in said
     assert "No run has baseline.val_acuracy" in error and "baseline.predicted_val_accuracy, " in error
-    assert rows(out)["baseline.best_epoch"].tolist() == [2] * 4
-    assert (out / "BATCH_SIZE=8,SEED=0" / "log.txt").stat().st_mtime_ns == done
+    assert rows(out)["baseline.best_epoch"].tolist() == [2] * 2
+    assert (out / "BATCH_SIZE=8,SEED=1" / "log.txt").stat().st_mtime_ns == done
 
 
 def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path):
@@ -226,21 +220,21 @@ def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path
     record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
     (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
     with pytest.raises(runs.RunError, match=r"with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
-        sweep.finished(first)
-    assert sweep.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
+        results.finished(first)
+    assert results.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 
 
 def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp_path, monkeypatch, image_set):
     job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
     killed = subprocess.CompletedProcess([], -9, "", "")
-    monkeypatch.setattr(sweep.subprocess, "run", lambda *_, **__: killed)
+    monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: killed)
     name, outcome = sweep.perform(job)
     assert name == "a" and outcome["status"] == "failed" and "status -9" in outcome["error"]
 
     def empty(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(sweep.subprocess, "run", empty)
+    monkeypatch.setattr(runs.subprocess, "run", empty)
     assert sweep.perform(job)[1] == {"status": "failed", "error": "MemoryError()"}
 
 
@@ -252,7 +246,7 @@ def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, 
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    monkeypatch.setattr(sweep.subprocess, "run", run)
+    monkeypatch.setattr(runs.subprocess, "run", run)
     job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
     assert sweep.perform(job)[1]["status"] == "finished" and given["TF_NUM_INTRAOP_THREADS"] == "1"
 
@@ -262,7 +256,7 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
     folder, file = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "a.yml"
     file.write_text(POISONED.format(images=image_set, poison=16))
     process = tiny.start(folder, "sweep", file, "--out-dir", tmp_path / "out", "--jobs", 1)
-    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=0" / "kernel.txt"
+    kernel = tmp_path / "out" / "BATCH_SIZE=8,SEED=1" / "kernel.txt"
     tiny.wait_for(lambda: kernel.exists() or process.poll() is not None)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
@@ -274,7 +268,7 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
 def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):
     pytest.importorskip("dask.distributed")
     file, there = tmp_path / "some.yml", tmp_path / "there"
-    file.write_text(POISONED.format(images=image_set, poison=13).replace("[0, 1]", "[1]"))
+    file.write_text(POISONED.format(images=image_set, poison=13))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"

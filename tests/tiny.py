@@ -17,7 +17,7 @@ OUT_DIR = "runs/course"  # @param {type:"string"} run folder
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:512} images a batch
 LEARNING_RATE = 0.001  # @param {type:"number", min:0, max:1} learning rate
-SEED = 0  # @param {type:"integer", min:0} seed
+SEED = 0  # @param {type:"integer", min:0, max:99} seed
 
 # %%
 """

@@ -8,11 +8,14 @@ the badges and the set-up cell there, with the repository and the branch that st
 import base64
 import copy
 import io
+import itertools
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import jupytext
 import nbformat
@@ -56,10 +59,7 @@ def render(name):
 def exercises(notebook):
     """Return the learner's copy of a notebook: no outputs, solutions replaced by a comment and their cells open.
 
-    Raises
-    ------
-    RunError
-        If a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another cell has them.
+    RunError if a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another has them.
     """
     learners = copy.deepcopy(notebook)
     for cell in learners.cells:
@@ -78,71 +78,76 @@ def exercises(notebook):
 
 def badges(name):
     """Return the badges of a notebook as Markdown: links that open it in Colab, Kaggle and Binder."""
-    file = f"notebooks/{name}.ipynb"
-    return with_links(
-        f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{file})\n"
-        f"[![Open in Kaggle]({KAGGLE}/static/images/open-in-kaggle.svg)]({KAGGLE}/kernels/welcome?src={file})\n"
-        f"[![Open in Binder]({BINDER}/badge_logo.svg)]({BINDER}/v2/gh/{file.replace('/', '%2F')})"
-    ).replace("\n", "\n# ")
+    pictures = {COLAB: ("Colab", "assets/colab-badge.svg"), KAGGLE: ("Kaggle", "static/images/open-in-kaggle.svg")}
+    pictures[BINDER] = ("Binder", "badge_logo.svg")
+    links = [(title, f"{home}/{file}", _link(home, name)) for home, (title, file) in pictures.items()]
+    return "\n# ".join(f"[![Open in {title}]({picture})]({link})" for title, picture, link in links)
+
+
+def _link(home, name):
+    """Return the link that opens a notebook, such as "01_eda" or "exercises/01_eda", at one of the three sites."""
+    repository, branch = settings()["repository"], settings()["branch"]
+    place = f"{repository}/blob/{branch}/notebooks/{name}.ipynb"
+    return {
+        COLAB: f"{COLAB}/github/{place}",
+        KAGGLE: f"{KAGGLE}/kernels/welcome?src=https://github.com/{place}",
+        BINDER: f"{BINDER}/v2/gh/{repository}/{quote(branch, '')}?labpath={quote(f'notebooks/{name}.ipynb', '')}",
+    }[home]
 
 
 def with_links(text):
-    """Return ``text`` with its links to Colab, Kaggle and Binder going to the repository of ``pyproject.toml``."""
-    repository, branch = settings()["repository"], settings()["branch"]
-    file = r"[^)\s]*?notebooks(?:/|%2F)((?:exercises(?:/|%2F))?\w+\.ipynb)"
-    place = rf"{repository}/blob/{branch}/notebooks/\1"
-    text = re.sub(rf"{COLAB}/github/{file}", rf"{COLAB}/github/{place}", text)
-    kaggle = rf"{KAGGLE}/kernels/welcome?src=https://github.com/{place}"
-    text = re.sub(rf"{KAGGLE}/kernels/welcome\?src={file}", kaggle, text)
-    binder = rf"{BINDER}/v2/gh/{repository}/{branch.replace('/', '%2F')}?labpath=notebooks%2F\1"
-    return re.sub(rf"{BINDER}/v2/gh/{file}", binder, text)
+    """Return ``text`` with its links to notebooks at Colab, Kaggle and Binder as ``pyproject.toml`` has them."""
+    link = rf"({COLAB}|{KAGGLE}|{BINDER})/[^)\s]*?notebooks(?:/|%2F)((?:exercises(?:/|%2F))?\w+)\.ipynb"
+    return re.sub(link, lambda found: _link(found[1], unquote(found[2])), text)
 
 
 def build(names):
     """Render, execute and store notebooks, in a copy of the course, so that only the embedded sample can be seen.
 
-    Parameters
-    ----------
-    names : names of notebooks of the course, in the order in which they are executed; [] means all.
+    ``names`` are notebooks of the course, in the order in which they are executed; [] means all.
     """
     with tempfile.TemporaryDirectory() as folder:
         course = copy_course(Path(folder) / "course")
         os.environ["ISIC9_DIR"] = str(course / "data" / "sample")
-        for name in runs.NOTEBOOKS:
-            nbformat.write(render(name), course / "notebooks" / f"{name}.ipynb")
-        for name in names or runs.NOTEBOOKS:
-            file, notebook = course / "notebooks" / f"{name}.ipynb", render(name)
-            learners = exercises(notebook)
-            papermill.execute_notebook(file, file, cwd=course / "notebooks", kernel_name="python3", progress_bar=True)
-            for cell, done in zip(notebook.cells, nbformat.read(file, as_version=4).cells, strict=True):
-                if cell["cell_type"] == "code":
-                    cell["outputs"], cell["execution_count"] = _merged(done["outputs"]), done["execution_count"]
-            _store(notebook, runs.FOLDER / f"{name}.ipynb")
-            _store(learners, runs.FOLDER / "exercises" / f"{name}.ipynb")
+        files = {name: course / "notebooks" / f"{name}.ipynb" for name in runs.NOTEBOOKS}
+        for name, file in files.items():
+            nbformat.write(render(name), file)
+        for file in [files[name] for name in names or runs.NOTEBOOKS]:
+            how = {"kernel_name": "python3", "coalesce_streams": True}  # of a progress bar, keep the last state
+            executed = papermill.execute_notebook(file, file, cwd=file.parent, progress_bar=True, **how)
+            for output in [output for cell in executed.cells for output in cell.get("outputs", [])]:
+                if "image/png" in output.get("data", {}):
+                    output["data"]["image/png"] = _smaller(output["data"]["image/png"])
+            _store(file.stem, executed)
     _link_readme()
 
 
-def rename(repository, branch):
-    """Let the stored notebooks, their set-up cells and README name another repository; execute nothing, keep outputs.
+def remote():
+    """Return "owner/name" of the GitHub repository that git knows as origin; raise RunError if it knows none."""
+    asked = ["git", "remote", "get-url", "origin"]
+    said = subprocess.run(asked, cwd=datasets.ROOT, capture_output=True, text=True).stdout.strip()
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", said)
+    if not found:
+        raise runs.RunError(f"git's origin is {said!r}, no GitHub repository; name one: --repository owner/name.")
+    return found[1]
 
-    Raises
-    ------
-    RunError
-        If ``repository`` is not "owner/name", or ``branch`` is no branch's name.
+
+def rename(repository, branch):
+    """Let notebooks, set-up cells, README and CITATION.cff name another repository; execute nothing, keep outputs.
+
+    RunError if ``repository`` is not "owner/name", ``branch`` is no branch's name, or a notebook is not as its source.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]+", branch):
-        raise runs.RunError(
-            f"{repository!r}, branch {branch!r}: expected a repository such as owner/name and a branch."
-        )
-    file = datasets.ROOT / "pyproject.toml"
+        raise runs.RunError(f"{repository!r}, branch {branch!r}: expected a repository, owner/name, and a branch.")
+    if check([]):
+        raise runs.RunError("Build the notebooks first: python -m helpers build")
+    old, file = settings()["repository"], datasets.ROOT / "pyproject.toml"
     text = re.sub(r'^repository = ".*"$', f'repository = "{repository}"', file.read_text(encoding="utf-8"), flags=re.M)
     manifest.write_text(re.sub(r'^branch = ".*"$', f'branch = "{branch}"', text, flags=re.M), file)
-    for file in [file for name in runs.NOTEBOOKS for file in sorted(runs.FOLDER.rglob(f"{name}.ipynb"))]:
-        notebook = nbformat.read(file, as_version=4)
-        setup = next(cell["source"] for cell in render(file.stem).cells if _is_setup(cell))
-        for cell in notebook.cells:
-            cell["source"] = setup if _is_setup(cell) else with_links(cell["source"])
-        _store(notebook, file)
+    for name in runs.NOTEBOOKS:
+        _store(name, nbformat.read(runs.FOLDER / f"{name}.ipynb", as_version=4))
+    for file in (datasets.ROOT / "README.md", datasets.ROOT / "CITATION.cff"):
+        manifest.write_text(file.read_text(encoding="utf-8").replace(old, repository), file)
     _link_readme()
 
 
@@ -160,14 +165,11 @@ def differences(name):
         if not (runs.FOLDER / place).exists():
             found.append(f"{place} does not exist")
             continue
-        stored = nbformat.read(runs.FOLDER / place, as_version=4)
-        if len(stored.cells) != len(wanted.cells):
-            found.append(f"{place} has {len(stored.cells)} cells, its source has {len(wanted.cells)}")
-            continue
+        stored = nbformat.read(runs.FOLDER / place, as_version=4).cells
         parts = ("cell_type", "source", "metadata", *(["outputs"] if "/" in place else []))
-        for number, (old, new) in enumerate(zip(stored.cells, wanted.cells)):
+        for number, (old, new) in enumerate(itertools.zip_longest(stored, wanted.cells, fillvalue={})):
             odd = [part for part in parts if old.get(part) != new.get(part)]
-            found += [f"{place} cell {number}: {part} differs from its source" for part in odd]
+            found += [f"{place} cell {number}: {', '.join(odd)}; not as in its source"] if odd else []
     return found
 
 
@@ -177,46 +179,30 @@ def copy_course(folder):
     With the environment variable ``ISIC9_DIR`` set to ``folder/data/sample``, a notebook that is executed there with
     its defaults shows the sample alone, whatever images lie on this machine.
     """
-    for name in COURSE_FILES:
-        place = datasets.ROOT / name
+    for place in [*(datasets.ROOT / name for name in COURSE_FILES), *(datasets.ROOT / "data").glob("*.csv")]:
+        target = folder / place.relative_to(datasets.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
-            shutil.copytree(place, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+            shutil.copytree(place, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         else:
-            shutil.copy(place, folder / name)
+            shutil.copy(place, target)
     shutil.copytree(datasets.find("sample").root, folder / "data" / "sample")
-    for file in (datasets.ROOT / "data").glob("*.csv"):
-        shutil.copy(file, folder / "data")
     return folder
 
 
-def _is_setup(cell):
-    return "set-up" in cell["metadata"].get("tags", [])
-
-
-def _store(notebook, file):
-    manifest.write_text(nbformat.writes(notebook) + "\n", file)
+def _store(name, executed):
+    """Store a notebook as its source has it, with the outputs of ``executed``, and its learner's copy."""
+    notebook = render(name)
+    for cell, done in zip(notebook.cells, executed.cells, strict=True):
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = done["outputs"], done["execution_count"]
+    for place, content in ((f"{name}.ipynb", notebook), (f"exercises/{name}.ipynb", exercises(notebook))):
+        manifest.write_text(nbformat.writes(content) + "\n", runs.FOLDER / place)
 
 
 def _link_readme():
     readme = datasets.ROOT / "README.md"
     manifest.write_text(with_links(readme.read_text(encoding="utf-8")), readme)
-
-
-def _merged(outputs):
-    """Join neighbouring pieces of one stream, and keep of a progress bar its last state, as a page would show it."""
-    merged = []
-    for output in outputs:
-        last = merged[-1] if merged else {}
-        if output["output_type"] == "stream" == last.get("output_type") and last["name"] == output["name"]:
-            last["text"] += output["text"]
-        else:
-            merged.append(output)
-    for output in merged:
-        if output["output_type"] == "stream":
-            output["text"] = re.sub(r"[^\n]*\r(?=[^\n])", "", output["text"])
-        elif "image/png" in output.get("data", {}):
-            output["data"]["image/png"] = _smaller(output["data"]["image/png"])
-    return merged
 
 
 def _smaller(picture):

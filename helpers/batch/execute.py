@@ -13,9 +13,7 @@ from nbclient.exceptions import DeadKernelError
 from helpers import runs
 from helpers.data import datasets
 
-EVALUATION = "05_evaluation"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-PLACE = re.compile(r"^(?:File )?(\S.*?\.py)(?::\d+)? ?in |^(?:File )?(\S.*?\.py):\d+", re.MULTILINE)
+TOLD = ("RunError", "ManifestError", "ReportError", "PredictionsError", "FileNotFoundError")  # their message is enough
 FOLLOW = (
     "__import__('sys').path.insert(0, {root!r}); "
     "__import__('helpers.batch').batch.follow_parent()"
@@ -23,21 +21,11 @@ FOLLOW = (
 
 
 def plan(notebooks, given):
-    """Check what is to be run before anything starts.
+    """Check what is to be run before anything starts; return (notebook, its parameters) in the order of the course.
 
-    Parameters
-    ----------
-    notebooks : names; [] means all.
-    given : {parameter: value}; text stands for a value of any type. A path is taken from the current folder on.
-
-    Returns
-    -------
-    list of (notebook, its parameters as a dict), in the order of the course.
-
-    Raises
-    ------
-    RunError
-        On an unknown notebook, a parameter that none of the notebooks has, or a value of the wrong type or range.
+    ``notebooks`` are names, none of them means all. ``given`` is {parameter: value}; text stands for a value of any
+    type, a path is taken from the current folder on. RunError on an unknown notebook, a parameter that none of the
+    notebooks has, or a value of the wrong type or range.
     """
     chosen = [name.removesuffix(".ipynb") for name in notebooks] or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
@@ -55,12 +43,7 @@ def plan(notebooks, given):
 
 def located(value):
     """Return a path as an absolute one, for a notebook runs in another folder; what is not one path stays as it is."""
-    if (
-        not isinstance(value, (str, Path))
-        or value in ("", "sample")
-        or ";" in str(value)
-        or str(value)[:7] == "kaggle:"
-    ):
+    if not isinstance(value, str) or value in ("", "sample") or ";" in value or value.startswith("kaggle:"):
         return value
     return str(Path(value).expanduser().absolute())
 
@@ -68,10 +51,8 @@ def located(value):
 def run(notebooks, given):
     """Run notebooks with the given parameters (see :func:`plan`), and print what evaluation found if it was among them.
 
-    Raises
-    ------
-    RunError, FileNotFoundError
-        Before anything starts, if a parameter is wrong or no images are where it says; else if a notebook fails.
+    RunError or FileNotFoundError before anything starts, if a parameter is wrong or no images are where it says; else
+    RunError if a notebook fails.
     """
     begun, steps = time.perf_counter(), plan(notebooks, given)
     if data_dir := next((values["DATA_DIR"] for _, values in steps if values.get("DATA_DIR")), ""):
@@ -80,7 +61,7 @@ def run(notebooks, given):
     for notebook, values in steps:
         print(notebook, flush=True)
         execute(notebook, values | {"OUT_DIR": str(folder)}, folder)
-    if EVALUATION in dict(steps):
+    if "05_evaluation" in dict(steps):
         from helpers.evaluation import report
 
         print(report.summary(folder))
@@ -90,32 +71,30 @@ def run(notebooks, given):
 def execute(notebook, values, folder):
     """Execute one notebook; the executed copy goes to ``folder/notebooks``.
 
-    Raises
-    ------
-    RunError
-        If a cell fails, with the notebook, the cell's number and the error; or if the kernel dies.
+    RunError if a cell fails, with the notebook, the cell's number and the error; or if the kernel dies.
     """
-    executed = Path(folder) / "notebooks" / f"{notebook}.ipynb"
+    executed = folder / "notebooks" / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
     for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    follow = f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"
+    # papermill takes paths as format strings
+    files = [str(path).replace("{", "{{").replace("}", "}}") for path in (runs.FOLDER / executed.name, executed)]
     try:
         papermill.execute_notebook(
-            _literal(runs.FOLDER / f"{notebook}.ipynb"),
-            _literal(executed),
+            *files,
             values,
             progress_bar=sys.stderr.isatty(),
             cwd=runs.FOLDER,
             kernel_name="python3",
             start_timeout=300,
-            extra_arguments=[follow],
+            extra_arguments=[f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"],
         )
     except papermill.PapermillExecutionError as error:
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
+        reason = error.evalue if error.ename in TOLD else "\n".join(trace[-8:])
         raise runs.RunError(
-            f"{notebook} failed in cell {error.exec_count}:\n{_reason(error)}\n"
-            f"The whole notebook with its error: {executed}"
+            f"{notebook} failed in cell {error.exec_count}:\n{reason}\nThe whole notebook with its error: {executed}"
         ) from error
     except DeadKernelError as error:
         smaller = [name for name in ("IMAGE_SIZE", "BATCH_SIZE") if name in runs.declared(notebook)]
@@ -124,18 +103,3 @@ def execute(notebook, values, folder):
             f"{notebook}: its kernel died, most likely because the machine ran out of memory.{advice}\n"
             f"The notebook as far as it came: {executed}"
         ) from error
-
-
-def _literal(path):
-    """Return a path such that papermill, which takes paths as format strings, reads it as it is."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _reason(error):
-    """Return a failed cell's error: its message alone if the course raised it for the reader, else its last lines."""
-    text = ANSI.sub("", "\n".join(error.traceback)).strip()
-    places = [Path(first or second).expanduser() for first, second in PLACE.findall(text)]
-    told = error.ename in ("RunError", "ManifestError", "FileNotFoundError", "ValueError")
-    if told and places and places[-1].is_relative_to(datasets.ROOT / "helpers"):
-        return error.evalue
-    return "\n".join(text.splitlines()[-8:])

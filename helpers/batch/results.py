@@ -1,12 +1,36 @@
 """What the runs of a sweep have found: the table, its spread over seeds, and a page with a plot for each number."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
+from helpers.runs import RunError
+
+MARK = "sweep.json"  # written last: a run whose folder has it is finished
+
+
+def finished(job):
+    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
+
+    RunError if what is finished there was made with other notebooks or parameters.
+    """
+    file = Path(job["folder"]) / MARK
+    if not file.exists():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+    for name in sorted({*there, *asked}):
+        was, now = (values.get(name, "not given") for values in (there, asked))
+        if was != now:
+            raise RunError(
+                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
+                "another --out-dir."
+            )
+    return record | {"status": "finished", "found": found(file.parent)}
 
 
 def found(folder):
@@ -34,47 +58,38 @@ def found(folder):
     return {key: value for key, value in flat[0].items() if key.split(".")[1] not in ("parameters", "versions")}
 
 
-def table(jobs, outcomes, record):
-    """Return a row for each run that has ended: run, status, parameters, what to record, seconds, images, error."""
-    rows = [
-        {"run": job["name"], **job["values"], **outcomes[job["name"]].get("found", {}), **outcomes[job["name"]]}
-        for job in jobs
-        if job["name"] in outcomes
-    ]
-    return pd.DataFrame(rows, columns=["run", "status", *jobs[0]["values"], *record, "seconds", "images", "error"])
+def write(jobs, outcomes, record, folder):
+    """Write ``results.csv`` and ``results.html``, and return the table: a row for each run that has ended.
 
-
-def spread(done, record):
-    """Return mean, standard deviation (std) and number (n) of finished runs that differ in ``SEED`` alone, one row each
-    combination of the other parameters; columns (key, "mean" | "std" | "n")."""
-    numbers = [key for key in record if pd.api.types.is_numeric_dtype(done[key]) and done[key].notna().any()]
-    means = (
-        done.groupby("combination", sort=False)[numbers].agg(["mean", "std", "count"]) if numbers else pd.DataFrame()
-    )
-    return means.rename(columns={"count": "n"}).rename_axis(index=None)
-
-
-def write(table, record, folder):
-    """Write ``results.csv`` (its text such that no spreadsheet runs it as a formula) and ``results.html``."""
-
-    def harmless(value):
-        return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
-
-    rows = table.astype(object).map(harmless).rename(columns=harmless)
-    manifest.write_text(rows.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+    Its columns are run, status, the parameters, what to ``record``, seconds, images and error. The page shows, of
+    finished runs that differ in ``SEED`` alone, mean, standard deviation (std) and number (n), and a plot.
+    """
+    ended = [(job, outcomes[job["name"]]) for job in jobs if job["name"] in outcomes]
+    rows = [{"run": job["name"], **job["values"], **outcome.get("found", {}), **outcome} for job, outcome in ended]
+    columns = ["run", "status", *jobs[0]["values"], *record, "seconds", "images", "error"]
+    table = pd.DataFrame(rows, columns=columns)
+    manifest.write_text(table.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
-    done, failed = (table[table["status"] == status].assign(combination=named) for status in ("finished", "failed"))
-    images, means = ", ".join(done["images"].unique()), spread(done, record)
+    done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
+    images = ", ".join(done["images"].unique())
     said = f"{len(table)} runs have ended, {len(failed)} of them failed. Images: {images or 'unknown'}."
-    sections = {"Runs": [said, table.drop(columns=["images", "error"]).set_index("run")]}
+    sections = {"Runs": [said, _short(table.set_index("run")[["status", *record, "seconds"]])]}
     if len(failed):
-        sections["What failed"] = failed.set_index("run")[["error"]]
-    if len(means):
-        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", means]
-    for key in means.columns.unique(0):
+        sections["What failed"] = "\n".join(failed["run"] + ": " + failed["error"]).splitlines()
+    if numbers := [key for key in record if pd.api.types.is_numeric_dtype(done[key]) and done[key].notna().any()]:
+        means = done.groupby("combination", sort=False)[numbers].agg(["mean", "std", "count"])
+        means = means.rename(columns={"count": "n"}).rename_axis(index=None)
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(means)]
+    for key in numbers:
         figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
         axes = figure.add_subplot(title=f"{key}\n{images}")
         sns.stripplot(done, x=key, y="combination", jitter=False, alpha=0.6, ax=axes)
         axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
+    return table
+
+
+def _short(table):
+    """Return a table for reading: numbers as text of four digits, nothing where there is none."""
+    return table.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value).replace("nan", "")

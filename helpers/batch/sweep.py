@@ -4,10 +4,8 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import re
 import reprlib
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,30 +17,21 @@ from tqdm import tqdm
 from helpers import manifest
 from helpers.batch import execute, results
 from helpers.data import datasets
-from helpers.runs import RunError, open_folder
+from helpers.runs import RunError, apart, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "one_at_a_time": bool, "record": list}
 KINDS = {list: "a list", dict: "names with their values", bool: "true or false"}
 MOST = 10_000  # runs of one sweep; more is a slip of the pen
-MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
 
 def read(file):
-    """Read and check a sweep's YAML file.
+    """Read and check a sweep's YAML file; RunError on the first thing that is wrong, with what is allowed.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
     values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true``
     every one in which at most one parameter of the grid has another than its first value (an ablation); ``record``:
     what goes into the table (``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed.
-
-    Returns
-    -------
-    dict of ``notebooks``, ``parameters``, ``grid`` (seeds among them), ``one_at_a_time``, ``record``; values are typed.
-
-    Raises
-    ------
-    RunError
-        On the first thing that is wrong, with what is allowed.
+    Returned is a dict of these keys, ``seeds`` being part of the grid; values are typed.
     """
     try:
         spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
@@ -84,10 +73,7 @@ def _typed(name, value, notebooks):
 def plan(spec, folder):
     """Turn a sweep into runs: dicts of ``name, folder, notebooks, values``; each has a folder named by its parameters.
 
-    Raises
-    ------
-    RunError
-        If there are too many runs, or two would share a folder.
+    RunError if there are too many runs, or two would share a folder.
     """
     if (count := math.prod(map(len, spec["grid"].values()))) > MOST:
         raise RunError(f"The sweep has {count} runs, more than {MOST}: make its grid smaller.")
@@ -106,69 +92,28 @@ def plan(spec, folder):
     return list(jobs.values())
 
 
-def finished(job):
-    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
-
-    Raises
-    ------
-    RunError
-        If what is finished there was made with other notebooks or parameters.
-    """
-    file = Path(job["folder"]) / MARK
-    if not file.exists():
-        return None
-    record = json.loads(file.read_text(encoding="utf-8"))
-    there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
-    for name in sorted({*there, *asked}):
-        was, now = (values.get(name, "not given") for values in (there, asked))
-        if was != now:
-            raise RunError(
-                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
-                "another --out-dir."
-            )
-    return record | {"status": "finished", "found": results.found(file.parent)}
-
-
 def perform(job):
     """Do a run in a process of its own, which may crash or run out of memory alone; return (its name, its outcome).
 
     TensorFlow gets one thread, because its last digits depend on how many there are: the numbers are the same however
-    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what :func:`finished`
-    returns, or has the ``status`` "failed" and an ``error``.
+    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what
+    ``results.finished`` returns, or has the ``status`` "failed" and an ``error``.
     """
     folder, begun = Path(job["folder"]), time.perf_counter()
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    given = [text for name, value in job["values"].items() for text in ("-p", name, str(value))]
-    command = [sys.executable, "-m", "helpers", "run", *job["notebooks"], "--with-parent", "--out-dir", str(folder)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         images = datasets.find(job["values"].get("DATA_DIR", ""))
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
-            done = subprocess.run(
-                [*command, *given],
-                cwd=datasets.ROOT,
-                env=threads | os.environ,
-                text=True,
-                stdout=log,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-            )
-            log.write(done.stderr)
-        if done.returncode:
-            ended = (
-                f"The process ended with status {done.returncode} (negative: killed by that signal); see {log.name}."
-            )
-            raise RunError(done.stderr.strip()[-4000:] or ended)
+            apart(job["notebooks"], job["values"] | {"OUT_DIR": str(folder)}, log, **threads)
         record = {
             "notebooks": job["notebooks"],
             "values": job["values"],
             "seconds": round(time.perf_counter() - begun, 1),
             "images": f"{images.source}{' (synthetic)' if images.synthetic else ''}",
         }
-        manifest.write_text(json.dumps(record, indent=2), folder / MARK)
-        return job["name"], finished(job)
+        manifest.write_text(json.dumps(record, indent=2), folder / results.MARK)
+        return job["name"], results.finished(job)
     except Exception as error:  # whatever it is, it belongs to this run, and the sweep goes on
         return job["name"], {"status": "failed", "error": str(error) or repr(error)}
 
@@ -198,25 +143,22 @@ def cluster(address):
         yield
 
 
-def sweep(file, out_dir="", at_once=1, scheduler="", dry_run=False):
+def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     """Do what a sweep's file asks for and is not finished yet; return the exit status, 1 if a run failed.
 
     Parameters
     ----------
     file : path of the YAML file (see :func:`read`).
     out_dir : folder of the sweep, for one sweep at a time; "" is ``runs/<name of the file>``.
-    at_once : runs at once on this machine.
+    at_once : runs at once on this machine; -1: as many as it has cores.
     scheduler : address of a Dask scheduler whose workers do the runs instead.
     dry_run : check, say how many runs there are, and stop.
 
-    Raises
-    ------
-    RunError, FileNotFoundError
-        Before anything starts, if the file or what it asks for is wrong.
+    Before anything starts, RunError or FileNotFoundError if the file or what it asks for is wrong.
     """
     spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs = plan(spec, folder)
-    outcomes = {job["name"]: record for job in jobs if (record := finished(job))}
+    outcomes = {job["name"]: record for job in jobs if (record := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:
@@ -224,29 +166,25 @@ def sweep(file, out_dir="", at_once=1, scheduler="", dry_run=False):
     for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
         datasets.find(place)  # a Dask worker finds its own images
     open_folder(folder)
+
+    def written():
+        """Write the tables as far as the runs have come; return the table and all names that could be recorded."""
+        names = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
+        record = spec["record"] or [key for key in names if key.endswith(".val_accuracy")]
+        return results.write(jobs, outcomes, record, folder), names
+
     with cluster(scheduler):
-        engine = joblib.Parallel(
-            -1 if scheduler else at_once,
-            prefer="threads",
-            batch_size=1,
-            pre_dispatch="all",
-            return_as="generator_unordered",
-        )
-        ended = engine(joblib.delayed(perform)(job) for job in left)
-        for name, outcome in itertools.chain(tqdm(ended, total=len(left), disable=None), [("", {})]):
-            outcomes |= {name: outcome} if name else {}
-            names = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
-            record = spec["record"] or [key for key in names if key.endswith(".val_accuracy")]
-            rows = results.table(jobs, outcomes, record)
-            results.write(rows, record, folder)
-            if name:
-                said = rows.set_index("run").loc[name, ["status", *record, "error"]].dropna()
-                tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join(map(str, said))}", file=sys.stdout)
-    failed, absent = (rows["status"] == "failed").sum(), [key for key in record if names and key not in names]
-    print(
-        f"{len(rows) - failed} runs finished, {failed} failed. Table: {folder / 'results.csv'}; with spread and plots: "
-        f"{folder / 'results.html'}"
-    )
+        tasks = (joblib.delayed(perform)(job) for job in left)
+        how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
+        ended = joblib.Parallel(-1 if scheduler else at_once, **how)(tasks)
+        for name, outcome in tqdm(ended, total=len(left), disable=None):
+            outcomes[name] = outcome
+            row = written()[0].set_index("run").loc[name].drop([*jobs[0]["values"], "images"]).dropna()
+            said = [str(value).splitlines()[-1] if key == "error" else f"{key} {value}" for key, value in row.items()]
+            tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join(said)}")
+    table, names = written()
+    failed, absent = (table["status"] == "failed").sum(), [key for key in spec["record"] if names and key not in names]
+    print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")
     if absent:
         print(
             f"No run has {', '.join(absent)}. Correct it under record and sweep again (finished runs are only read "

@@ -44,10 +44,7 @@ def findings(table, metadata, pairs=None):
 
     Returns
     -------
-    dict for ``json.dumps``. Counts: ``images`` and ``unreadable`` (files), ``contradictory_images`` (pictures under two
-    classes), ``train_test_twins`` (pictures in Train and in Test), ``validation_twins`` (pictures in a published
-    validation folder and in another split), ``same_class_duplicates`` (pictures twice in one class folder),
-    ``near_duplicate_pairs``, ``lesions_with_several_pictures``. ``lesions``: how many are known, and the part of those
+    dict for ``json.dumps``. The counts are those of ``COUNTS``. ``lesions``: how many are known, and the part of those
     with several pictures that a random 20 % for validation is expected to tear apart (0 to 1). By pair of labels, with
     the number of pictures (``images``): ``contradictory_folders`` and ``official_label_disagreements``.
     ``collections``: as :func:`collections` returns them. ``lists``: the files behind the counts.
@@ -110,14 +107,10 @@ def collections(table):
 
 
 def command(data_dir, json_file="", html_file="", metadata=""):
-    """Audit the images of ``data_dir`` and return what was read and found, as text to print.
+    """Audit the images of ``data_dir`` (as ``datasets.find`` takes it) and return what was found, as text to print.
 
-    Parameters
-    ----------
-    data_dir : as ``datasets.find`` takes it; the text says which images were found.
-    json_file : file for the findings, with the files behind each count, or "".
-    html_file : file for a page that shows the pictures side by side, or "".
-    metadata : table of official labels and lesions, or "".
+    The findings are written to ``json_file``, a page with the pictures side by side to ``html_file``; "" is neither.
+    ``metadata`` is a table of official labels and lesions, or "".
 
     Raises
     ------
@@ -129,8 +122,7 @@ def command(data_dir, json_file="", html_file="", metadata=""):
             raise OSError(f"{file} cannot be written: it is a folder, or its folder is not there or read-only.")
     images = datasets.find(data_dir)
     table, facts, understood = datasets.list_images(images)
-    known = official_labels(table, facts, metadata)
-    table = inspect(table)
+    known, table = official_labels(table, facts, metadata), inspect(table)
     found = findings(table, known)
     if json_file:
         manifest.write_text(json.dumps(found, indent=1) + "\n", json_file)
@@ -142,9 +134,8 @@ def command(data_dir, json_file="", html_file="", metadata=""):
 
 def text(found):
     """Return the counts of ``findings``, and what follows from them, as lines of text."""
-    lines = [f"{found[name]:6d} {meaning}" for name, meaning in COUNTS.items()]
-    lines += [f"{number:6d} pictures {meaning}" for meaning, number in _by_labels(found)]
-    return "\n".join([*lines, *_shortcuts(found)])
+    counts, sentences = _summary(found)
+    return "\n".join([*(f"{number:6d} {meaning}" for meaning, number in counts.items()), *sentences])
 
 
 def page(file, found, table, synthetic):
@@ -159,55 +150,47 @@ def page(file, found, table, synthetic):
     """
     from helpers import page as html  # it imports matplotlib, which the rest of the audit does without
 
-    lists = found["lists"]
-    kinds = ("contradictory_images", "train_test_twins", "validation_twins", "same_class_duplicates")
-    groups = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]] for name in kinds}
-    groups["near_duplicate_pairs"] = []
-    for pair in lists["near_duplicate_pairs"]:
-        note = "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}".format(**pair)
-        groups["near_duplicate_pairs"].append((note, [pair["image_id"], pair["other_id"]]))
-    shown = {image_id for members in groups.values() for _, ids in members[:SHOWN] for image_id in ids}
-    files = table[table["image_id"].isin(shown)].set_index("image_id")
-    thumbnails = dict(zip(files.index, read_files(_embedded, files["path"])))
-    captions = (files["split"] + " " + files["published_label"] + ", " + files.index).to_dict()
-    sections = {"Counts": pd.DataFrame({"count": {meaning: found[name] for name, meaning in COUNTS.items()}})}
-    if _by_labels(found):
-        sections["Pictures by pair of labels"] = pd.DataFrame(_by_labels(found), columns=["", "pictures"]).set_index("")
-    sections["Collections and lesions"] = [collections(table)[0], *_shortcuts(found)]
-    for name, members in groups.items():
-        more = [f"{len(members) - SHOWN} more are in the JSON file."] * (len(members) > SHOWN)
-        if members:
-            sections[f"{COUNTS[name][0].upper()}{COUNTS[name][1:]}: {len(members)}"] = [
-                {"caption": note, "images": [(thumbnails[image_id], captions[image_id]) for image_id in ids]}
-                for note, ids in members[:SHOWN]
-            ] + more
-    if lists["unreadable"]:
-        sections["Unreadable files"] = pd.DataFrame(lists["unreadable"])[["file", "reason"]]
+    counts, sentences = _summary(found)
+    sections = {
+        "Counts": pd.DataFrame({"count": counts}),
+        "Collections and lesions": [collections(table)[0], *sentences],
+    }
+    files = table.assign(caption=table["split"] + " " + table["published_label"] + ", " + table["image_id"])
+    files = files.set_index("image_id")
+    for name in list(COUNTS)[2:7]:
+        groups = found["lists"][name]
+        if name == "near_duplicate_pairs":
+            groups = [[pair, {**pair, "image_id": pair["other_id"]}] for pair in groups]
+        contents = []
+        for rows in groups[:SHOWN]:
+            shown = files.loc[[row["image_id"] for row in rows]]
+            note = "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}" if "how" in rows[0] else ""
+            pictures = zip(read_files(_embedded, shown["path"]), shown["caption"])
+            contents.append({"caption": note.format(**rows[0]), "images": list(pictures)})
+        contents += [f"{len(groups) - SHOWN} more are in the JSON file."] * (len(groups) > SHOWN)
+        sections |= {f"{COUNTS[name].capitalize()}: {len(groups)}": contents} if groups else {}
+    if unreadable := found["lists"]["unreadable"]:
+        sections["Unreadable files"] = pd.DataFrame(unreadable)[["file", "reason"]]
     html.write(file, "Image audit", sections, ["SYNTHETIC: drawings, not photographs of patients."] * synthetic)
 
 
-def _by_labels(found):
-    """Return (meaning, number of pictures) of every pair of labels."""
-    return [(f"in {row['folders']}", row["images"]) for row in found["contradictory_folders"]] + [
-        (f"filed under {row['published']}, officially {row['official']}", row["images"])
-        for row in found["official_label_disagreements"]
-    ]
-
-
-def _shortcuts(found):
-    """Return sentences on what collections and lesions do to a random split."""
-    lesions, related = found["lesions"], found["collections"]
-    value, lines = related["cramers_v"], []
+def _summary(found):
+    """Return {what was counted: how many}, and sentences on what collections and lesions do to a random split."""
+    counts = {meaning: found[name] for name, meaning in COUNTS.items()}
+    counts |= {f"pictures in {row['folders']}": row["images"] for row in found["contradictory_folders"]}
+    for row in found["official_label_disagreements"]:
+        counts[f"pictures filed under {row['published']}, officially {row['official']}"] = row["images"]
+    lesions, value, sentences = found["lesions"], found["collections"]["cramers_v"], []
     if value is not None:
-        lines.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
-    only = pd.Series(related["one_collection_only"], dtype=str)
-    lines += [f"Only in {name}: {', '.join(classes)}." for name, classes in only.groupby(only).groups.items()]
+        sentences.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
+    only = pd.Series(found["collections"]["one_collection_only"], dtype=str)
+    sentences += [f"Only in {name}: {', '.join(classes)}." for name, classes in only.groupby(only).groups.items()]
     if several := found["lesions_with_several_pictures"]:
-        lines.append(
+        sentences.append(
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
             f"a random 20 % for validation would tear {lesions['torn']:.0%} of them apart."
         )
-    return lines
+    return counts, sentences
 
 
 def _reason(path):

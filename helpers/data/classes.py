@@ -1,44 +1,24 @@
-"""Names of classes: the field's standard names, their abbreviations, official diagnoses, and which are cancers."""
+"""Names of classes: the field's standard names, their abbreviations, official diagnoses, and which are cancers.
 
+They stand in classes.csv, worst first: standard name; whether it is a cancer (actinic keratosis is a precursor of one);
+code of the ISIC 2019 challenge; other names in the ISIC challenges, HAM10000 and PAD-UFES-20; and, as a regular
+expression, what the ISIC Archive calls it on one of the levels of its diagnoses.
+"""
+
+import csv
 import re
+from pathlib import Path
 
-# Worst first; the abbreviations are those of the ISIC challenges, HAM10000 and PAD-UFES-20.
-STANDARD = {
-    "melanoma": ["mel"],
-    "squamous cell carcinoma": ["scc"],
-    "basal cell carcinoma": ["bcc"],
-    "actinic keratosis": ["akiec", "ak", "ack", "actinic keratoses", "actinic keratoses and intraepithelial carcinoma"],
-    "seborrheic keratosis": ["sek"],
-    "pigmented benign keratosis": ["bkl", "benign keratosis", "benign keratosis like lesions"],
-    "dermatofibroma": ["df"],
-    "vascular lesion": ["vasc", "vascular lesions"],
-    "nevus": ["nv", "nev", "naevus", "melanocytic nevus", "melanocytic nevi"],
-}
-# Actinic keratosis is a precursor of squamous cell carcinoma, treated, and not yet a cancer.
-MALIGNANT = ["melanoma", "squamous cell carcinoma", "basal cell carcinoma", "malignant", "cancer"]
-BENIGN = [*(name for name in STANDARD if name not in MALIGNANT), "benign"]
+_ROWS = list(csv.DictReader(Path(__file__).with_name("classes.csv").read_text("utf-8").splitlines()))
+STANDARD = [row["name"] for row in _ROWS]
+MALIGNANT = [*(row["name"] for row in _ROWS if row["malignant"] == "yes"), "malignant", "cancer"]
+BENIGN = [*(row["name"] for row in _ROWS if row["malignant"] == "no"), "benign"]
 # The classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
 OFFICIAL = {
-    "MEL": ["melanoma"],
-    "NV": ["nevus"],
-    "BCC": ["basal cell carcinoma"],
-    "AK": ["actinic keratosis"],
-    "SCC": ["squamous cell carcinoma"],
-    "DF": ["dermatofibroma"],
-    "VASC": ["vascular lesion"],
-    "BKL": ["pigmented benign keratosis", "seborrheic keratosis"],
+    row["isic_2019"]: [other["name"] for other in reversed(_ROWS) if other["isic_2019"] == row["isic_2019"]]
+    for row in _ROWS
 }
-# What the ISIC Archive calls them beside the standard names, on one of the levels of its diagnoses.
-ARCHIVE = {
-    "MEL": r"melanoma\b.*",
-    "NV": r"nevus(,.*)?",
-    "BCC": r"basal cell carcinoma\b.*",
-    "AK": r"(solar or )?actinic keratosis",
-    "SCC": r"squamous cell carcinoma\b.*",
-    "VASC": r"vascular lesion|.* - vascular|angioma|angiokeratoma|pyogenic granuloma",
-    "BKL": r"solar lentigo|lichen.* keratosis",
-}
-_NAMES = {short: name for name, others in STANDARD.items() for short in [name, *others]}
+_NAMES = {name: row["name"] for row in _ROWS for name in [row["name"], *row["other_names"].split("; ")]}
 
 
 def plain(name):
@@ -58,10 +38,9 @@ def is_known(name):
 
 def code(name):
     """Return the ISIC 2019 code (a key of ``OFFICIAL``) of a diagnosis in anybody's words, "" if it has none."""
+    meant, said = standard(name), name.strip().lower()
     codes = (
-        code
-        for code, names in OFFICIAL.items()
-        if standard(name) in names or re.fullmatch(ARCHIVE.get(code, "-"), name.strip().lower())
+        row["isic_2019"] for row in _ROWS if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said)
     )
     return next(codes, "")
 
@@ -80,15 +59,11 @@ def malignant(names, given=""):
         If ``given`` names a class that is not there, or nothing is given and a name is no standard one.
     """
     spelled = {plain(standard(name)): name for name in names}
-    if given.strip():
-        wanted = [plain(standard(part)) for part in given.split(",")]
-        strange = [part for part in wanted if part not in spelled]
-        if strange:
-            raise ValueError(f"MALIGNANT names {strange[0]!r}, but the classes are {', '.join(names)}.")
-        return [name for part, name in spelled.items() if part in wanted]
-    strange = [name for part, name in spelled.items() if part not in MALIGNANT + BENIGN]
-    if strange:
+    wanted = [plain(standard(part)) for part in given.split(",")] if given.strip() else MALIGNANT
+    if given.strip() and (strange := [part for part in wanted if part not in spelled]):
+        raise ValueError(f"MALIGNANT names {strange[0]!r}, but the classes are {', '.join(names)}.")
+    if not given.strip() and (strange := [part for part in spelled if not is_known(part)]):
         raise ValueError(
             f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
         )
-    return [name for part, name in spelled.items() if part in MALIGNANT]
+    return [name for part, name in spelled.items() if part in wanted]

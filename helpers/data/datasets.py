@@ -1,6 +1,7 @@
 """Find the images, or make the embedded sample, and list them as a manifest."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -15,26 +16,24 @@ from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-OURS = [SAMPLE, *(ROOT / "data" / name for name in ("isic2019_labels.csv", "collections.csv"))]  # not the user's
+TABLES = ("isic2019_labels.csv", "collections.csv", "public_scores.csv")
+OURS = [SAMPLE, *(ROOT / "data" / name for name in TABLES)]  # not the user's
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
 
 
 class Images(NamedTuple):
-    """Where the images lie (``root``), how they were found (``source``), whether any are drawings (``synthetic``).
-
-    ``sets``: (name, folder) of each set; ``root`` is the folder that holds them all.
-    """
+    """Images that :func:`find` found: their folder, how they were found, whether any are drawings, the sets in it."""
 
     root: Path
     source: str
     synthetic: bool
-    sets: tuple
+    sets: tuple  # of (name, folder)
 
 
 class Listing(NamedTuple):
-    """A set as it was read: its manifest (``table``), what its tables say (``facts``), and that in words (text)."""
+    """A set as it was read: its manifest, what its tables say of the images, and how all was understood, in words."""
 
     table: pd.DataFrame
     facts: pd.DataFrame
@@ -52,31 +51,18 @@ def find(data_dir=""):
     data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset"
         for a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
 
-    Returns
-    -------
-    Images
-
     Raises
     ------
-    FileNotFoundError
-        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there.
-    ValueError
-        If several sets lie in ``data/`` and none is named.
+    FileNotFoundError, ValueError
+        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there; if several sets lie in ``data/``.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
             return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
-    placed = (
-        []
-        if not (ROOT / "data").is_dir()
-        else [
-            place
-            for place in sorted((ROOT / "data").iterdir())
-            if place.is_dir() and place not in OURS and place.name[0] != "." and _any_image(place)
-        ]
-    )
-    if any(layouts.split_in(place.name) or _any_image(place, deep=False) for place in placed):
-        return _images([("data", ROOT / "data")], "a set placed in data/")
+    data = ROOT / "data"
+    placed = [place for place in sorted(data.glob("[!.]*")) if place not in OURS and place.is_dir() and _shows(place)]
+    if any(layouts.split_in(place.name) or _shows(place, deep=False) for place in placed):
+        placed = [data]
     if len(placed) > 1:
         names = ", ".join(place.name for place in placed)
         raise ValueError(f"data/ holds several sets ({names}); name one in DATA_DIR, or several, separated by ';'.")
@@ -95,9 +81,8 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
     a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
-    lesions and patients become groups, a column of splits is obeyed. The names in ``tables.NAMES`` are known: those of
-    HAM10000, the ISIC challenges and Archive, and PAD-UFES-20. Classes have their standard names
-    (``classes.standard``).
+    lesions and patients become groups, a column of splits is obeyed. Names of columns and of classes are known as
+    columns.csv and classes.csv say.
 
     Parameters
     ----------
@@ -107,11 +92,10 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
 
     Returns
     -------
-    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths: ``image_id``,
-    ``path``, ``published_label``, ``label`` (the published one), ``split`` (empty where the set says none), ``group``
-    (patient, else lesion, else empty) and ``collection`` are filled. ``image_id`` is the file's stem, or
-    ``<stem>@<split>-<class>`` for every file whose stem occurs more than once. ``facts`` has the index ``image_id``,
-    and the columns of ``labels.FACTS``. ``understood``: three lines for each set.
+    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths; ``image_id`` is
+    the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once; ``group`` the
+    patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``. ``understood``: three
+    lines for each set.
 
     Raises
     ------
@@ -119,19 +103,20 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
         If a set cannot be understood: with what was seen, and the parameter that settles it.
     """
     sets, understood, several = [], [], len(found.sets) > 1
-    inside = [folder for _, folder in found.sets if Path(folder, labels_csv).is_relative_to(folder)]
-    inside = [folder for folder in inside if labels_csv in ("", "folders") or Path(folder, labels_csv).is_file()]
-    if several and not inside:
+    own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about
+    if several and labels_csv not in ("", "folders"):
+        files = [Path(folder, labels_csv) for folder in own]
+        own = [folder for folder, file in zip(own, files) if file.is_relative_to(folder) and file.is_file()]
+    if not own:
         raise FileNotFoundError(
             f"LABELS_CSV is {labels_csv!r}, but no such file is in any of the {len(found.sets)} sets."
         )
     for name, folder in found.sets:
-        mine = labels_csv if folder in inside or not several else ""
-        rows, said = layouts.read_set(folder, OURS, mine, image_column, label_column)
+        rows, said = layouts.read_set(folder, OURS, labels_csv if folder in own else "", image_column, label_column)
         if several:
             for column in ("lesion_id", "patient_id"):
-                own = (rows[column] != "") & ~rows[column].str.match(PUBLIC_ID)
-                rows[column] = rows[column].mask(own, f"{name}:" + rows[column])
+                local = (rows[column] != "") & ~rows[column].str.match(PUBLIC_ID)
+                rows[column] = rows[column].mask(local, f"{name}:" + rows[column])
             said = f"{name}:\n{said}"
         sets.append(rows.assign(set=name if several else ""))
         understood.append(said)
@@ -146,18 +131,18 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
 
 
 def state(found):
-    """Return a digest that changes when an image or a table of the sets is added, removed or replaced."""
-    files = []
+    """Return a digest that changes when an image or a table of the sets is added, removed or replaced.
+
+    It does not see a table that ``LABELS_CSV`` or ``METADATA`` names outside the sets.
+    """
+    seen = []
     for _, folder in found.sets:
-        for path in sorted(Path(folder).rglob("*")):
-            if (
-                path.suffix.lower() in images.SUFFIXES | tables.SUFFIXES
-                and path.is_file()
-                and (folder == SAMPLE or SAMPLE not in path.parents)
-            ):
-                facts = path.stat()
-                files.append([os.fsencode(path.relative_to(folder).as_posix()).hex(), facts.st_size, facts.st_mtime_ns])
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+        for _, files, _ in layouts.walk(folder, OURS):
+            for file in files:
+                if file.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and file.is_file():
+                    facts, name = file.stat(), os.fsencode(file.relative_to(folder).as_posix())
+                    seen.append([name.hex(), facts.st_size, facts.st_mtime_ns])
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
 
 
 def counts(table):
@@ -169,8 +154,9 @@ def counts(table):
 
 def _images(sets, source):
     """Describe the sets; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
-    drawn = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets]
+    drawn, names = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets], [name for name, _ in sets]
     root = Path(os.path.commonpath([folder for _, folder in sets]))
+    sets = [(name if names.count(name) == 1 else f"{folder.parent.name}/{name}", folder) for name, folder in sets]
     return Images(root, "embedded sample" if all(drawn) else source, any(drawn), tuple(sets))
 
 
@@ -181,7 +167,7 @@ def _named(variable, given):
     if given.startswith("kaggle:"):
         return _kaggle(given.removeprefix("kaggle:"))
     folder = Path(given).expanduser().absolute()
-    if not folder.is_dir() or not _any_image(folder):
+    if not folder.is_dir() or not _shows(folder):
         what = "holds no images" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
@@ -190,29 +176,25 @@ def _named(variable, given):
     return layouts.text(folder.name), folder
 
 
-def _any_image(folder, deep=True):
-    files = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    files = files if deep else folder.iterdir()
-    return any(file.suffix.lower() in images.SUFFIXES and file.name[0] != "." for file in files)
+def _shows(folder, deep=True):
+    """Say whether images lie in a folder, or in one of its folders (``deep``)."""
+    places = itertools.islice(layouts.walk(folder), None if deep else 1)
+    return any(file.suffix.lower() in images.SUFFIXES for _, files, _ in places for file in files)
 
 
 def _kaggle(handle):
     """Return (name, folder) of a Kaggle set; kagglehub downloads it once, and goes on with what was interrupted."""
     if not re.fullmatch(r"[\w-]+/[\w.-]+", handle):
-        raise FileNotFoundError(
-            f"'kaggle:{handle}' names no Kaggle set; give it as in its address, kaggle:owner/dataset."
-        )
+        raise FileNotFoundError(f"'kaggle:{handle}' names no Kaggle set; give it so: kaggle:owner/dataset.")
     try:
         import kagglehub
 
         return handle, Path(kagglehub.dataset_download(handle))
-    except ImportError as error:
-        raise FileNotFoundError(f"kaggle:{handle} needs the package kagglehub: pip install kagglehub.") from error
     except Exception as error:  # whatever the network or the hub answers
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise FileNotFoundError(
-            f"Kaggle's set {handle} could not be fetched ({reason}). Is the name right, and the network there? "
-            "A private set needs the environment variable KAGGLE_API_TOKEN (Kaggle, Settings, API)."
+            f"Kaggle's set {handle} could not be fetched ({reason}). Is kagglehub there (pip install kagglehub), the "
+            "name right, and the network up? A private set needs the environment variable KAGGLE_API_TOKEN."
         ) from error
 
 

@@ -1,6 +1,7 @@
 """What the pictures say: hashes, near-duplicates (one picture under other bytes), and groups that belong together."""
 
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 
     Parameters
     ----------
-    table : manifest that :func:`helpers.data.audit.inspect` has filled; the files are read once more.
+    table : manifest that :func:`inspect` has filled; the files are read once more.
     max_distance : int, bits of 64 (0 to 64) by which the hashes may differ.
     min_similarity : float, -1 to 1, the least correlation of a confirmed pair.
 
@@ -66,29 +67,17 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
     """
     rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
     grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
-    found, hashes = [], _hashes(grey)
-    for mirrored in (False, True):
-        for turns in range(4):
-            view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
-            how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
-            for i, j, distance in _close(_hashes(view), hashes, max_distance):
-                similarity = _similarity(view[i], grey[j])
-                sure = similarity >= min_similarity
-                found.append(
-                    pd.DataFrame(
-                        {
-                            "image_id": i[sure],
-                            "other_id": j[sure],
-                            "distance": distance[sure],
-                            "similarity": similarity[sure],
-                            "how": how,
-                        }
-                    )
-                )
-    pairs = pd.concat(found or [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])])
+    ids, hashes = rows["image_id"].to_numpy(), _hashes(grey)
+    found = [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])]
+    for mirrored, turns in itertools.product((False, True), range(4)):
+        view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
+        how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
+        for i, j, distance in _close(_hashes(view), hashes, max_distance):
+            pairs = {"image_id": ids[i], "other_id": ids[j], "distance": distance}
+            pairs = pd.DataFrame({**pairs, "similarity": _similarity(view[i], grey[j]), "how": how})
+            found.append(pairs[pairs["similarity"] >= min_similarity])
+    pairs = pd.concat([part for part in found if len(part)] or found)
     pairs = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["image_id", "other_id"])
-    ids = rows["image_id"].to_numpy()
-    pairs[["image_id", "other_id"]] = ids[pairs[["image_id", "other_id"]].to_numpy(int)]
     return pairs.sort_values(["image_id", "other_id"], ignore_index=True)
 
 
@@ -107,16 +96,10 @@ def group(table, metadata, pairs=None):
     """
     pairs = near_duplicates(table) if pairs is None else pairs
     number = pd.Series(range(len(table)), table["image_id"])
-    known = with_metadata(table, metadata)
-    given = {
-        "group": table["group"].str.replace("^(test|val)/", "", regex=True),
-        "lesion": known["lesion_id"].str.split(),
-        "patient": known["patient_id"],
-        "bytes": table["sha256"],
-        "picture": table["picture"],
-    }
-    named = [values.set_axis(number.index).explode().replace("", None).dropna() for values in given.values()]
-    keys = pd.concat([values.radd(f"{kind} ") for kind, values in zip(given, named)])
+    ties = with_metadata(table, metadata).set_index("image_id")
+    ties = ties.assign(lesion_id=ties["lesion_id"].str.split())
+    names = ["group", "lesion_id", "patient_id", "sha256", "picture"]
+    keys = pd.concat([ties[name].explode().replace("", None).dropna().radd(f"{name} ") for name in names])
     left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
     right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]]])
     nodes = len(table) + len(keys)
@@ -136,12 +119,12 @@ def contradictory_pairs(table):
 
 
 def _inspect_file(path):
+    regular = Path(path).is_file() and os.access(path, os.R_OK)  # a named pipe would be waited for without end
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else ""
     try:
         image = open_rgb(path)
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except UnreadableImage:
-        regular = Path(path).is_file() and os.access(path, os.R_OK)
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else "", "", "", 0, 0
+        return digest, "", "", 0, 0
     picture = hashlib.sha256(f"{image.width}x{image.height}".encode())
     for top in range(0, image.height, 512):  # in strips: a copy of a large picture would fill the memory
         picture.update(image.crop((0, top, image.width, min(top + 512, image.height))).tobytes())
@@ -172,11 +155,8 @@ def _close(hashes, others, max_distance):
 
 def _similarity(grey, others):
     """Correlate the brightness steps of each grey copy with its partner's; 0 where a copy is flat."""
-    a, b = _steps(grey), _steps(others)
-    scale = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return (a * b).sum(1) / np.where(scale > 0, scale, np.inf)
-
-
-def _steps(grey):
-    grey = grey.astype(np.float32)
-    return np.concatenate([np.diff(grey, axis=axis).reshape(len(grey), SIDE * (SIDE - 1)) for axis in (1, 2)], axis=1)
+    products = 0
+    for axis in (1, 2):
+        a, b = np.diff(grey.astype(np.float32), axis=axis), np.diff(others.astype(np.float32), axis=axis)
+        products += np.array([a * b, a * a, b * b]).sum(axis=(2, 3))
+    return products[0] / np.maximum(np.sqrt(products[1] * products[2]), 1)  # steps are whole numbers

@@ -31,10 +31,6 @@ def open_rgb(path, draft=None):
     draft : (width, height) in pixels, or None; a JPEG is then decoded at a half, a quarter or an eighth of its size, as
         long as it stays as large as that in both directions: faster, for whatever is resized afterwards.
 
-    Returns
-    -------
-    PIL.Image.Image, mode "RGB".
-
     Raises
     ------
     UnreadableImage

@@ -1,5 +1,7 @@
 """Labels: what is officially known of the images, the label policies, and the ledger that accounts for every image."""
 
+import warnings
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -17,19 +19,19 @@ def official_labels(table, facts=None, file=""):
 
     Every fact is taken from the first of these sources that knows it: ``file``, the set's own ``facts``, the ISIC 2019
     facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are
-    kept: each ties images together.
+    kept: each ties images together. A diagnosis that means no ISIC 2019 class is unknown; ``file`` is warned of.
 
     Parameters
     ----------
     table : manifest.
     facts : as ``datasets.list_images`` returns them beside ``table``, or None.
-    file : path of a table with a column of image names, or "": the columns in ``tables.NAMES`` are understood, those of
+    file : path of a table with a column of image names, or "": columns are known as columns.csv says, those of
         ``data/isic2019_labels.csv`` and of the ISIC Archive's own ``metadata.csv`` among them.
 
     Returns
     -------
-    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (MEL, NV, BCC,
-    AK, BKL, DF, VASC or SCC), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
+    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (a key of
+    ``classes.OFFICIAL``), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
     ``sex``, ``anatom_site_general``.
 
     Raises
@@ -37,15 +39,24 @@ def official_labels(table, facts=None, file=""):
     FileNotFoundError, ValueError
         If ``file`` is not there, cannot be read, or names none of the images.
     """
-    sources = [_read(file, table)] if file else []
-    sources += [] if facts is None else [facts]
-    shipped = _read(SHIPPED, table, required=False)
-    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in [*sources, shipped]]
-    known = sources[0].copy()
-    for source in sources[1:]:
-        known = known.mask(known == "", source)
-    ids = pd.concat([source["lesion_id"].str.split() for source in sources]).groupby(level=0, sort=False).sum()
-    return known.assign(lesion_id=ids.map(lambda names: " ".join(sorted(set(names)))).reindex(known.index))
+    sources = [facts, _said(SHIPPED, table)]
+    if file:
+        sources.insert(0, _said(file, table))
+        if sources[0].empty:
+            raise ValueError(
+                f"{file} names none of the images: its columns are {', '.join(tables.header(file)[:6])}; give a table "
+                f"with their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
+            )
+        if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():
+            warnings.warn(
+                f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}; they count as "
+                "unknown.",
+                stacklevel=2,
+            )
+    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in sources if source is not None]
+    known = reduce(lambda first, next_one: first.mask(first == "", next_one), sources)
+    ids = [sorted(set(" ".join(names).split())) for names in zip(*(source["lesion_id"] for source in sources))]
+    return known.assign(lesion_id=list(map(" ".join, ids)))
 
 
 def with_metadata(table, metadata):
@@ -58,13 +69,7 @@ def official_class(diagnosis, published, classes):
     """Return the class that ``diagnosis`` means for an image filed under ``published``, "" if there is none in the set.
 
     The published class stays where the diagnosis allows it (BKL allows two classes), and where neither can be told:
-    it is not the name of a diagnosis, and the set has no class for the official one.
-
-    Parameters
-    ----------
-    diagnosis : a key of ``classes.OFFICIAL``.
-    published : a class name of the set.
-    classes : the class names of the set, standard where there is a standard name.
+    it is not the name of a diagnosis, and none of the set's ``classes`` is the official one.
     """
     meant, said = OFFICIAL[diagnosis][0], code(published)
     return published if said == diagnosis or not (said or meant in classes) else meant if meant in classes else ""
@@ -112,16 +117,20 @@ def apply_labels(table, labels, metadata, min_class_size=20):
             group=group.where(~own, table["split"] + "/" + group),
         )
     table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
-    _flag(table, table["label"] == "", "contradiction")
+
+    def flag(rows, reason):
+        table.loc[rows & (table["flag"] == ""), "flag"] = reason
+
+    flag(table["label"] == "", "contradiction")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
         groups = manifest.active(table, held)["group"]
-        _flag(table, table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
+        flag(table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
     used = manifest.active(table).assign(moved=table["label"] != table["published_label"])
     copies = used.sort_values(["moved", "image_id"]).duplicated("picture")
-    _flag(table, copies.reindex(table.index, fill_value=False), "duplicate")
+    flag(copies.reindex(table.index, fill_value=False), "duplicate")
     used = manifest.active(table)
     sizes = used["split"].isin(["train", ""]).groupby(used["label"]).sum()
-    _flag(table, table["label"].isin(sizes.index[sizes < min_class_size]), "class too small")
+    flag(table["label"].isin(sizes.index[sizes < min_class_size]), "class too small")
     return table.assign(label=table["label"].where(table["flag"] == "", ""))
 
 
@@ -135,28 +144,19 @@ def ledger(table):
     their sum: the images that are learned or tested under the class. A class that is left out has none.
     """
     moved = (table["flag"] == "") & (table["label"] != table["published_label"])
-    left = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
+    away = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
     here = table[moved].groupby(["split", "label"]).size()
-    index = left.index.union(here.index)
-    left = left.reindex(index, fill_value=0)
-    book = -left.reindex(columns=[*manifest.FLAGS, "relabelled away"], fill_value=0)
-    book.insert(0, "published", left.sum(axis=1))
-    book["relabelled here"] = here.reindex(index, fill_value=0)
+    away = away.reindex(away.index.union(here.index), fill_value=0)
+    book = -away.reindex(columns=[*manifest.FLAGS, "relabelled away"], fill_value=0)
+    book.insert(0, "published", away.sum(axis=1))
+    book["relabelled here"] = here.reindex(book.index, fill_value=0)
     return book.assign(audited=book.sum(axis=1)).rename_axis(index=["split", "class"], columns=None)
 
 
-def _read(file, table, required=True):
-    """Return the facts of a table of images, index ``image_id``."""
-    given = tables.read(file)
-    names = tables.columns(given.columns, "image")
-    pairs = max((tables.match(given[name], table["path"].tolist()) for name in names), key=len, default=())
-    if required and not len(pairs):
-        raise ValueError(
-            f"{file} names none of the images: its columns are {', '.join(given.columns[:6])}; give a table with "
-            f"their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
-        )
-    facts = tables.facts(given, file).loc[pairs["line"], FACTS]
-    return facts.set_axis(table["image_id"].iloc[pairs["file"]]).groupby(level=0).first()
+def _said(file, table):
+    """Return what a table says of images (see ``tables.about``), index ``image_id``."""
+    facts = tables.about(file, table["path"].tolist())[1]
+    return facts.set_axis(table["image_id"].iloc[facts.index])
 
 
 def _settled(table, metadata):
@@ -170,8 +170,3 @@ def _settled(table, metadata):
         kept = (official & published or official) if one else official | published
         labels[picture] = min(kept) if len(kept) == 1 else ""
     return table["picture"].map(labels).fillna("")
-
-
-def _flag(table, rows, flag):
-    """Give the chosen rows ``flag`` where they have none, in place."""
-    table.loc[rows & (table["flag"] == ""), "flag"] = flag

@@ -20,20 +20,15 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     ----------
     root : folder of the set, at any depth above the images.
     passed_over : paths below it that are no part of it.
-    labels_csv, image_column, label_column : as in ``datasets.list_images``.
+    labels_csv, image_column, label_column : as in ``datasets.list_images``, which tells the errors too.
 
     Returns
     -------
     rows : DataFrame of text: ``path``, ``published_label`` (standard name), ``split``, ``collection`` (of the set's own
         tables), ``diagnosis`` (ISIC 2019 code, where a table says it beside the class folder) and ``tables.FACTS``.
     understood : text of three lines: the layout; labels, groups and classes; what is left aside and why.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are no images, or their labels cannot be told; with what was seen and the parameter that settles it.
     """
-    files, found, left = _walk(Path(root), {Path(path) for path in passed_over})
+    files, found, left = _sorted_out(Path(root), passed_over)
     if not files:
         raise FileNotFoundError(f"No images are in {root} ({', '.join(sorted(images.SUFFIXES))}); name another folder.")
     rows = _folders(files, Path(root))
@@ -45,8 +40,12 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     except ValueError as error:
         raise ValueError(f"The labels of {root} are not clear: {error} Seen beside them: {_aside(left)}.") from error
     for file in sorted(linked, key=lambda file: file not in chosen):
-        facts = linked[file][1].drop(columns=["diagnosis"] * (file in chosen))
-        for name in facts:
+        facts = linked[file][1]
+        if file in chosen:
+            facts = facts.drop(columns="diagnosis")
+        elif uncoded := facts["uncoded"][facts["uncoded"] != ""].tolist():
+            left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+        for name in facts.drop(columns="uncoded"):
             rows[name] = rows[name].mask(rows[name] == "", facts[name].reindex(rows.index, fill_value=""))
     rows["published_label"] = labels.map(classes.standard)
     rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
@@ -76,9 +75,9 @@ def _aside(left):
     return "; ".join(f"{count} {what}" if count else what for what, count in left.items()) or "nothing"
 
 
-def _walk(root, passed_over):
-    """Return the paths of the images and of the tables below ``root``, and {what else is there: how many}."""
-    files, found, left, seen = [], [], Counter(), set()
+def walk(root, passed_over=()):
+    """Yield (folder, its files, its folders) of all that is visible below ``root``; a loop of links ends."""
+    seen = {os.path.realpath(root)}
     for place, folders, names in os.walk(root, followlinks=True):
         here = Path(place)
         inside = {
@@ -86,14 +85,21 @@ def _walk(root, passed_over):
         }
         folders[:] = [name for name, real in inside.items() if real not in seen and here / name not in passed_over]
         seen.update(inside.values())
-        visible = sorted(here / name for name in names if name[0] != "." and here / name not in passed_over)
-        files += [file for file in visible if file.suffix.lower() in images.SUFFIXES]
-        found += [file for file in visible if file.suffix.lower() in tables.SUFFIXES]
-        others = [file for file in visible if file.suffix.lower() not in images.SUFFIXES | tables.SUFFIXES]
-        left.update(f"{file.suffix or file.name} files" for file in others)
-        if not visible and not folders and here != root:
+        yield here, sorted(here / name for name in names if name[0] != "." and here / name not in passed_over), folders
+
+
+def _sorted_out(root, passed_over):
+    """Return the paths of the images and of the tables below ``root``, and {what else is there: how many}."""
+    found, left = {True: [], False: []}, Counter()
+    for here, files, folders in walk(root, passed_over):
+        for file in files:
+            if file.suffix.lower() in images.SUFFIXES | tables.SUFFIXES:
+                found[file.suffix.lower() in images.SUFFIXES].append(file)
+            else:
+                left[f"{file.suffix or file.name} files"] += 1
+        if not files and not folders and here != root:
             left[f"empty folder {here.relative_to(root).as_posix()}"] = 0
-    return files, found, dict(left)
+    return found[True], found[False], dict(left)
 
 
 def _folders(files, root):
@@ -136,35 +142,29 @@ def _given(root, labels_csv):
     """Return [path of the table that ``LABELS_CSV`` names], [] where it names none."""
     if labels_csv in ("", "folders"):
         return []
-    places = [Path(root, labels_csv), Path(labels_csv).expanduser()]
-    if not any(place.is_file() for place in places):
+    given = [place for place in (Path(root, labels_csv), Path(labels_csv).expanduser()) if place.is_file()][:1]
+    if not given:
         raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {root} or the working folder.")
-    return [next(place for place in places if place.is_file())]
+    return given
 
 
 def _link(found, paths, image_column, left):
-    """Return {file: (its rows, their facts)} of the tables about the images, indexed by image; others go to left."""
+    """Return {file: (its rows, their facts)} of the tables about the images, as ``tables.about``; others go to left."""
     linked = {}
     for file in found:
         names = tables.header(file)
-        candidates = [image_column] if image_column in names else tables.columns(names, "image")
-        if not candidates:
-            left[f"{file.name} (no column of image names among {', '.join(names[:4])})"] = 0
+        if image_column not in names and not tables.columns(names, "image"):
+            left[f"{file.name} (no column of image names among {', '.join(names[:4]) or 'none'})"] = 0
             continue
-        table = tables.read(file)
-        pairs = max((tables.match(table[name], paths.tolist()) for name in candidates), key=len)
-        unused = len(table) - pairs["line"].nunique()
+        rows, facts, unused = tables.about(file, paths, image_column)
         left.update({f"rows of {file.name} without an image": unused} if unused else {})
-        if len(pairs):
-            aligned = [part.loc[pairs["line"]].set_axis(pairs["file"]) for part in (table, tables.facts(table, file))]
-            linked[file] = aligned[0], aligned[1][~aligned[1].index.duplicated()]
+        if len(rows):
+            linked[file] = rows, facts
     return linked
 
 
 def _choose(rows, linked, given, labels_csv, label_column):
     """Return the tables that say the labels, [] if the folders do; refuse where neither or both might."""
-    names = sorted(set(rows["folder"]) - {""})
-    some, parts = ", ".join(names[:3]), all(PART.search(classes.plain(name)) for name in names)
     if given and given[0] not in linked:
         raise ValueError(
             f"LABELS_CSV is {labels_csv!r}, but none of its columns {list(tables.read(given[0]))} names images "
@@ -172,12 +172,14 @@ def _choose(rows, linked, given, labels_csv, label_column):
         )
     able = given or [file for file, (table, _) in linked.items() if label_column in table or _candidates(table)]
     said = {label for file in able for labels in _candidates(linked[file][0]).values() for label in labels}
-    if labels_csv == "folders" or (not able and names and not parts):
+    names = sorted(set(rows["folder"]) - {""})
+    some, parts = ", ".join(names[:3]), all(PART.search(classes.plain(name)) for name in names)
+    folders = len(names) > bool(able) and not parts
+    named = any(map(classes.is_known, names)) or said.issuperset(names)
+    if labels_csv == "folders" or (folders and not given and (named or not able)):
         return []
-    if given or (able and (len(names) < 2 or parts)):
+    if given or (able and not folders):
         return able
-    if able and (any(map(classes.is_known, names)) or said.issuperset(names)):
-        return []
     if able:
         table = able[0].name
         raise ValueError(
@@ -186,7 +188,7 @@ def _choose(rows, linked, given, labels_csv, label_column):
     seen = f"the folders {some} look like parts of one set" if names else "there are no class folders"
     raise ValueError(
         f"{seen}, and no table names images and classes. Name one in LABELS_CSV, and its columns in IMAGE_COLUMN and "
-        "LABEL_COLUMN" + "; LABELS_CSV = 'folders' takes the folders as classes." * bool(names) + "." * (not names)
+        "LABEL_COLUMN; LABELS_CSV = 'folders' takes folders as classes."
     )
 
 
@@ -196,18 +198,13 @@ def _candidates(table):
     if {"benign_malignant", "target"} <= set(found):
         found = ["benign_malignant"]  # as ISIC 2020 has them; its diagnosis is unknown for most
     found.sort(key=lambda name: table[name].str.isdigit().all())  # of two that say the same, the one in words
-    found = [name for at, name in enumerate(found) if not any(_same(table, name, other) for other in found[:at])]
-    labels = {name: table[name] for name in found}
+    labels = {tuple(pd.factorize(table[name])[0]): name for name in reversed(found)}
+    labels = {name: table[name] for name in reversed(labels.values())}
     flags = [name for name in table if table[name].str.fullmatch(r"([01](\.0*)?)?").all()]
     hot = table[flags].apply(lambda column: column.str.startswith("1"))
     if not labels and hot.shape[1] > 1 and (hot.sum(axis=1) == 1).all():
         labels = {f"the one of {', '.join(hot)} that is 1": hot.idxmax(axis=1)}
     return labels
-
-
-def _same(table, name, other):
-    pairs = table[[name, other]].drop_duplicates()
-    return pairs[name].is_unique and pairs[other].is_unique
 
 
 def _labels(chosen, rows, label_column):
@@ -216,25 +213,25 @@ def _labels(chosen, rows, label_column):
         return ["the folder's name"], rows["folder"]
     names, found = [], []
     for file, table in chosen.items():
-        labels = table[[label_column]] if label_column in table else {} if label_column else _candidates(table)
-        if len(labels := dict(labels)) != 1:
-            what = (
-                f"no column {label_column!r}"
-                if label_column
-                else f"{'several columns' if labels else 'no column'} of labels"
-            )
+        labels = _candidates(table)
+        if label_column:
+            labels = {label_column: table[label_column]} if label_column in table else {}
+        if len(labels) != 1:
+            what = f"no column {label_column!r}" if label_column else "no column of labels"
+            what = "several columns of labels" if labels else what
             raise ValueError(
                 f"{file.name} has {what}: {', '.join(labels or table)}. Name the right one in LABEL_COLUMN."
             )
         names += labels
         found += labels.values()
     labels = pd.concat(found)
-    two = labels[labels != ""].map(classes.standard).groupby(level=0).agg(["nunique", "unique"])
-    two = two.index[two["nunique"] > 1].map(lambda at: (Path(rows["path"][at]).name, " and ".join(two["unique"][at])))
+    labels = labels[labels != ""]
+    meant = labels.map(classes.standard).groupby(level=0).unique()
+    two = meant[meant.map(len) > 1]
     if len(two):
-        where = " and ".join(file.name for file in chosen)
         raise ValueError(
-            f"{len(two)} images have two labels in {where}, first {two[0][0]}: {two[0][1]}. Correct the rows, or name "
-            "one table in LABELS_CSV."
+            f"{len(two)} images have two labels in {' and '.join(file.name for file in chosen)}, first "
+            f"{Path(rows['path'][two.index[0]]).name}: {' and '.join(two.iloc[0])}. Correct the rows, or name one "
+            "table in LABELS_CSV."
         )
-    return names, labels.mask(labels == "").groupby(level=0).first().reindex(rows.index).fillna("")
+    return names, labels.groupby(level=0).first().reindex(rows.index, fill_value="")

@@ -37,14 +37,15 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
-    table = table.copy()
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+    fractions = {"test": test_fraction, "val": val_fraction}
+    for name, fraction in fractions.items():
         if not 0.05 <= fraction <= 0.5:
             raise ValueError(f"{name}_fraction is {fraction}; choose one from 0.05 to 0.5.")
     _require(table)
-    for name, fraction in (("test", test_fraction), ("val", val_fraction)):
+    table = table.copy()
+    for name, fraction in fractions.items():
         rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
-        if not (manifest.active(table)["split"] == name).any():
+        if manifest.active(table, name).empty:
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
@@ -56,19 +57,19 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
 
 def _require(table):
     """Refuse a manifest that leaves nothing to learn, and say what is missing."""
-    rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
-    flags = table.loc[table["flag"] != "", "flag"].value_counts()
-    left = f" Left out: {', '.join(f'{count} as {flag!r}' for flag, count in flags.items())}." if len(flags) else ""
-    small = table[(table["flag"] == "class too small") & table["split"].isin(["", "train"])]
-    if len(small) and rows["label"].nunique() < 2:
-        most = small["published_label"].value_counts().iloc[0]
-        left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {most}: set it lower."
-    if not table["split"].isin(["", "train"]).any():
+    open_rows = table[table["split"].isin(["", "train"])]
+    if open_rows.empty:
         raise ValueError(
             f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
             "for training beside them, or give the folders no names of splits."
         )
+    rows, flagged = manifest.active(open_rows), table[table["flag"] != ""]
+    left = ", ".join(f"{count} as {flag!r}" for flag, count in flagged["flag"].value_counts().items())
+    left = f" Left out: {left}." if left else ""
+    small = open_rows.loc[open_rows["flag"] == "class too small", "published_label"].value_counts()
     if rows["label"].nunique() < 2:
+        if len(small):
+            left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {small.iloc[0]}."
         there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
         raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
     if rows["group"].nunique() < 2:
@@ -80,37 +81,29 @@ def _size(rows):
     return f"{len(used)} images in {used['group'].nunique()} groups (each one lesion, patient or picture)"
 
 
-def _fold_numbers(rows, k, rng):
-    """Return the fold (0 to k - 1) of each row; rows of one group are in one fold."""
-    rows = rows.sort_values("image_id")
+def _held_out(rows, fraction, seed):
+    """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
+    rng, rows = np.random.default_rng(seed), rows.sort_values("image_id")
     groups, names = pd.factorize(rows["group"])
+    # Few folds divide small classes best: the fewest that give the fraction to within 0.008.
+    near = {k: abs(round(fraction * k) / k - fraction) for k in range(2, 21)}
+    k = min(next((k for k in near if near[k] <= 0.008), min(near, key=near.get)), len(names))
     # The splitter refuses more folds than the largest class has images; so few images are divided as one class.
     classes = rows["label"] if rows["label"].value_counts().max() >= k else np.zeros(len(rows))
     # Its own shuffling spoils the stratification before scikit-learn 1.8 (pull request 32540); shuffled numbers do not.
     groups = rng.permutation(len(names))[groups]
-    fold = np.zeros(len(rows), int)
+    fold = pd.Series(0, rows.index)
     with warnings.catch_warnings():  # it warns of classes smaller than k, which the docstrings promise to take
         warnings.simplefilter("ignore", UserWarning)
         for number, (_, held) in enumerate(StratifiedGroupKFold(k).split(rows, classes, groups)):
-            fold[held] = number
-    return pd.Series(fold, rows.index)
-
-
-def _held_out(rows, fraction, seed):
-    """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
-    rng = np.random.default_rng(seed)
-    # Few folds divide small classes best: the fewest that give the fraction to within 0.008.
-    near = {k: abs(round(fraction * k) / k - fraction) for k in range(2, 21)}
-    k = next((k for k in near if near[k] <= 0.008), min(near, key=near.get))
-    k = min(k, rows["group"].nunique())
-    fold = _fold_numbers(rows, k, rng)
+            fold.iloc[held] = number
     held = fold.isin(rng.permutation(k)[: max(round(fraction * k), 1)])
-    for _, groups in rows.sort_values("image_id").groupby("label")["group"]:
+    for _, groups in rows.groupby("label")["group"]:
         inside, smallest = held[groups.index], rows["group"] == groups.value_counts(sort=False).idxmin()
         if inside.all():
-            held[rows.index[smallest]] = False
+            held[smallest] = False
         elif not inside.any() and groups.nunique() > 1:
-            held[rows.index[smallest]] = True
+            held[smallest] = True
     return held.index[held]
 
 

@@ -1,4 +1,8 @@
-"""Read tables about images as people bring them: any delimiter and encoding, and the column names of the field."""
+"""Read tables about images as people bring them: any delimiter and encoding, and the column names of the field.
+
+The names, those of HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and tables made by hand, stand in
+columns.csv; of several that mean the same, the first is taken.
+"""
 
 import csv
 import io
@@ -12,26 +16,10 @@ from helpers.data import classes, images
 SUFFIXES = {".csv", ".tsv", ".tab"}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SPLITS |= dict.fromkeys(["val", "valid", "validation"], "val")
-# Names of columns in HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and tables made by hand; the first is
-# taken.
-NAMES = {
-    "image": "image image_id isic_id img_id image_name filename file_name image_file file img image_path file_path "
-    "filepath path id name",
-    "label": "label labels dx diagnosis diagnostic target class class_name category benign_malignant diagnosis_1 "
-    "diagnosis_2 diagnosis_3 diagnosis_4 diagnosis_5",
-    "split": "split subset set partition",
-    "lesion_id": "lesion_id lesion",
-    "patient_id": "patient_id patient",
-    "age_approx": "age_approx age age_approximate age_years",
-    "sex": "sex gender",
-    "anatom_site_general": "anatom_site_general anatom_site_general_challenge localization localisation region "
-    "anatom_site site location",
-    "collection": "collection",
-    "origin": "dataset attribution hospital clinic centre center device",
-}
 FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general"]
-AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
-NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?"}
+_AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
+_NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?"}
+_NAMES = dict(csv.reader(Path(__file__).with_name("columns.csv").read_text("utf-8").splitlines()))
 
 
 def isic_id(name):
@@ -40,22 +28,24 @@ def isic_id(name):
     return match[0] if match else name
 
 
+def columns(names, meaning):
+    """Return those of a table's column names that mean so (a ``meaning`` in columns.csv), the most usual first."""
+    spelled = {classes.plain(name).replace(" ", "_"): name for name in reversed(names)}
+    return [spelled[name] for name in _NAMES[meaning].split() if name in spelled]
+
+
 def header(file):
     """Return the names of a table's columns, [] if it is empty or binary; its rows are not read."""
-    with Path(file).open("rb") as stream:
-        try:
-            return _cells(_text(stream.read(2**16)))[0][1]
-        except (csv.Error, ValueError):
-            return []
+    try:
+        with Path(file).open("rb") as stream:
+            return _cells(stream.read(2**16))[0][1]
+    except (csv.Error, ValueError):
+        return []
 
 
 def read(file):
-    """Read a table.
-
-    Parameters
-    ----------
-    file : path of a table whose first line names the columns: delimited by comma, semicolon, tab or "|", in UTF-8,
-        UTF-16 or Latin-1.
+    """Read a table whose first line names the columns: delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or
+    Latin-1.
 
     Returns
     -------
@@ -68,41 +58,54 @@ def read(file):
         message names file and line.
     """
     try:
-        (_, names), *lines = _cells(_text(Path(file).read_bytes()))
+        (_, names), *lines = _cells(Path(file).read_bytes())
     except (csv.Error, ValueError) as error:
         raise ValueError(
             f"{file} cannot be read as a table ({error}); give a CSV whose first line names columns."
         ) from error
     if len(set(names)) < len(names):
-        raise ValueError(f"{file} names the column {next(n for n in names if names.count(n) > 1)!r} twice; rename one.")
+        raise ValueError(f"{file} names the column {max(names, key=names.count)!r} twice; rename one.")
     for number, cells in lines:
         if len(cells) < len(names) or any(cells[len(names) :]):
             raise ValueError(
                 f"{file}, line {number}: {len(cells)} cells, where the first line names {len(names)} columns; "
                 "mend the line (a text with a delimiter in it needs quotes)."
             )
-    rows = [["" if cell.lower() in NOTHING else cell for cell in cells[: len(names)]] for _, cells in lines]
+    rows = [["" if cell.lower() in _NOTHING else cell for cell in cells[: len(names)]] for _, cells in lines]
     return pd.DataFrame(rows, [number for number, _ in lines], names, dtype=str)
 
 
-def columns(names, kind):
-    """Return those of a table's column names that mean ``kind`` (a key of ``NAMES``), the most usual first."""
-    spelled = {classes.plain(name).replace(" ", "_"): name for name in reversed(names)}
-    return [spelled[name] for name in NAMES[kind].split() if name in spelled]
-
-
-def match(values, paths):
-    """Return which line of a table is about which file.
+def about(file, paths, image_column=""):
+    """Read what a table says about image files.
 
     Parameters
     ----------
-    values : Series of text: names of images with or without folder and suffix.
-    paths : list of paths of the files.
+    file : path of the table; errors are raised as :func:`read` does.
+    paths : list of paths of the image files.
+    image_column : its column of image names; "", or no column of it: known by its name.
 
     Returns
     -------
-    DataFrame of ``file`` (position in ``paths``) and ``line`` (index of ``values``). A file is also known by the ISIC
-    id that its name begins with ("ISIC_0000001_downsampled"), if no line names it in full.
+    rows : DataFrame, the table's rows about the files; the index is the file's position in ``paths``.
+    facts : DataFrame of text, the first row of each file: the columns of ``FACTS``, ``split`` ("train", "val" or
+        "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis`` (a key of
+        ``classes.OFFICIAL``) and ``uncoded`` (a diagnosis that means none of these).
+    unused : int, the number of rows about no file.
+    """
+    table = read(file)
+    names = [image_column] if image_column in table else columns(table.columns, "image")
+    none = pd.DataFrame(columns=["file", "line"])
+    pairs = max((_match(table[name], paths) for name in names), key=len, default=none)
+    rows, facts = table.loc[pairs["line"]], _facts(table.loc[pairs["line"].unique()], file).loc[pairs["line"]]
+    rows, facts = rows.set_axis(pairs["file"]), facts.set_axis(pairs["file"])
+    return rows, facts[~facts.index.duplicated()], len(table) - pairs["line"].nunique()
+
+
+def _match(values, paths):
+    """Return which line of a table (index of ``values``) names which file (position in ``paths``).
+
+    A name may have folders and a suffix. A file is also known by the ISIC id that its name begins with
+    ("ISIC_0000001_downsampled"), if no line names it in full.
     """
     stems, pairs = {}, []
     for position, path in enumerate(map(Path, paths)):
@@ -111,50 +114,39 @@ def match(values, paths):
     for line, value in values.items():
         name = PurePosixPath(value.replace("\\", "/"))
         stem = name.stem if name.suffix.lower() in {*images.SUFFIXES, ".dcm"} else name.name
-        folders = name.parts[:-1]
-        pairs += [
-            (position, line, Path(paths[position]).stem.strip() != stem)
-            for position in stems.get(stem, [])
-            if not folders or Path(paths[position]).parts[-1 - len(folders) : -1] == folders
-        ]
+        for position in stems.get(stem, []):
+            path, folders = Path(paths[position]), name.parts[:-1]
+            if not folders or path.parts[-1 - len(folders) : -1] == folders:
+                pairs.append((position, line, path.stem.strip() != stem))
     pairs = pd.DataFrame(pairs, columns=["file", "line", "by_id"])
-    best = pairs.groupby("file")["by_id"].transform("min")
-    return pairs.loc[pairs["by_id"] == best, ["file", "line"]].reset_index(drop=True)
+    return pairs[pairs["by_id"] == pairs.groupby("file")["by_id"].transform("min")]
 
 
-def facts(table, file):
-    """Return what a table (as :func:`read` gives it) says of images, lesions and patients.
-
-    Returns
-    -------
-    DataFrame of text, index as ``table``: the columns of ``FACTS``, ``split`` ("train", "val" or "test"),
-    ``collection``, ``origin`` (what else may tell who took the picture) and ``diagnosis`` (a key of
-    ``classes.OFFICIAL``).
-
-    Raises
-    ------
-    ValueError
-        If an age is no number of years, or a column named "split" names no splits; the message names file and line.
-    """
+def _facts(table, file):
+    """Return what the rows of a table say (see :func:`about`); refuse odd ages, and odd names of splits, by line."""
     kinds = [*FACTS, "split", "collection", "origin"]
-    known = pd.DataFrame(
+    given = pd.DataFrame(
         {kind: table[found[0]] if (found := columns(table.columns, kind)) else "" for kind in kinds}, table.index
     )
-    age = known["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
-    _refuse(known["age_approx"], age, file, "age", "a number of years")
-    split = known["split"].map(classes.plain).map(SPLITS).fillna("")
+    age = given["age_approx"].str.extract(_AGE, re.IGNORECASE)[0].fillna("")
+    _refuse(given["age_approx"], age, file, "age", "a number of years")
+    split = given["split"].map(classes.plain).map(SPLITS).fillna("")
     if columns(table.columns, "split")[:1] == ["split"]:
-        _refuse(known["split"], split, file, "split", "train, val or test")
+        _refuse(given["split"], split, file, "split", "train, val or test")
     elif (split == "").any():
         split = ""  # a column "set" or "subset" that means something else
-    ids = {name: known[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")}
-    levels = table[[name for name in columns(table.columns, "label") if name != "benign_malignant"]]
-    return known.assign(
+    levels = table[[name for name in columns(table.columns, "label") if name != "benign_malignant"]].to_numpy()
+    codes = [next(filter(None, map(classes.code, row)), "") for row in levels]
+    return given.assign(
+        **{name: given[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")},
         age_approx=age.str.removesuffix(".0"),
-        sex=known["sex"].str.lower().replace({"m": "male", "f": "female"}),
+        sex=given["sex"].str.lower().replace({"m": "male", "f": "female"}),
         split=split,
-        **ids,
-        diagnosis=[next(filter(None, map(classes.code, row)), "") for row in levels.to_numpy()],
+        diagnosis=codes,
+        uncoded=[
+            "" if code else next((word for word in reversed(row) if word.strip("01")), "")
+            for code, row in zip(codes, levels)
+        ],
     )
 
 
@@ -167,19 +159,14 @@ def _refuse(given, understood, file, name, expected):
         )
 
 
-def _text(data):
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _cells(data):
+    """Return (line number, cells) of every row of a table that is not blank; the first row names the columns."""
     try:
-        text = data.decode(encoding)
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text or not text.strip():
         raise ValueError("it is empty, or no text in UTF-8, UTF-16 or Latin-1")
-    return text
-
-
-def _cells(text):
-    """Return (line number, cells) of every row that is not blank; the first row names the columns."""
     lines = list(io.StringIO(text, newline=""))
     reader = csv.reader(lines, delimiter=max(",;\t|", key=next(filter(str.strip, lines)).count))
     return [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]

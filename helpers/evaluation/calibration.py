@@ -10,7 +10,7 @@ BINS = 10
 
 
 def error(confidence, correct):
-    """Return the expected calibration error (Guo et al. 2017) in ten bins of equal width: 0 to 1, NaN without images."""
+    """Return the expected calibration error (Guo et al. 2017) in ten bins of equal width, 0 to 1, or NaN."""
     confidence = np.asarray(confidence, float)
     gaps = (np.asarray(correct, float) - confidence) @ _bins(confidence)
     return float(np.abs(gaps).sum() / len(confidence)) if len(confidence) else float("nan")

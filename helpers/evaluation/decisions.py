@@ -38,7 +38,7 @@ def threshold_for_sensitivity(view, sensitivity=0.9):
     """
     found = np.sort(view.loc[view["truth"], "probability"].to_numpy(float))[::-1]
     shares = np.arange(1, len(found) + 1) / len(found)
-    return float(found[np.argmax(shares >= sensitivity - 1e-12)])
+    return float(found[np.argmax(shares >= sensitivity)])
 
 
 def operating_point(view, threshold):

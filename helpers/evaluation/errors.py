@@ -12,12 +12,11 @@ def among(correct, questions):
 
     ``correct`` is bool (n,), ``questions`` {question: bool (n,)}; returned is a DataFrame with a row for each question.
     """
-    table, correct = pd.DataFrame(questions), np.asarray(correct, bool)
-    groups = {f"of {(~correct).sum()} misclassified": ~correct, f"of {correct.sum()} classified correctly": correct}
-    counts = {title: [table[rows].sum(), table[rows].mean().fillna(0)] for title, rows in groups.items()}
-    return pd.DataFrame(
-        {title: [f"{n} ({part:.0%})" for n, part in zip(*found)] for title, found in counts.items()}, table.columns
-    )
+    correct, result = np.asarray(correct, bool), pd.DataFrame(index=list(questions))
+    for title, rows in (("misclassified", ~correct), ("classified correctly", correct)):
+        counts = [np.sum(true & rows) for true in questions.values()]
+        result[f"of {rows.sum()} {title}"] = [f"{n} ({n / max(rows.sum(), 1):.0%})" for n in counts]
+    return result
 
 
 def quality(pixels):
@@ -43,13 +42,11 @@ def by_collection(shown, homes):
     home = shown["label"].map(homes)
     kind = np.select([home.isna(), home == shown["collection"]], ["none", "this collection"], "another")
     table = shown.assign(kind=kind, own=shown["predicted"].map(homes) == shown["collection"])
-    columns = {"correct": "accuracy", "own": "called a class of its own collection"}
-    rows = {}
+    columns, rows = {"correct": "accuracy", "own": "called a class of its own collection"}, {}
     for keys, part in table[table["collection"] != ""].groupby(["collection", "kind"]):
-        texts = {
-            text: "{:.2f} ({:.2f} to {:.2f})".format(*share(part[name], units(part))) for name, text in columns.items()
-        }
-        rows[keys] = {"images": len(part)} | texts
+        shares = {text: share(part[name], units(part)) for name, text in columns.items()}
+        shares = {text: "{:.2f} ({:.2f} to {:.2f})".format(*values) for text, values in shares.items()}
+        rows[keys] = {"images": len(part)} | shares
     return pd.DataFrame(rows).T.rename_axis(["collection", "class in Train mostly from"])
 
 
@@ -57,8 +54,8 @@ def exchange_colours(pixels, collections, same, seed=0):
     """Return images with the overall colour of another image: mean and spread of each channel, and nothing else.
 
     ``pixels`` are (n, h, w, 3), 0 to 255, as is the result (float32); ``collections`` says where each comes from (n).
-    ``same`` takes the colour of another image of the same collection (the control: what the exchange itself costs), else
-    of one of another collection; an image without such a partner keeps its own.
+    ``same`` takes the colour of another image of the same collection (the control: what the exchange itself costs),
+    else of one of another collection; an image without such a partner keeps its own.
     """
     pixels, collections = np.asarray(pixels, np.float32), np.asarray(collections)
     random, places = np.random.default_rng(seed), np.arange(len(pixels))

@@ -45,7 +45,7 @@ def grad_cam(model, images, classes):
     copy, outputs = _copy(model)
     if getattr(copy.layers[-1], "activation", None) is keras.activations.softmax:
         copy.layers[-1].activation = keras.activations.linear  # probabilities near 0 or 1 have next to no gradient
-    both = keras.Model(copy.inputs, [outputs[_last_spatial(copy, outputs)], copy.outputs[0]])
+    both = keras.Model(copy.inputs[0], [outputs[_last_spatial(copy, outputs)], copy.outputs[0]])
     starts = range(0, len(images), BATCH)
     parts = [_heatmaps(both, images[start : start + BATCH], classes[start : start + BATCH]) for start in starts]
     return np.concatenate(parts) if parts else np.zeros(images.shape[:3], np.float32)
@@ -104,13 +104,9 @@ def randomised_similarity(model, images, classes, seeds=(0,)):
 
 
 def features(model, images):
-    """Return what the last dense layer of ``model`` receives, and what the model predicts: float32 arrays, n rows each.
-
-    ``images`` as in :func:`grad_cam`. ValueError if the model has no dense layer.
-    """
+    """Return what the last dense layer of ``model`` receives for each of n images, float32 (n, k)."""
     copy, _ = _copy(model)
     dense = [layer for layer in copy.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"The model {model.name!r} has no dense layer, so its features are not known.")
-    both = keras.Model(copy.inputs, [dense[-1].input, copy.outputs[0]])
-    return tuple(part.astype(np.float32) for part in both.predict(images, batch_size=BATCH, verbose=0))
+    return predict(keras.Model(copy.inputs[0], dense[-1].input), np.asarray(images))

@@ -10,17 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.evaluation import scores
-from helpers.figures import MODEL_COLOURS, pixels, titled
+from helpers.figures import pixels, titled
 
 GREY = "#999999"
-
-
-def colours(names):
-    """Return {name: colour}: the two networks of the course always have their own, other models one of the rest."""
-    own = dict(zip(["baseline", "regularised"], MODEL_COLOURS))
-    rest = [*MODEL_COLOURS[2:], "#E69F00", "#56B4E9", "#666666"]
-    others = [name for name in names if name not in own]
-    return {name: own[name] if name in own else rest[others.index(name) % len(rest)] for name in names}
 
 
 def intervals(table, panel="", line=None, title="", synthetic=False):

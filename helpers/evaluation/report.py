@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from helpers import manifest, page
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin."
@@ -34,18 +36,16 @@ def summary(out_dir):
     file, lines = Path(out_dir) / "report" / "metrics.json", []
     try:
         if found := read_json(file):
-            data, titles = found["data"], ("model", "epochs", "seconds", "validation", "test audited", "test published")
+            data, rows = found["data"], {}
+            for name, model in found["models"].items():
+                rows[name] = {"epochs": model["epochs_run"], "seconds": round(model["train_seconds"])}
+                scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
+                accuracies = {place: values["accuracy"] for place, values in scored.items()}
+                rows[name] |= {place: "-" if share is None else f"{share:.3f}" for place, share in accuracies.items()}
             sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
             drawings = " (synthetic)" * data["synthetic"]
             lines.append(f"Images: {data['source']}{drawings}, labels {data['labels']}: {sizes}. Accuracy:")
-            lines.append("{:14}{:>8}{:>9}{:>12}{:>14}{:>16}".format(*titles))
-            for name, model in found["models"].items():
-                values = [model["val"], model["test"]["audited"], model["test"]["published"]]
-                shown = ["-" if value["accuracy"] is None else f"{value['accuracy']:.3f}" for value in values]
-                lines.append(
-                    f"{name:14}{model['epochs_run']:8}{model['train_seconds']:9.0f}{shown[0]:>12}{shown[1]:>14}{shown[2]:>16}"
-                )
-            lines.append(f"All scores: {file}")
+            lines += [pd.DataFrame(rows).T.to_string(), f"All scores: {file}"]
     except (ReportError, KeyError, TypeError) as error:
         lines = [f"{file} is not what 05_evaluation writes ({error!s:.200}); run 05_evaluation again."]
     return "\n".join([*lines, f"Executed notebooks, with every figure: {Path(out_dir) / 'notebooks'}"])
@@ -104,15 +104,13 @@ def in_words(scored, majority, patients, prevalence, external=None):
     said = ["Whether a lesion is malignant was not asked: these classes or images do not allow it."]
     if patients is not None:
         sick = round(1000 * prevalence)
-        texts = [
-            f"of {sick} patients with cancer found",
-            f"of these {sick} missed",
-            f"of {1000 - sick} others sent on needlessly",
-        ]
-        rows = patients.loc[["found", "missed", "needless"]].to_numpy()
-        cards += [(str(value), f"{text} ({low} to {high})") for text, (value, low, high) in zip(texts, rows)]
+        texts = {"found": f"of {sick} patients with cancer found", "missed": f"of these {sick} missed"}
+        texts["needless"] = f"of {1000 - sick} others sent on needlessly"
+        for kind, text in texts.items():
+            value, low, high = patients.loc[kind]
+            cards.append((str(value), f"{text} ({low} to {high})"))
         said = [
-            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell the share. "
+            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell that. "
             "A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."
         ]
     if external:

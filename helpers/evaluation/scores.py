@@ -135,13 +135,9 @@ def per_class(labelled, malignant=()):
     own = [table[table["label"] == name] for name in names]
     result[["recall_low", "recall_high"]] = [share(rows["correct"], units(rows))[1:] for rows in own]
     known = classes(labelled)
-    result["warning"] = [few(len(rows)) if name in known else "not learned" for name, rows in zip(names, own)]
+    few = {0: "no images", 1: "only 1 image"} | {n: f"only {n} images" for n in range(2, FEW)}
+    result["warning"] = [few.get(len(rows), "") if name in known else "not learned" for name, rows in zip(names, own)]
     return result[["precision", "recall", "recall_low", "recall_high", "f1", "support", "warning"]]
-
-
-def few(n):
-    """Return the warning that belongs to a score on ``n`` images: "" where there are at least ``FEW``."""
-    return "" if n >= FEW else "no images" if n == 0 else f"only {n} image{'s' * (n > 1)}"
 
 
 def score(labelled, seed=0):
@@ -192,8 +188,8 @@ def compare(a, b, seed=0):
     return result | difference | {"difference_interval": bootstrap(mean, units(first), seed)[0]}
 
 
-def smallest_difference(n, discordant, power=0.8, seed=0):
-    """Return the smallest difference in accuracy that McNemar's test (p < 0.05) finds with this power on ``n`` images.
+def smallest_difference(n, discordant, seed=0):
+    """Return the smallest difference in accuracy that McNemar's test (p < 0.05) finds with a power of 0.8 on n images.
 
     ``discordant`` is the share of them, 0 to 1, on which exactly one of the two networks is right. Found in steps of
     0.01 by 4,000 simulated tests a step; None if even a difference of 1 would not be found.
@@ -203,6 +199,6 @@ def smallest_difference(n, discordant, power=0.8, seed=0):
         either = max(discordant, gap)
         a, b, _ = random.multinomial(n, [(either + gap) / 2, (either - gap) / 2, max(1 - either, 0)], 4000).T
         p = np.minimum(2 * binom.cdf(np.minimum(a, b), a + b, 0.5), 1)
-        if (p < 0.05).mean() >= power:
+        if (p < 0.05).mean() >= 0.8:
             return float(gap)
     return None

@@ -32,16 +32,10 @@ class Training(NamedTuple):
 
 
 def set_up_device(seed):
-    """Seed Python, NumPy and TensorFlow, use mixed precision on a GPU that is fast at it, and return what is used.
+    """Seed Python, NumPy and TensorFlow (``seed``: 0 to 2**32 - 1), and return a sentence that names the device.
 
-    Parameters
-    ----------
-    seed : int, 0 to 2**32 - 1.
-
-    Returns
-    -------
-    str, a sentence naming the device; without a GPU it names Colab's menu path. Mixed precision halves memory and uses
-    the tensor cores of GPUs from compute capability 7.0 on (https://www.tensorflow.org/guide/mixed_precision).
+    On a GPU of compute capability 7.0 or more, mixed precision is used: it halves memory and uses the tensor cores
+    (https://www.tensorflow.org/guide/mixed_precision).
     """
     keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
@@ -54,20 +48,11 @@ def set_up_device(seed):
 
 
 def begin(run, name, network, table, epochs):
-    """Open the folder of a training, and in it a state folder for this network, these parameters and this manifest.
+    """Return the Training of a compiled Keras ``network`` on a manifest (``table``), over so many ``epochs``.
 
-    Parameters
-    ----------
-    run : runs.Run of the notebook.
-    name : the network's name, and its folder's in the run folder.
-    network : compiled Keras model.
-    table : manifest trained on.
-    epochs : int, epochs planned.
-
-    Returns
-    -------
-    Training. Its ``state`` is the same folder again when the same training is begun again, and another one for another
-    training, so that none goes on with what is not its own, and none loses what it has.
+    Its folder is ``name`` in the folder of ``run``. Its ``state`` is the same folder again when the same network is
+    begun again with the same parameters and manifest, and another one for any other training, so that none goes on with
+    what is not its own, and none loses what it has.
     """
     parameters = {**run.parameters, "EPOCHS": epochs}
     shaping = {key: value for key, value in parameters.items() if key not in NO_MATTER}
@@ -76,39 +61,22 @@ def begin(run, name, network, table, epochs):
     folder = run.folder / name
     state = folder / "state" / hashlib.sha256(key.encode()).hexdigest()[:12]
     state.mkdir(parents=True, exist_ok=True)
-    versions = {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
-    record = {
-        "name": name,
-        "parameters": parameters,
-        "manifest": fingerprint,
-        "weights": network.count_params(),
-        "versions": versions,
-    }
-    return Training(folder, state, record)
+    versions = {"python": platform.python_version()}
+    versions |= {module.__name__: module.__version__ for module in (tf, keras, np)}
+    record = {"name": name, "parameters": parameters, "manifest": fingerprint, "weights": network.count_params()}
+    return Training(folder, state, record | {"versions": versions})
 
 
 def finish(network, training):
     """Load the epoch with the lowest validation loss into ``network`` and write the training's files.
 
     ``model.keras``, ``history.csv`` (one row per epoch) and ``run.json`` (parameters, versions, manifest fingerprint,
-    seconds) go into ``training.folder``; the state kept for going on is removed.
-
-    Returns
-    -------
-    DataFrame of the history: ``epoch`` (from 1), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, ``seconds``.
-
-    Raises
-    ------
-    RunError
-        If the training diverged before its first epoch ended.
+    seconds) go into ``training.folder``; the state kept for going on is removed. Returned is the history, a DataFrame
+    of ``epoch`` (from 1), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, ``seconds``. RunError if the training
+    diverged before its first epoch ended.
     """
     history = read_history(training.state / "history.csv")
-    diverged = history[~np.isfinite(history["loss"]) | ~np.isfinite(history["val_loss"])]
+    diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
     rate = training.record["parameters"].get("LEARNING_RATE")
     advice = f"lower LEARNING_RATE (now {rate:g})" if rate else "lower the learning rate"
     if len(diverged) == len(history):
@@ -119,18 +87,14 @@ def finish(network, training):
             f"The training diverged in epoch {diverged['epoch'].iloc[0]}; the best epoch before is kept. For a longer "
             f"one, {advice}."
         )
-    best = history.loc[history["val_loss"].idxmin()]
     network.load_weights(training.state / "best.weights.h5")
     part = training.folder / "part.model.keras"
     network.save(part)
     part.replace(training.folder / "model.keras")
     manifest.write_text(history.to_csv(index=False), training.folder / "history.csv")
-    record = training.record | {
-        "epochs_run": len(history),
-        "best_epoch": int(best["epoch"]),
-        "train_seconds": round(history["seconds"].sum(), 1),
-    }
-    manifest.write_text(json.dumps(record, indent=2), training.folder / "run.json")
+    facts = {"epochs_run": len(history), "best_epoch": int(history.loc[history["val_loss"].idxmin(), "epoch"])}
+    facts["train_seconds"] = round(history["seconds"].sum(), 1)
+    manifest.write_text(json.dumps(training.record | facts, indent=2), training.folder / "run.json")
     shutil.rmtree(training.state)
     return history
 
@@ -154,7 +118,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["seconds"] = round(time.perf_counter() - self.begun, 2)
-        if epoch == 0 or (epoch + 1) % max(1, self.epochs // 10) == 0:
+        if epoch == 0 or epoch + 1 == self.epochs or (epoch + 1) % -(-self.epochs // 10) == 0:
             numbers = "  ".join(f"{name} {logs[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
             print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {logs['seconds']:.1f} s", flush=True)
 
@@ -163,13 +127,8 @@ class GoOn(keras.callbacks.Callback):
     """The last callback: once BackupAndRestore has loaded a stopped training, tell the others what they knew then.
 
     Keras's BackupAndRestore brings back weights, optimiser and epoch, but neither how long EarlyStopping has waited nor
-    the best loss that ModelCheckpoint has seen.
-
-    Parameters
-    ----------
-    training : Training.
-    checkpoint : the ModelCheckpoint, which stands before this one.
-    early_stopping : the EarlyStopping, likewise, where there is one.
+    the best loss that ModelCheckpoint has seen: ``checkpoint`` and, where there is one, ``early_stopping``, which stand
+    before this one.
     """
 
     def __init__(self, training, checkpoint, early_stopping=None):

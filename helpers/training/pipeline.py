@@ -16,24 +16,12 @@ WORKERS = os.cpu_count() or 1  # batches made at once, and kept ready
 
 
 def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
-    """Decode and resize the images of a manifest, once.
+    """Decode and resize the images of n manifest rows, once: uint8 array (n, size, size, 3), in the order of ``table``.
 
-    Parameters
-    ----------
-    table : manifest rows, n of them; read as :func:`helpers.data.images.open_rgb` reads them.
-    size : side of the square result in pixels.
-    cache_dir : folder for the pixels of a set larger than ``budget`` bytes (a ``.npy`` file read through ``mmap``).
-    keep_aspect : False squeezes the image into the square; True fits it in, on black.
-    budget : bytes of pixels that may be held in memory.
-
-    Returns
-    -------
-    uint8 array of shape (n, size, size, 3), in the order of ``table``; resized with anti-aliasing (Lanczos).
-
-    Raises
-    ------
-    OSError
-        If a file is gone or cannot be decoded, with its path.
+    They are read as :func:`helpers.data.images.open_rgb` reads them, and resized with anti-aliasing (Lanczos) to a side
+    of ``size`` pixels; ``keep_aspect`` fits an image into the square, on black, instead of squeezing it. Pixels of more
+    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone
+    or cannot be decoded, with its path.
     """
     shape = (len(table), size, size, 3)
     paths = table["path"].tolist()
@@ -55,7 +43,7 @@ def one_hot(table, classes):
 
 
 def batches(pixels, targets, batch_size, seed=None, augment=None):
-    """Return a tf.data pipeline of (images, targets) batches.
+    """Return a tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
 
     Parameters
     ----------
@@ -66,10 +54,6 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
         the same number.
     augment : function of (float32 images (n, height, width, 3) in [0, 255], int32 seed of shape (2,)) to such images;
         training only.
-
-    Returns
-    -------
-    tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
     """
 
     def pick(index):
@@ -77,12 +61,18 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
         return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), tf.gather(targets, index)
 
     def change(batch, number):
-        return tf.ensure_shape(augment(batch[0], tf.cast(number % 2**31, tf.int32)), batch[0].shape), batch[1]
+        # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
+        def of(count):
+            return lambda: augment(tf.ensure_shape(batch[0], (count, *pixels.shape[1:])), number)
+
+        number = tf.cast(number % 2**31, tf.int32)
+        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), batch[1]
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
+    last = len(pixels) % batch_size or batch_size
     order = tf.data.Dataset.range(len(pixels)).with_options(fixed)
     if seed is not None:
         order = order.shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)
@@ -96,21 +86,15 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
 
 def _decode(paths, pixels, keep_aspect):
     """Fill ``pixels`` with the decoded images, a part at a time, so that only a part is held twice."""
-    size = pixels.shape[1]
+    size, shape = pixels.shape[1], ImageOps.pad if keep_aspect else Image.Image.resize
 
     def read(path):
         try:
             image = images.open_rgb(path, draft=(2 * size, 2 * size))
         except images.UnreadableImage as error:
             raise OSError(f"{error}; run notebook 01 again, which flags what cannot be read.") from error
-        return np.asarray(_square(image, size, keep_aspect))
+        return np.asarray(shape(image, (size, size), Image.Resampling.LANCZOS))
 
     for start in range(0, len(paths), PART):
         pixels[start : start + PART] = images.read_files(read, paths[start : start + PART])
     return pixels
-
-
-def _square(image, size, keep_aspect):
-    if not keep_aspect:
-        return image.resize((size, size), Image.Resampling.LANCZOS)
-    return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS)

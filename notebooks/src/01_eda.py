@@ -35,10 +35,11 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 
 # %%
 # %matplotlib inline
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import display
-from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import binomtest
 from sklearn.ensemble import RandomForestClassifier
@@ -91,8 +92,9 @@ print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["im
 
 # %%
 readable = table[table["flag"] == ""]
-figures.examples(readable, per_class=2, columns=6, title=f"Two images of each of {readable['label'].nunique()} classes",
-                 seed=SEED, synthetic=run.images.synthetic)
+two = readable.sample(frac=1, random_state=SEED).groupby("label").head(2).sort_values("label", kind="stable")
+figures.image_grid(two["path"].tolist(), two["label"].tolist(), 6, synthetic=run.images.synthetic,
+                   title=f"Two images of each of {two['label'].nunique()} classes")
 
 # %% [markdown]
 # ## How unequal are the classes?
@@ -107,9 +109,15 @@ print(f"Largest class: {sizes.index[0]} with {sizes.iloc[0]} images, {sizes.iloc
       f"smallest: {sizes.index[-1]} with {sizes.iloc[-1]}.")
 
 # %%
-times = sizes.iloc[0] / sizes.iloc[-1]
-figures.class_counts(readable, title=f"{sizes.index[0].capitalize()} has {times:.0f} times as many training images as "
-                     f"{sizes.index[-1]}", synthetic=run.images.synthetic)
+bars = pd.crosstab(readable["label"], readable["split"].replace("", "train"))
+bars = bars.loc[bars.sum(axis=1).sort_values().index, [name for name in figures.SPLIT_COLOURS if name in bars]]
+figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+bars.plot.barh(stacked=True, color=figures.SPLIT_COLOURS, width=0.8, ylabel="", xlabel="images", ax=axes)
+axes.bar_label(axes.containers[-1], padding=3)
+axes.margins(x=0.08)
+figures.titled(figure, f"{sizes.index[0].capitalize()} has {sizes.iloc[0] / sizes.iloc[-1]:.0f} times as many training "
+               f"images as {sizes.index[-1]}", synthetic=run.images.synthetic)
+plt.show()
 
 # %% [markdown]
 # ## Resize and normalise
@@ -125,13 +133,14 @@ original = open_rgb(readable["path"].iloc[0])
 resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 normalised = np.asarray(resized, dtype="float32") / 255
 print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
-figure = Figure(figsize=(7, 3.8), layout="constrained")
-for axes, image in zip(figure.subplots(1, 2), (original, resized)):
+figure, places = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
+for axes, image in zip(places, (original, resized)):
     width, height = image.size
     axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))  # the middle, to see its pixels
     axes.set(title=f"the middle of {width} x {height} pixels", xticks=[], yticks=[])
 kept = SIZE**2 / original.width / original.height
-figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", run.images.synthetic)
+figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", synthetic=run.images.synthetic)
+plt.show()
 
 # %% [markdown]
 # Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
@@ -151,9 +160,13 @@ pixels = np.stack(read_files(lambda path: np.asarray(open_rgb(path, (32, 32)).re
 means = pixels.mean(axis=(1, 2))
 colours = readable.assign(red=means[:, 0], green=means[:, 1], blue=means[:, 2], brightness=means.mean(axis=1))
 typical = colours.groupby("label")["brightness"].median().sort_values()
-figures.boxes(colours, ["red", "blue", "brightness"],
-              title=f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), "
-              f"{typical.index[-1]} brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
+figure, places = plt.subplots(1, 3, figsize=(11, 4.5), sharey=True, layout="constrained")
+for axes, column in zip(places, ("red", "blue", "brightness")):
+    sns.boxplot(colours, x=column, y="label", order=sorted(typical.index), color="#56B4E9", fliersize=1.5, ax=axes)
+    axes.set_ylabel("")
+figures.titled(figure, f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), "
+               f"{typical.index[-1]} brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
+plt.show()
 
 # %% [markdown]
 # The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what
@@ -185,8 +198,13 @@ pd.Series({meaning: found[name] for name, meaning in audit.COUNTS.items()}).rena
 
 # %%
 first, second = audit.contradictory_pairs(table)
-figures.pairs(first[:6], second[:6], title=f"{len(first)} pictures are filed under two classes",
-              synthetic=run.images.synthetic) if len(first) else print("No picture is filed under two classes.")
+pairs = pd.concat([first[:6], second[:6]])
+titles = [f"{row.split}: {row.published_label}\n{row.image_id.split('@')[0]}" for row in pairs.itertuples()]
+if len(first):
+    display(figures.image_grid(pairs["path"].tolist(), titles, len(pairs) // 2, synthetic=run.images.synthetic,
+                               title=f"{len(first)} pictures are filed under two classes"))
+else:
+    print("No picture is filed under two classes.")
 
 # %% [markdown]
 # Next, the pictures whose official label is known and is another than the folder's name:
@@ -251,7 +269,8 @@ table = splits.split(labelled, val_fraction=VAL_FRACTION, seed=SEED, val_cut=VAL
 used = manifest.active(table)
 crossing = (used.groupby("group")["split"].nunique() > 1).sum()
 print(f"{used['group'].nunique()} groups, of which {crossing} have members in two splits")
-pd.crosstab(used["label"], used["split"], margins=True, margins_name="total")[["train", "val", "test", "total"]]
+placed = pd.crosstab(used["label"], used["split"]).reindex(columns=manifest.SPLITS, fill_value=0)
+placed.assign(total=placed.sum(axis=1))
 
 # %% [markdown]
 # ## What could a network cheat with?
@@ -360,8 +379,12 @@ for name, title in (("sex", "sex"), ("anatom_site_general", "body site")):
 aged = known.assign(age=pd.to_numeric(known["age_approx"])).dropna(subset=["age"])
 if len(aged):
     ages = aged.groupby("label")["age"].median().sort_values()
-    display(figures.boxes(aged, ["age"], title=f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) "
-                          f"to {ages.iloc[-1]:.0f} ({ages.index[-1]})", synthetic=run.images.synthetic))
+    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
+    sns.boxplot(aged, x="age", y="label", order=sorted(ages.index), color="#56B4E9", fliersize=1.5, ax=axes)
+    axes.set_ylabel("")
+    figures.titled(figure, f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) to {ages.iloc[-1]:.0f} ({ages.index[-1]})",
+                   synthetic=run.images.synthetic)
+    plt.show()
 
 # %% [markdown]
 # ## Keep it
@@ -373,7 +396,7 @@ if len(aged):
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
 manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done()
-print(f"{run.folder / 'manifest.csv'}: {len(table)} rows, {len(used)} take part")
+print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, {len(used)} take part")
 
 # %% tags=["nbval-check-output"]
 print(f"fingerprint {manifest.fingerprint(table)}")

@@ -30,6 +30,7 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 # %%
 # %matplotlib inline
 import random
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -44,6 +45,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import augmentation, figures, manifest, runs
+from helpers.data.images import open_rgb
 
 # %% [markdown]
 # One line opens the run folder, checks the parameters and finds the images.
@@ -70,14 +72,13 @@ train["label"].value_counts().rename("training images").to_frame()
 # of two classes in a scratch folder first.
 
 # %%
-scratch = Path(tempfile.mkdtemp())
+scratch = Path(os.path.relpath(tempfile.mkdtemp(dir=run.folder, prefix="scratch-")))
 classes = sorted(train["label"].unique())
 few = train[train["label"].isin(classes[:2])].groupby("label").head(3)
 for number, row in enumerate(few.itertuples()):
     folder = scratch / "images" / row.label
     folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(row.path) as file:
-        file.convert("RGB").save(folder / f"lesion{number}.jpg")
+    open_rgb(row.path).save(folder / f"lesion{number}.jpg")
 
 # %% [markdown]
 # A pipeline is a list of operations, each with the probability with which it is applied. `sample(8)` draws an image at
@@ -85,7 +86,7 @@ for number, row in enumerate(few.itertuples()):
 # others.
 
 # %%
-pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory=str(scratch / "augmented"))
+pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory="../../augmented")
 pipeline.rotate(probability=0.7, max_left_rotation=10, max_right_rotation=10)
 pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
@@ -195,8 +196,7 @@ def alone(name, image, seed=SEED, **settings):
     return augmentation.apply(single, image, seed)
 
 
-with Image.open(train.sample(1, random_state=SEED)["path"].item()) as file:
-    lesion = file.convert("RGB")
+lesion = open_rgb(train.sample(1, random_state=SEED)["path"].item())
 shown = {"original": lesion}
 for name in ("rotate90", "flip_left_right", "flip_top_bottom"):
     shown[name] = alone(name, lesion)
@@ -276,9 +276,14 @@ balance.sort_index()
 # %%
 smallest = balance["originals"].idxmin()
 counts = balance.loc[smallest].astype(int)
-figures.before_after(balance["originals"], balance["with copies"], ["originals", "with copies"],
-                     title=f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
-                     synthetic=run.images.synthetic)
+figure = Figure(figsize=(8, 4.5), layout="constrained")
+axes = balance.sort_values("originals")[["with copies", "originals"]].plot.barh(
+    color=["#0072B2", "#999999"], width=0.8, ylabel="", xlabel="images", ax=figure.add_subplot())
+for bars in axes.containers:
+    axes.bar_label(bars, padding=3, fontsize=8)
+axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
+figures.titled(figure, f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
+               synthetic=run.images.synthetic)
 
 # %% [markdown]
 # Balance is not information: ten turned copies of one lesion are still one lesion. What they can teach is that the turn
@@ -326,7 +331,7 @@ for place, (name, picture) in enumerate(pictures.items()):
     for colour, shares in zip(("#D55E00", "#009E73", "#0072B2"), histogram(picture).reshape(3, 16)):
         right.stairs(shares, np.arange(0, 257, 16), color=colour, linewidth=2)
     right.set(xticks=[], yticks=[], xlabel="dark to bright")
-figures.titled(figure, "Another picture, similar colours", run.images.synthetic)
+figures.titled(figure, "Another picture, similar colours", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # Take the images outside Test (2,000 at most), small, and four copies of each, by the pipeline above: rotate, flip,
@@ -335,8 +340,7 @@ figures.titled(figure, "Another picture, similar colours", run.images.synthetic)
 # %%
 def small(path):
     """Return an image of 64 × 64 pixels."""
-    with Image.open(path) as file:
-        return file.convert("RGB").resize((64, 64))
+    return open_rgb(path).resize((64, 64))
 
 
 used = manifest.active(table)
@@ -429,7 +433,7 @@ axes.set(xlim=(0, 1), ylabel="", xlabel="accuracy, a dot for each of three split
 axes.grid(axis="x", alpha=0.3)
 axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
 figures.titled(figure, f"Augmented before the split, validation promises {leaked['validation']:.0%}; "
-                       f"Test keeps {leaked['test']:.0%}", run.images.synthetic)
+                       f"Test keeps {leaked['test']:.0%}", synthetic=run.images.synthetic)
 
 # %% [markdown]
 # The means of three seeds, in words:
@@ -501,9 +505,9 @@ assert abs(copies - (2 * largest / balance["originals"].min() - 1)) < 0.01, "new
 print(f"{new_images} new images; {copies:.1f} copies of each original of the smallest class")
 
 # %% [markdown]
-# ### Exercise 3: find the leak
+# ### Exercise 3
 #
-# The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
+# **Find the leak.** The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
 # write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and
 # `copy`. *Expected: validation falls to about the third row of the table above.*
 

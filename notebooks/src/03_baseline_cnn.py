@@ -217,7 +217,7 @@ for name, row in (("kept", best), ("last", last)):
     print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, on validation "
           f"{row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
 print("The gap grew: from the kept epoch on, the network learned its images by heart."
-      if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow: this training was too short to overfit.")
+      if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow after the kept epoch.")
 
 # %% [markdown]
 # A training accuracy that goes on rising while the validation loss rises again is **overfitting**: the network remembers
@@ -263,7 +263,7 @@ predictions = [scores.predictions_table(rows, network.predict(batches_of(rows), 
                for rows in (val, test)]
 manifest.write_text(pd.concat(predictions).to_csv(index=False), training.folder / "predictions.csv")
 run.done()
-print(f"{len(val)} validation and {len(test)} test images predicted: {training.folder / 'predictions.csv'}")
+print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/baseline/predictions.csv")
 
 # %% [markdown]
 # ## What you saw

@@ -73,17 +73,27 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # %% [markdown]
 # ## Augment on the fly
 #
-# Notebook 02 wrote new images to disk, once. Here Keras's own layers change each batch as it is made, anew every epoch,
-# with nothing to store: flips, any rotation, a zoom, a little light. A lesion has no up, so any turn shows the same lesion.
+# Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made, anew every epoch, with nothing to
+# store. A lesion has no up: quarter turns and flips show the same lesion. A crop of random size and place, resized to the
+# whole, zooms and shifts it and leaves its shape alone; light scales brightness and contrast a little. Keras has layers for
+# this too (`RandomFlip`, `RandomRotation`, `RandomZoom`); this function resamples each image once, which is sharper.
 
 # %%
-turn_and_zoom = keras.Sequential([
-    layers.RandomFlip("horizontal_and_vertical", seed=SEED),
-    layers.RandomRotation(0.5, fill_mode="reflect", seed=SEED),
-    layers.RandomZoom((-0.3, 0.0), fill_mode="reflect", seed=SEED),
-    layers.RandomBrightness(0.15, value_range=(0, 255), seed=SEED),
-    layers.RandomContrast(0.15, value_range=(0, 255), seed=SEED),
-], name="turn_and_zoom")
+def turn_and_crop(images, seed, crop=0.3, light=0.15):
+    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
+    n, size = images.shape[:2]
+    draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
+    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+    images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+    side = 1 - crop * (1 + draw[1]) / 2
+    middle = 0.5 + draw[2:4] * (1 - side) / 2
+    reach = tf.sign(draw[4:6]) * side / 2  # a box from bottom to top is a flipped image
+    boxes = tf.clip_by_value(tf.concat([middle - reach, middle + reach], axis=0), 1e-6, 1 - 1e-6)
+    images = tf.image.crop_and_resize(images, tf.transpose(boxes), tf.range(n), (size, size))
+    brightness, contrast = tf.unstack(1 + light * draw[6:8, :, None, None, None])
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return tf.clip_by_value((images - mean) * contrast + mean * brightness, 0, 255)
+
 
 # %% [markdown]
 # ## Exchange the colours
@@ -96,7 +106,7 @@ turn_and_zoom = keras.Sequential([
 # %%
 def exchange_colours(images, seed):
     """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
-    draw = tf.random.stateless_uniform((4, tf.shape(images)[0], 1, 1, 1), seed)
+    draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
     other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
@@ -111,8 +121,8 @@ def exchange_colours(images, seed):
 
 def augment(images, seed):
     """Return a batch as training sees it."""
-    images = turn_and_zoom(images, training=True)
-    return exchange_colours(images, seed) if COLOUR_EXCHANGE else images
+    images = turn_and_crop(images, seed)
+    return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
 
 
 # %% [markdown]
@@ -296,7 +306,7 @@ test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
 manifest.write_text(predictions.to_csv(index=False), folder / "predictions.csv")
 run.done()
-print(f"{len(val)} validation and {len(test)} test images predicted: {folder / 'predictions.csv'}")
+print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/regularised/predictions.csv")
 
 # %% [markdown]
 # ## What you saw

@@ -36,12 +36,14 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import RocCurveDisplay
 
 from helpers import runs
-from helpers.data import classes, labels
+from helpers.data import audit, classes
 from helpers.evaluation import calibration, decisions, explain, figures, intervals, report, scores
+from helpers.figures import model_colours
 from helpers.figures import titled
 
 run = runs.start("06_decisions", globals())
@@ -59,7 +61,7 @@ predictions = {name: scores.read_predictions(run.folder / name / "predictions.cs
                for name in ("baseline", "regularised")}
 val, test = ({name: scores.labelled(rows[rows["split"] == split]) for name, rows in predictions.items()}
              for split in ("val", "test"))
-palette = figures.colours(list(predictions))
+palette = model_colours(list(predictions))
 print(f"{len(val['regularised'])} validation and {len(test['regularised'])} Test images of {run.images.source}"
       f"{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
 assert len(test["regularised"]), "No Test image is left after the audit: the ledger in 01 says where they went."
@@ -152,7 +154,10 @@ chosen = pd.DataFrame({key: {
     "flagged needlessly": f"{point['needless']} of {point['needless'] + point['left']}",
     "sensitivity": report.estimate(point, "sensitivity"), "specificity": report.estimate(point, "specificity"),
     "AUC": report.estimate(decisions.ranking(views[key]["test"]), "auc")} for key, point in points.items()}).T
-chosen
+if asked:
+    display(chosen)
+else:
+    print("Neither question can be asked of these images, so there is no threshold to choose.")
 
 # %% [markdown]
 # **AUC**, the area under the curve below, is the probability that a cancer gets a higher probability than something
@@ -191,7 +196,7 @@ for name, rows in patients.items():
     found, needless = rows["value"]["found"], rows["value"]["needless"]
     print(f"{name}: {found + needless} are sent on, {found} of them have it"
           f"{f' (1 in {(found + needless) / found:.0f})' if found else ''}; {rows['value']['missed']} are missed.")
-counted
+counted if asked else None
 
 # %% [markdown]
 # *Found* has it and is sent on, *missed* has it and is sent home, *needless* is sent on without having it. Low and high
@@ -226,7 +231,7 @@ plt.show()
 
 # %%
 shown = scores.outcomes(test["regularised"]).merge(table[["image_id", "path", "sha256"]], on="image_id")
-known = labels.with_metadata(shown, labels.official_labels(METADATA, run.images.root))
+known = audit.with_metadata(shown, audit.official_labels(table, file=run.folder / "metadata.csv"))
 known = known.rename(columns={"anatom_site_general": "site"})
 ages = pd.to_numeric(known["age_approx"], errors="coerce")
 known["age"] = pd.cut(ages, [-1, 39, 59, 150], labels=["0 to 39", "40 to 59", "60 and over"]).astype(object).fillna("")
@@ -294,7 +299,14 @@ print(reading)
 # ## Keep it
 
 # %%
+short = [f"{'; '.join(asked) or 'No question'} could be asked of these images."]
+if asked:
+    short = [{"cards": [(str(row["value"]), f"{kind} ({row['low']} to {row['high']})")
+                        for kind, row in patients[f"{asked[0]}: regularised"].iterrows()]},
+             f"Of 1,000 patients, {1000 * PREVALENCE:.0f} of whom are assumed to have it ({asked[0]}), with the regularised "
+             f"network and a threshold that found {SENSITIVITY:.0%} on validation. Not tried on patients."]
 sections = {
+    "In short": short,
     "Calibration": [reliability, "Below the line: too sure.", calibrated, "Only an error above chance speaks against a network."],
     "The threshold": [chosen, "Chosen on validation, applied to Test; with 95 % intervals.", curves, "The dot is the threshold."],
     "A thousand patients": [dots, "The share of patients who have it is assumed.", counted, "Low and high: what the intervals allow."],
@@ -303,7 +315,8 @@ sections = {
     "What did the network look at?": [cam, "Bright: evidence for the class that was called.", sanity.round(2),
                                       "Rank correlation with the maps of random weights.", reading],
 }
-print(report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections))
+report.write(run, "decisions", "Skin-lesion classification: from probabilities to decisions", sections)
+print(f"{OUT_DIR}/report/decisions.html")
 run.done()
 
 # %% [markdown]

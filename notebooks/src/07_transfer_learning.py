@@ -53,7 +53,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import figures, manifest, runs
-from helpers.data import classes, datasets, tables
+from helpers.data import classes, datasets
 from helpers.evaluation import errors, scores
 from helpers.training import backbones, callbacks, pipeline
 
@@ -93,22 +93,30 @@ except runs.RunError as reason:
 # %% [markdown]
 # ## What training sees
 #
-# The same augmentation as in notebook 04: turns, zooms, a little light, and colours moved towards those of another image,
+# The same augmentation as in notebook 04: turns, crops, a little light, and colours moved towards those of another image,
 # so that they tell less about the collection. `COLOUR_EXCHANGE = 0` switches the second part off.
 
 # %%
-turn_and_zoom = keras.Sequential([
-    layers.RandomFlip("horizontal_and_vertical", seed=SEED),
-    layers.RandomRotation(0.5, fill_mode="reflect", seed=SEED),
-    layers.RandomZoom((-0.3, 0.0), fill_mode="reflect", seed=SEED),
-    layers.RandomBrightness(0.15, value_range=(0, 255), seed=SEED),
-    layers.RandomContrast(0.15, value_range=(0, 255), seed=SEED),
-], name="turn_and_zoom")
+def turn_and_crop(images, seed, crop=0.3, light=0.15):
+    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
+    n, size = images.shape[:2]
+    draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
+    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+    images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+    side = 1 - crop * (1 + draw[1]) / 2
+    middle = 0.5 + draw[2:4] * (1 - side) / 2
+    reach = tf.sign(draw[4:6]) * side / 2  # a box from bottom to top is a flipped image
+    boxes = tf.clip_by_value(tf.concat([middle - reach, middle + reach], axis=0), 1e-6, 1 - 1e-6)
+    images = tf.image.crop_and_resize(images, tf.transpose(boxes), tf.range(n), (size, size))
+    brightness, contrast = tf.unstack(1 + light * draw[6:8, :, None, None, None])
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return tf.clip_by_value((images - mean) * contrast + mean * brightness, 0, 255)
+
 
 # %%
 def exchange_colours(images, seed):
     """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
-    draw = tf.random.stateless_uniform((4, tf.shape(images)[0], 1, 1, 1), seed)
+    draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
     other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
@@ -123,8 +131,8 @@ def exchange_colours(images, seed):
 
 def augment(images, seed):
     """Return a batch as training sees it."""
-    images = turn_and_zoom(images, training=True)
-    return exchange_colours(images, seed) if COLOUR_EXCHANGE else images
+    images = turn_and_crop(images, seed)
+    return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
 
 
 # %%
@@ -196,7 +204,8 @@ if len(set(places) - {""}) > 1:
 outside = pd.DataFrame()
 if EXTERNAL_DIR:
     listed = datasets.list_images(datasets.find(EXTERNAL_DIR)).table
-    outside = scores.matched(listed[~listed["image_id"].map(tables.isic_id).isin(table["image_id"].map(tables.isic_id))], CLASSES)
+    listed = listed[~listed["image_id"].isin(table["image_id"].str.split("@").str[0])]
+    outside = scores.matched(listed, CLASSES)
 pair = [name for wanted in ("nevus", "melanoma") for name in CLASSES if classes.standard(name) == wanted]
 print(f"Asked of {len(val)} validation images {len(looks)} times, and of {len(outside)} images of another set.")
 

@@ -16,14 +16,13 @@ SKIN = ["#efcdc4", "#ecc7b5", "#e6bba6", "#e3aeae", "#dba695", "#cf9d80", "#b07e
 STRAY = 0.01  # chance of a structure that does not belong to the diagnosis
 
 
-def draw(outline, found, lesion_rng, photo_rng, clinic):
+def draw(recipe, lesion_rng, photo_rng, clinic):
     """Draw one photograph of a lesion, as a clinic takes it.
 
     Parameters
     ----------
-    outline : has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten) and
-        ``soft`` (width of the border).
-    found : dict of the chance of each of ``STRUCTURES`` that belongs there, in drawing order.
+    recipe : has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten), ``soft``
+        (width of the border) and ``found``: the chance of each of ``STRUCTURES`` that belongs there, in drawing order.
     lesion_rng, photo_rng : NumPy Generators. The first settles the lesion (the same in all its photographs),
         the second angle, zoom, light and artefacts.
     clinic : a key of ``CLINICS``: whose colour, sharpness and frame the photograph has.
@@ -33,7 +32,7 @@ def draw(outline, found, lesion_rng, photo_rng, clinic):
     uint8 array (180, 180, 3).
     """
     rng, (light, artefacts) = photo_rng, CLINICS[clinic]
-    image = _light(_view(_lesion(_skin(lesion_rng), outline, found, lesion_rng), rng), rng, **light)
+    image = _light(_view(_lesion(_skin(lesion_rng), recipe, lesion_rng), rng), rng, **light)
     for add, chance in artefacts.items():
         if rng.random() < chance:
             add(image, rng)
@@ -86,17 +85,17 @@ def _skin(rng):
     return skin
 
 
-def _lesion(skin, outline, found, rng):
+def _lesion(skin, recipe, rng):
     """Draw the lesion on the skin, in place, and return it: outline, base colour, structures."""
     angle, stretch, radius = rng.uniform(0, math.pi), rng.uniform(1, 1.3), rng.uniform(0.45, 0.85)
     depth = 1 - np.hypot(_along(angle) / stretch, _along(angle + math.pi / 2) * stretch) / radius  # 1 centre, 0 border
-    depth += outline.wave * _noise(rng, 6) + outline.jag * _noise(rng, 20, 2)
-    depth -= outline.bites * np.clip(_noise(rng, 12) - 0.3, 0, 1.5) * (depth < 0.5)
-    inside = expit(2 * depth / outline.soft)
+    depth += recipe.wave * _noise(rng, 6) + recipe.jag * _noise(rng, 20, 2)
+    depth -= recipe.bites * np.clip(_noise(rng, 12) - 0.3, 0, 1.5) * (depth < 0.5)
+    inside = expit(2 * depth / recipe.soft)
     density = np.clip(rng.uniform(0.5, 1) + 0.2 * _noise(rng, 8, 4), 0.1, 1.5)
-    _stain(skin, rng.choice(outline.colours), inside * density)
-    for name in [*found, *(other for other in STRUCTURES if other not in found)]:
-        if rng.random() < found.get(name, STRAY):
+    _stain(skin, rng.choice(recipe.colours), inside * density)
+    for name in {**recipe.found, **STRUCTURES}:
+        if rng.random() < recipe.found.get(name, STRAY):
             function, zone, settings = STRUCTURES[name]
             patchy = rng.uniform(0.75, 1) * np.clip(0.9 + 0.3 * _noise(rng, 6, 2), 0, 1)
             function(skin, patchy * _zone(zone, depth, inside, rng), rng, **settings)

@@ -6,9 +6,9 @@ planted on purpose and recorded in ``defects.csv``; the largest is a shortcut: i
 
 import io
 import os
+import re
 import shutil
 import tempfile
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,33 +21,13 @@ from helpers.data.sample import drawings
 MARK, TABLES = "SYNTHETIC.txt", ["defects.csv", "metadata.csv"]
 NOTE = "Generated drawings, not photographs of patients; to try methods on (seed {}, edition 2).\n"
 SITES = ["head/neck", "anterior torso", "posterior torso", "upper extremity", "lower extremity"]
-BROWN, PINK = ["#b08060", "#a8785a", "#98684e", "#b48c68", "#a87868"], ["#dc9c98", "#d48c88", "#e0a8a0", "#cc8c80"]
-PURPLE = ["#b86c84", "#a86484", "#c87880", "#a87c94"]
-Class = namedtuple("Class", "code test train age clinic colours wave jag bites soft")
-# Each class: official code, pictures drawn for Test and Train, mean age, clinic, and outline (see drawings.draw).
-CLASSES = {
-    "actinic keratosis": Class("AK", 12, 30, 68, "clinic B", PINK + BROWN[:2], 0.30, 0.08, 0, 0.35),
-    "basal cell carcinoma": Class("BCC", 12, 100, 66, "clinic B", PINK + BROWN[:2], 0.18, 0.06, 0, 0.20),
-    "dermatofibroma": Class("DF", 12, 25, 50, "clinic B", PINK + BROWN, 0.08, 0.04, 0, 0.30),
-    "melanoma": Class("MEL", 12, 100, 62, "clinic A", BROWN + PINK[:1], 0.34, 0.14, 0, 0.10),
-    "nevus": Class("NV", 12, 84, 44, "clinic A", BROWN + PINK[:2], 0.09, 0.04, 0, 0.18),
-    "pigmented benign keratosis": Class("BKL", 12, 122, 63, "clinic B", BROWN + PINK[:1], 0.20, 0.10, 0.6, 0.10),
-    "seborrheic keratosis": Class("BKL", 3, 20, 65, "clinic A", BROWN + PINK[:1], 0.12, 0.05, 0, 0.04),
-    "squamous cell carcinoma": Class("SCC", 12, 48, 71, "clinic B", PINK + BROWN[:2], 0.18, 0.08, 0, 0.20),
-    "vascular lesion": Class("VASC", 3, 37, 50, "clinic B", PURPLE + PINK, 0.14, 0.04, 0, 0.10),
-}
-# The structures that are found in it, with their chances.
-FOUND = {
-    "actinic keratosis": {"strawberry": 0.95, "scale": 0.8, "network": 0.1},
-    "basal cell carcinoma": {"pearly sheen": 0.6, "ovoid nests": 0.8, "vessels": 0.95},
-    "dermatofibroma": {"delicate network": 0.95, "scar": 0.95},
-    "melanoma": {"red blotches": 0.5, "dark blotches": 0.75, "atypical network": 0.8, "veil": 0.6, "black dots": 0.6},
-    "nevus": {"network": 0.9, "globules": 0.3},
-    "pigmented benign keratosis": {"ridges": 0.95, "network": 0.1, "milia-like cysts": 0.15},
-    "seborrheic keratosis": {"ridges": 0.3, "comedo openings": 0.95, "milia-like cysts": 0.95},
-    "squamous cell carcinoma": {"scale": 0.2, "keratin mass": 0.9, "glomerular dots": 0.9},
-    "vascular lesion": {"pearly sheen": 0.2, "lacunae": 0.95, "red blotches": 0.2},
-}
+# Each class, from classes.csv: official code, pictures drawn for Test and Train, mean age, clinic, outline, structures
+# found in it with their chances (see drawings.draw).
+_TABLE = pd.read_csv(Path(__file__).with_name("classes.csv"), index_col="name", converters={"colours": str.split})
+_TABLE["found"] = [
+    {name: float(chance) for name, chance in re.findall("(\\D+) ([.0-9]+);? ?", text)} for text in _TABLE["found"]
+]
+CLASSES = dict(zip(_TABLE.index, _TABLE.itertuples(index=False, name="Class")))
 # The shortcut: in Train a class comes from its own clinic only. So many of the last Test pictures of these do not.
 OTHER_CLINIC = dict.fromkeys(["actinic keratosis", "dermatofibroma", "melanoma", "nevus", "squamous cell carcinoma"], 6)
 # Planted defects. kind, split, class, what it really is, also filed under (same bytes), pictures, share with metadata.
@@ -208,7 +188,7 @@ def _metadata(photos, seed):
 def _jpeg(photo, seed):
     """Return the bytes of one file: a pure function of the plan's row, so any order is right."""
     lesion, angle = (np.random.default_rng([seed, *key]) for key in ((1, photo["lesion"]), (2, photo["index"])))
-    image = Image.fromarray(drawings.draw(CLASSES[photo["look"]], FOUND[photo["look"]], lesion, angle, photo["clinic"]))
+    image = Image.fromarray(drawings.draw(CLASSES[photo["look"]], lesion, angle, photo["clinic"]))
     detail, stream = photo["detail"], io.BytesIO()
     if detail == "mirrored":
         image = ImageOps.mirror(image)

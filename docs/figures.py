@@ -1,0 +1,196 @@
+"""Draw the pictures of README and docs/, and the tables in docs/results.md, from the numbers in docs/results/.
+
+    python -m docs.figures            # from what lies there
+    python -m docs.figures RUN_DIR    # first take over the curves, counts and probabilities of a finished run folder
+
+No picture shows an image of a patient, and no file here names one.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from helpers import figures, manifest
+from helpers.data import classes
+from helpers.evaluation import scores
+
+DOCS = Path(__file__).parent
+RESULTS, PICTURES, PAGE = DOCS / "results", DOCS / "figures", DOCS / "results.md"
+GREY, VALIDATION, TEST = "#999999", figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]
+
+
+def take(folder):
+    """Take over from a run folder what the pictures need: curves, a confusion matrix, a reliability diagram's bins."""
+    histories = {file.parent.name: pd.read_csv(file) for file in sorted(Path(folder).glob("*/history.csv"))}
+    curves = pd.concat(histories, names=["model"]).reset_index("model").round(4)
+    rows = scores.read_predictions(Path(folder) / "regularised" / "predictions.csv")
+    test = scores.labelled(rows[rows["split"] == "test"])
+    called = scores.outcomes(test)
+    bins = called.groupby(np.minimum((called["confidence"] * 10).astype(int), 9))
+    bins = bins.agg(confidence=("confidence", "mean"), correct=("correct", "mean"), images=("correct", "size"))
+    manifest.write_text(curves.to_csv(index=False), RESULTS / "curves.csv")
+    counts = scores.confusion(test, classes.malignant(scores.classes(rows)))
+    manifest.write_text(counts.rename_axis("true").to_csv(), RESULTS / "confusion.csv")
+    manifest.write_text(bins.round(4).to_csv(index=False), RESULTS / "reliability.csv")
+
+
+def leak(table):
+    """README's picture: what a nearest neighbour scores after three splits, and what four corners tell a forest."""
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
+    table = table[table["images"] == "real"]
+    ways = list(table["way"].unique())
+    for split, colour, shift in (("validation", VALIDATION, -0.14), ("test", TEST, 0.14)):
+        places = table["way"].map(ways.index) + shift
+        left.plot(
+            table[split], places, "o", color=colour, markersize=10, alpha=0.75, label=split.replace("test", "Test")
+        )
+        for place, rows in table.groupby(places):
+            side = rows[split].max() + 0.03 if rows[split].max() < 0.9 else 0.83
+            left.text(side, place, f"{rows[split].mean():.2f}", va="center", fontsize=11)
+    left.set_yticks(range(len(ways)), [way.replace(", ", ",\n") for way in ways], fontsize=11)
+    left.set(xlim=(0, 1), ylim=(len(ways) - 0.5, -0.5), xlabel="accuracy, three seeds")
+    left.set_title("Copies on both sides: .97 promised, .37 kept", fontsize=12, fontweight="bold", loc="left")
+    left.legend(frameon=False, loc="lower right", fontsize=11)
+    corners = pd.read_csv(RESULTS / "corners.csv")
+    right.barh(corners["what"], corners["value"], color=[GREY, "#0072B2", "#D55E00"], height=0.55)
+    right.hlines(corners["what"], corners["low"], corners["high"], color="black", linewidth=2)
+    for place, row in enumerate(corners.itertuples()):
+        right.text(np.nanmax([row.value, row.high]) + 0.02, place, f"{row.value:.2f}", va="center", fontsize=11)
+    right.tick_params(axis="y", labelsize=11)
+    right.set(xlim=(0, 1), ylim=(len(corners) - 0.5, -0.5), xlabel="share of validation images named")
+    right.set_title("Four corners, and no lesion", fontsize=12, fontweight="bold", loc="left")
+    return figure
+
+
+def collections(table):
+    """Which collection the training images of each class come from, and those of the published Test."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    for axes, split, title in zip(figure.subplots(1, 2, sharey=True), ("train", "test"), ("Train", "Test")):
+        earlier, ham = table[f"{split}_earlier"], table[f"{split}_ham10000"]
+        axes.barh(table["class"], earlier, color="#D55E00", label="earlier ISIC contributions")
+        axes.barh(table["class"], ham, left=earlier, color="#56B4E9", label="HAM10000")
+        axes.set(xlabel="images", title=f"published {title}")
+    axes.invert_yaxis()
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def recipes(table):
+    """Each recipe: accuracy on validation, and recall of nevi and melanomas that another collection took."""
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    recall = table[["nevi", "melanomas"]].mean(axis=1)
+    axes.scatter(table["validation"], recall, s=90, c=table["other"], cmap="viridis", vmin=0, vmax=0.6)
+    for number, (across, up) in enumerate(zip(table["validation"], recall), 1):
+        axes.annotate(str(number), (across, up), (7, 5), textcoords="offset points", fontsize=11)
+    axes.set(xlabel="validation accuracy (the same cameras)", ylabel="mean recall of HAM10000's nevi\nand melanomas")
+    axes.set(xlim=(0.5, 0.75), ylim=(0, 0.6))
+    figure.colorbar(axes.collections[0], label="validation, other collection's colours")
+    return figure
+
+
+def confusion(table):
+    """The confusion matrix of the regularised network on Test."""
+    table = table.set_index("true")
+    figure = Figure(figsize=(7.5, 6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(table, cmap="Blues")
+    for (row, column), count in np.ndenumerate(table.to_numpy()):
+        colour = "white" if count > table.to_numpy().max() / 2 else "black"
+        axes.text(column, row, count or "", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(table)), table.columns, rotation=40, ha="right")
+    axes.set_yticks(range(len(table)), table.index)
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def reliability(table):
+    """The reliability diagram of the regularised network on Test, with the number of images in each bin."""
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], "--", color=GREY)
+    axes.plot(table["confidence"], table["correct"], "o-", color=figures.MODEL_COLOURS["regularised"])
+    for row in table.itertuples():
+        axes.annotate(row.images, (row.confidence, row.correct), (6, -12), textcoords="offset points", fontsize=9)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the class that was called", ylabel="share correct")
+    return figure
+
+
+def curves(table):
+    """The curves of every network of the run."""
+    return figures.curves({name: rows.reset_index(drop=True) for name, rows in table.groupby("model", sort=False)})
+
+
+def leak_table():
+    """The leak, as docs/results.md shows it."""
+    ways = pd.read_csv(RESULTS / "leak.csv").groupby(["images", "way"], sort=False)
+    shown = ways[["validation", "test"]].agg(lambda values: " ".join(f"{value:.2f}" for value in values))
+    return shown.set_axis(["validation, three seeds", "Test, three seeds"], axis=1).reset_index()
+
+
+def recipes_table():
+    """The recipes, as docs/results.md shows them."""
+    shown = pd.read_csv(RESULTS / "recipes.csv").rename(
+        columns={
+            "same": "same-collection colours",
+            "other": "other-collection colours",
+            "nevi": "HAM10000 nevi",
+            "auc": "AUC",
+        }
+    )
+    shown.insert(0, "", range(1, len(shown) + 1))
+    return shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+
+
+def public_table():
+    """What others report, as docs/results.md shows it."""
+    known = pd.read_csv(DOCS.parent / "data" / "public_scores.csv")
+    counted = known["n"].notna()
+    return pd.DataFrame(
+        {
+            "claim": ("[" + known["claim"] + "](" + known["address"] + ")").fillna(known["claim"]),
+            "accuracy": known["accuracy"].map("{:.3f}".format),
+            "scored on": known["test_or_validation"].mask(
+                counted,
+                known["test_or_validation"] + known.apply(lambda row: f", {row['k']:.0f} of {row['n']:.0f}", axis=1),
+            ),
+            "95 % interval": known.apply(lambda row: f"{row['low']:.2f} to {row['high']:.2f}", axis=1).where(
+                counted, ""
+            ),
+            "verdict": known["verdict"],
+        }
+    )
+
+
+def written(text):
+    """Return the text of docs/results.md with each table between its comments, made of the numbers that lie there."""
+    for name, table in (("leak", leak_table()), ("recipes", recipes_table()), ("public", public_table())):
+        rows = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
+        lines = [f"<!-- table {name} -->", *(f"| {' | '.join(map(str, row))} |" for row in rows), "<!-- end -->"]
+        start, end = text.index(lines[0]), text.index(lines[-1], text.index(lines[0]))
+        text = text[:start] + "\n".join(lines) + text[end + len(lines[-1]) :]
+    return text
+
+
+def main(arguments):
+    """Take over a run folder if one is named; draw every picture whose numbers are there; write the tables."""
+    if arguments:
+        take(arguments[0])
+    PICTURES.mkdir(exist_ok=True)
+    for draw in (leak, collections, recipes, curves, confusion, reliability):
+        numbers = RESULTS / f"{draw.__name__}.csv"
+        if numbers.exists():
+            figure = draw(pd.read_csv(numbers))
+            for axes in figure.axes:
+                axes.spines[["top", "right"]].set_visible(False)
+            figure.savefig(PICTURES / f"{draw.__name__}.png", dpi=130, metadata={"Software": None})
+    manifest.write_text(written(PAGE.read_text(encoding="utf-8")), PAGE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,96 @@
+"""What stands in the docs holds: links, tables made from numbers, parameters, public scores, Colab's list."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from docs import figures, parameters
+from helpers import runs
+from helpers.data.datasets import ROOT
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_goes_somewhere(page):
+    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    for file, _, anchor in (link.partition("#") for link in links):
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page.name} links to {file}, which does not exist"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {file}#{anchor}, which does not exist"
+
+
+def test_the_readme_is_short_and_names_every_notebook():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert set(re.findall(r"^\| \[(\w+)\]\(notebooks/", text, re.MULTILINE)) == set(runs.NOTEBOOKS)
+
+
+def test_the_pages_that_are_made_are_up_to_date():
+    assert parameters.PAGE.read_text(encoding="utf-8") == parameters.page(), "run: python -m docs.parameters"
+    stored = figures.PAGE.read_text(encoding="utf-8")
+    assert figures.written(stored) == stored, "run: python -m docs.figures"
+    assert figures.written(stored.replace("| 0.97 ", "| 0.96 ")) == stored
+
+
+def test_public_scores_are_possible_and_leaked_ones_have_no_name():
+    table = pd.read_csv(ROOT / "data" / "public_scores.csv")
+    assert set(table["verdict"]) <= {"clean", "leaked", "not comparable"}
+    assert table.loc[table["verdict"] == "leaked", "address"].isna().all()
+    assert table.loc[table["verdict"] == "clean", "address"].notna().all()
+    for row in table.dropna(subset="n").itertuples():
+        digits = len(f"{row.accuracy:g}") - 2
+        assert (round(row.k / row.n, digits) == row.accuracy) == (row.feasible == "yes"), row.claim
+        interval = proportion_confint(row.k, row.n, method="wilson")
+        assert (row.low, row.high) == tuple(round(float(end), 2) for end in interval), row.claim
+
+
+def colab(what, folder):
+    done = subprocess.run([sys.executable, ROOT / ".github" / "colab.py", what, folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+def test_colabs_list_becomes_requirements(tmp_path):
+    (tmp_path / "os-info.txt").write_text("# made by hand\nUbuntu 22.04.5 LTS\nPython 3.13.3\nR version 4.5.1\n")
+    (tmp_path / "pip-freeze.txt").write_text(
+        "# $ pip freeze\nabsl-py==2.0.0\ngoogle-colab @ file:///x.tar.gz\npillow==11.3.0\ntensorflow==2.20.0\ntorch==2.9.0+cu1\n"
+    )
+    assert sorted(colab("packages", tmp_path)) == ["pillow==11.3.0", "tensorflow==2.20.0"]
+    assert colab("constraints", tmp_path) == ["absl-py==2.0.0", "pillow==11.3.0", "tensorflow==2.20.0"]
+    assert colab("python", tmp_path) == ["3.13"]
+    assert "Python 3.13, TensorFlow 2.20.0" in json.loads(colab("badge", tmp_path)[0])["message"]
+
+
+def test_a_runs_numbers_become_pictures(tmp_path, monkeypatch):
+    run, results = tmp_path / "run", tmp_path / "results"
+    (run / "regularised").mkdir(parents=True)
+    results.mkdir()
+    (run / "regularised" / "history.csv").write_text(
+        "epoch,accuracy,loss,val_accuracy,val_loss,seconds\n1,0.5,1.0,0.4,1.1,2\n2,0.6,0.9,0.5,1.0,2\n"
+    )
+    (run / "regularised" / "predictions.csv").write_text(
+        "image_id,split,label,group,p_melanoma,p_nevus\na,test,nevus,1,0.2,0.8\nb,test,melanoma,2,0.4,0.6\nc,val,nevus,3,0.1,0.9\n"
+    )
+    monkeypatch.setattr(figures, "RESULTS", results)
+    figures.take(run)
+    assert pd.read_csv(results / "confusion.csv").to_numpy().tolist() == [["melanoma", 0, 1], ["nevus", 0, 1]]
+    bins = pd.read_csv(results / "reliability.csv")
+    assert bins["images"].tolist() == [1, 1] and bins["correct"].tolist() == [0, 1]
+    for draw in (figures.curves, figures.confusion, figures.reliability):
+        draw(pd.read_csv(results / f"{draw.__name__}.csv")).savefig(Path(tmp_path / "picture.png"))
+    assert not any("image_id" in file.read_text() for file in results.iterdir())
