@@ -37,12 +37,13 @@ def predict(run_dir, pictures, model="regularised"):
     readable, reasons = _readable(pictures)
     if not readable:
         return pd.DataFrame(columns=columns), reasons
-    seen = explain.features(network, load(pd.concat([train, manifest.active(table, "val")])))[0]
+    seen = explain.features(network, load(pd.concat([train, manifest.active(table, "val")])))
     memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen[: len(train)])
     apart = memory.kneighbors()[0][:, 0]  # of each training image to the nearest other one
     known = memory.kneighbors(seen[len(train) :])[0] if len(seen) > len(train) else apart
-    features, chances = explain.features(network, load(pd.DataFrame({"path": readable, "sha256": readable})))
-    distances, places = (part[:, 0] for part in memory.kneighbors(features))
+    pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
+    chances = explain.predict(network, pixels)
+    distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
     found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names]).assign(
         image=readable,
         predicted=np.array(names)[chances.argmax(axis=1)],
