@@ -275,8 +275,8 @@ if backbone:
         print("No other set was named in EXTERNAL_DIR, so whether the network works elsewhere is not known from this run.")
 
 # %% [markdown]
-# A network that was trained on a million photographs has no guard against a shortcut: where the camera tells the class,
-# its features tell the camera. What takes the clue away is the augmentation. Train once more with `COLOUR_EXCHANGE = 0`,
+# A million photographs are no guard against a shortcut: where the camera tells the class, features may tell the camera.
+# The augmentation is there to take that clue away. What does it give and cost? Train once more with `COLOUR_EXCHANGE = 0`
 # into another `OUT_DIR`, and compare the rows.
 #
 # Below are the curves, with those of notebook 04's network where it is in the run folder. Its images are smaller and its
