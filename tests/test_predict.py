@@ -1,0 +1,98 @@
+"""python -m helpers predict: a picture is named, its nearest training image found, and a strange one is called so."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from PIL import Image
+
+from helpers import __main__, manifest
+from helpers.evaluation import predict, scores
+
+
+@pytest.fixture
+def run_folder(tmp_path, image_set, small_manifest):
+    """A run folder of ``image_set`` whose network sees an image's mean colour, and calls the brighter a melanoma."""
+    folder = tmp_path / "run"
+    table = small_manifest.assign(picture="", phash="", collection="").reindex(columns=manifest.COLUMNS, fill_value="")
+    manifest.write(table, folder / "manifest.csv", image_set)
+    (folder / "01_eda.json").write_text(json.dumps({"parameters": {"DATA_DIR": str(image_set)}}))
+    network = keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D()])
+    network.add(layers.Dense(2, activation="softmax"))
+    network.layers[-1].set_weights([np.array([[9.0, -9]] * 3), np.array([-13.5, 13.5])])
+    (folder / "regularised").mkdir()
+    network.save(folder / "regularised" / "model.keras")
+    rows = manifest.active(table, "val")
+    chances = scores.predictions_table(rows, np.full((len(rows), 2), 0.5), ["melanoma", "nevus"])
+    chances.to_csv(folder / "regularised" / "predictions.csv", index=False)
+    return folder
+
+
+def picture(file, colour):
+    Image.new("RGB", (30, 30), colour).save(file)
+    return file
+
+
+def call(*arguments):
+    return __main__.main(["predict", *map(str, arguments)])
+
+
+def test_a_training_image_is_its_own_nearest_and_a_strange_one_is_called_so(run_folder, image_set, tmp_path):
+    table = manifest.active(manifest.read(run_folder / "manifest.csv", image_set), "train")
+    known, red = table["path"].iloc[2], picture(tmp_path / "red.png", (255, 0, 0))
+    found, reasons = predict.predict(run_folder, [known, red])
+    assert reasons == [] and list(found["image"]) == [known, str(red)]
+    first, second = found.to_dict("records")
+    assert first["nearest"] == table["image_id"].iloc[2] and first["nearest_label"] == table["label"].iloc[2]
+    assert first["distance"] == pytest.approx(0, abs=1e-6) and first["percentile"] == 0
+    assert first["like_training"] == "yes"
+    assert second["distance"] > 0.3 and second["percentile"] == 100
+    assert second["like_training"] == "not like what I learned from"
+
+
+def test_the_class_is_the_most_probable_one(run_folder, tmp_path):
+    pictures = [picture(tmp_path / f"{level}.png", (level,) * 3) for level in (140, 110)]
+    found, _ = predict.predict(run_folder, pictures)
+    assert list(found["predicted"]) == ["melanoma", "nevus"]
+    np.testing.assert_allclose(found[["p_melanoma", "p_nevus"]].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(found["probability"], [found["p_melanoma"][0], found["p_nevus"][1]])
+    odds = [np.log(row.p_melanoma / row.p_nevus) for row in found.itertuples()]
+    np.testing.assert_allclose(odds, [54 * level / 255 - 27 for level in (140, 110)], atol=0.01)
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_done(run_folder, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    good = picture(tmp_path / "good.png", (120, 130, 125))
+    arguments = [run_folder, tmp_path / "broken.jpg", good, tmp_path / "gone.jpg"]
+    assert call(*arguments, "--csv", tmp_path / "out" / "answers.csv") == 1
+    said = capsys.readouterr()
+    assert "broken.jpg" in said.err and "gone.jpg" in said.err and predict.NOTICE in said.err
+    table = pd.read_csv(tmp_path / "out" / "answers.csv")
+    assert list(table["image"]) == [str(good)] and table["like_training"][0]
+    assert call(run_folder, tmp_path / "broken.jpg") == 1
+    assert capsys.readouterr().out == ",".join(table.columns) + "\n"
+
+
+def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, capsys):
+    assert call(run_folder, picture(tmp_path / "good.png", (120, 130, 125))) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("image,predicted,probability,p_melanoma,p_nevus,nearest,") and said.out.count("\n") == 2
+    assert predict.NOTICE in said.err
+
+
+def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
+    good = picture(tmp_path / "good.png", (120, 130, 125))
+    assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
+    assert call(run_folder, good, "--model", "transfer") == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2 and "no run folder" in lines[0] and lines[1].endswith("it has regularised.")
+    text = (run_folder / "regularised" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
+    (run_folder / "regularised" / "predictions.csv").write_text(text)
+    assert call(run_folder, good) == 1
+    assert "trained on other classes" in capsys.readouterr().err
+    (run_folder / "regularised" / "model.keras").write_bytes(b"no network")
+    assert call(run_folder, good) == 1
+    assert "cannot be read" in capsys.readouterr().err
