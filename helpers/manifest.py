@@ -95,7 +95,9 @@ def write_text(text, file):
     except BaseException as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(file)) if isinstance(error, OSError) else error
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(file)) from error
+        raise
 
 
 def write(table, file, root):

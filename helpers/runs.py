@@ -99,7 +99,9 @@ def _checked(name, value, parameter):
     if not right:
         raise RunError(f"{name} is {reprlib.repr(given)}, but it takes {allowed}.")
     if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise RunError(f"{name} is {value!r}, but a notebook holds no bytes other than UTF-8: rename that file or folder.")
+        raise RunError(
+            f"{name} is {value!r}, but a notebook holds no bytes other than UTF-8: rename that file or folder."
+        )
     return value
 
 

@@ -202,7 +202,9 @@ FILES += [f"baseline/{name}" for name in ("predictions.csv", "run.json", "model.
 def test_a_broken_file_is_made_again_or_named_with_the_way_out(
     done, again, image_set, tmp_path, monkeypatch, capsys, name, spoilt
 ):
-    monkeypatch.setattr(runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], values["OUT_DIR"] and out))
+    monkeypatch.setattr(
+        runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], values["OUT_DIR"] and out)
+    )
     out = shutil.copytree(done[0][evaluate][0], tmp_path / "now", dirs_exist_ok=True)
     change, file = SPOILT[spoilt], out / name
     file.write_bytes(change(file.read_bytes())) if change else file.unlink()
@@ -230,8 +232,12 @@ def test_lost_record_of_the_images_is_not_replaced_by_a_guess(done, image_set):
         begin("05_evaluation", "", out)
 
 
-def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(done, image_set, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], Path(values["OUT_DIR"])))
+def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(
+    done, image_set, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], Path(values["OUT_DIR"]))
+    )
     out, other = done[0][evaluate][0], shutil.copytree(image_set, tmp_path / "other")
     file, run = out / "manifest.csv", begin("05_evaluation", image_set, out)
     whole = run.manifest()

@@ -1,4 +1,4 @@
-"""Hostile text on pages and in tables does nothing but stand there, foreign networks run no code, odd values are refused."""
+"""Hostile text only stands there, foreign networks run no code, odd values are refused, and every image is counted."""
 
 import html.parser
 import json
@@ -21,7 +21,7 @@ from helpers.evaluation import explain, intervals, report, scores
 EVIL = [
     "<script>document.title = 'run'</script>",
     "<img src=x onerror=\"document.title='run'\">",
-    "\"><svg onload=alert(1)>",
+    '"><svg onload=alert(1)>',
     "' onmouseover='alert(1)",
     "</title></style></textarea><script>alert(1)</script>",
     "{{ 7 * 7 }}{% for x in y %}",
@@ -63,7 +63,9 @@ def test_a_page_has_the_same_structure_whatever_its_text_is(tmp_path, image_set,
 def test_the_pages_of_report_sweep_and_audit_show_hostile_names(tmp_path, image_set, write_image):
     name = EVIL[1]
     run = types.SimpleNamespace(folder=tmp_path, images=datasets.Images(tmp_path, "x", False, ()))
-    table = scores.predictions_table(pd.DataFrame({"image_id": ["a"], "split": ["test"], "label": [name]}), [[1, 0]], [name, "b"])
+    table = scores.predictions_table(
+        pd.DataFrame({"image_id": ["a"], "split": ["test"], "label": [name]}), [[1, 0]], [name, "b"]
+    )
     shown = [report.write(run, "report", name, {name: [scores.per_class(table), scores.confusion(table)]})]
     jobs = [{"name": "run", "folder": str(tmp_path), "notebooks": [], "values": {"DATA_DIR": name}}]
     results.write(jobs, {"run": {"status": "failed", "error": name}}, [name], tmp_path)
@@ -120,7 +122,23 @@ def test_code_in_a_foreign_network_is_not_run_and_a_broken_one_is_named(tmp_path
 
 
 NUMBERS = [(notebook, name) for notebook in runs.NOTEBOOKS for name in runs.declared(notebook)]
-ODD = [None, [], {}, b"x", 1j, math.nan, math.inf, "nan", "1e999", "9" * 6000, "(" * 300, "(" * 100_000, "--5", "\0", "é"]
+ODD = [
+    None,
+    [],
+    {},
+    b"x",
+    1j,
+    math.nan,
+    math.inf,
+    "nan",
+    "1e999",
+    "9" * 6000,
+    "(" * 300,
+    "(" * 100_000,
+    "--5",
+    "\0",
+    "é",
+]
 
 
 @pytest.mark.parametrize("notebook, name", NUMBERS)
@@ -165,7 +183,13 @@ def test_whatever_the_labels_are_every_image_is_accounted_for_and_nothing_leaks(
     table = pd.DataFrame(images, columns=columns)
     names = [f"i{number}" for number in range(len(table))]
     known = pd.DataFrame("", names, labels.FACTS).assign(diagnosis=table["diagnosis"].to_numpy())
-    table = table.assign(image_id=names, path=names, label=table["published_label"], flag="", group="g" + (table["picture"] // 2).astype(str))
+    table = table.assign(
+        image_id=names,
+        path=names,
+        label=table["published_label"],
+        flag="",
+        group="g" + (table["picture"] // 2).astype(str),
+    )
     table["picture"] = table["picture"].astype(str).mask(table["broken"], "")
     table["flag"] = table["flag"].mask(table["broken"], "unreadable")
     table = table.reindex(columns=manifest.COLUMNS, fill_value="")
@@ -182,10 +206,16 @@ def test_whatever_the_labels_are_every_image_is_accounted_for_and_nothing_leaks(
             assert "\n" not in str(error) and len(str(error)) < 400
 
 
-NAME = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).map(str.strip).filter(bool)
+NAME = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(bool)
+)
 
 
-@given(st.lists(NAME, min_size=2, max_size=5, unique=True), st.lists(NAME, min_size=1, max_size=5, unique=True), st.data())
+@given(
+    st.lists(NAME, min_size=2, max_size=5, unique=True), st.lists(NAME, min_size=1, max_size=5, unique=True), st.data()
+)
 @settings(max_examples=80, deadline=None)
 def test_any_predictions_survive_the_way_to_disk_and_back(tmp_path_factory, names, ids, data):
     values = np.array([data.draw(st.lists(st.floats(0.01, 1), min_size=len(names), max_size=len(names))) for _ in ids])

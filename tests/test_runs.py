@@ -45,7 +45,9 @@ def done(begin, image_set, small_manifest):
         run = begin(notebook, **values)
         if notebook == "01_eda":
             manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
-            (run.folder / "metadata.csv").touch()
+        for file in runs.LEFT.get(notebook, []):
+            (run.folder / file).parent.mkdir(exist_ok=True)
+            (run.folder / file).touch()
         run.done()
         return run
 

@@ -162,3 +162,18 @@ def test_whatever_is_divided_leaks_nothing_or_is_refused(images, fraction, seed,
         return
     assert (done.groupby("group")["split"].nunique() == 1).all()
     assert set(done["split"]) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t.assign(split="test"), "in test, none in Train"),
+        (lambda t: t.assign(flag="unreadable"), "No image is left.*as 'unreadable'"),
+        (lambda t: t.assign(label="nevus"), "Only the class 'nevus' is left"),
+    ],
+)
+def test_what_nothing_can_be_learned_from_is_refused_before_anything_is_drawn(change, said):
+    table = one_each(*TWO)
+    splits.require(table)
+    with pytest.raises(ValueError, match=said):
+        splits.require(change(table))

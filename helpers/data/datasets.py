@@ -200,7 +200,9 @@ def _kaggle(handle):
 
 def _ids(rows):
     """Return a unique ``image_id`` for each row."""
-    ids = rows["path"].map(lambda path: re.sub(r"[\0-\x1f]", " ", layouts.text(Path(path).stem)))  # not every CSV quotes
+    ids = rows["path"].map(
+        lambda path: re.sub(r"[\0-\x1f]", " ", layouts.text(Path(path).stem))
+    )  # not every CSV quotes
     places = rows["split"] + "-" + rows["published_label"].str.replace(r"\W+", "-", regex=True)
     ids = ids.mask(ids.duplicated(keep=False), ids + "@" + places)
     again = ids.groupby(ids).cumcount()

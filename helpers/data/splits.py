@@ -41,7 +41,7 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     for name, fraction in fractions.items():
         if not 0.05 <= fraction <= 0.5:
             raise ValueError(f"{name}_fraction is {fraction}; choose one from 0.05 to 0.5.")
-    _require(table)
+    require(table)
     table = table.copy()
     for name, fraction in fractions.items():
         rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
@@ -55,8 +55,8 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     return manifest.check(table)
 
 
-def _require(table):
-    """Refuse a manifest that leaves nothing to learn, and say what is missing."""
+def require(table):
+    """Raise ValueError for a manifest that leaves nothing to learn, and say what is missing; rows have groups."""
     open_rows = table[table["split"].isin(["", "train"])]
     if open_rows.empty:
         raise ValueError(

@@ -83,6 +83,7 @@ table[["image_id", "published_label", "split", "collection", "width", "height"]]
 # %% tags=["nbval-check-output"]
 unreadable = table[table["flag"] == "unreadable"]
 print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["image_id"].head(5))
+splits.require(table.assign(group=table["image_id"]))  # else it says what is missing
 
 # %% [markdown]
 # ## Two images of each class

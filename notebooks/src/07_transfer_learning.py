@@ -250,7 +250,7 @@ if backbone:
 # %%
 if backbone:
     training = callbacks.begin(run, "transfer", network, table, epochs)
-    checkpoint = keras.callbacks.ModelCheckpoint(training.state / "best.weights.h5", monitor="val_loss",
+    checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                                  save_best_only=True, save_weights_only=True)
     network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, class_weight=class_weight, callbacks=[
         callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
