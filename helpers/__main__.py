@@ -4,6 +4,7 @@ Each command imports its room when it is called, so that the help and the audit 
 """
 
 import argparse
+import os
 import signal
 import sys
 
@@ -93,6 +94,7 @@ def _audit(options):
 
 
 def _predict(options):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine
     from helpers.evaluation import predict
 
     return predict.command(options.run_dir, options.images, options.model, options.csv)

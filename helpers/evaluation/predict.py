@@ -64,7 +64,7 @@ def command(run_dir, pictures, model, csv):
     if csv:
         manifest.write_text(text, csv)
     print("\n".join([*reasons, NOTICE]), file=sys.stderr)
-    print(f"{len(found)} pictures: {csv}" if csv else text.rstrip("\n"))
+    print(f"{len(found)} of {len(pictures)} pictures: {csv}" if csv else text.rstrip("\n"))
     return int(bool(reasons))
 
 
