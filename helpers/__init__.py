@@ -1,12 +1,12 @@
 """The plumbing of the notebooks: which room belongs to which notebook. A room imports only rooms above it in this list.
 
-manifest      the table that every step takes and returns: one row per image
-page          one HTML page from figures and tables
-data          01     find and read images in any layout, labels, audit, splits; data.sample draws the synthetic sample
-figures              figures that several notebooks share
-runs                 a run folder: its parameters, what is done in it, what one notebook needs of another
-augmentation  02     fill classes with Augmentor
-training      03 04  from images to batches; go on where a stopped training was
-evaluation    05     scores with intervals, decisions, heatmaps, the report
-batch                run, sweep and build notebooks from the command line: python -m helpers
+manifest                the table that every step takes and returns: one row per image
+page                    one HTML page from figures and tables
+data          01        find and read images in any layout, labels, audit, splits; data.sample draws the synthetic sample
+figures                 figures that several notebooks share
+runs                    a run folder: its parameters, what is done in it, what one notebook needs of another
+augmentation  02        fill classes with Augmentor
+training      03 04 07  from images to batches; go on where a stopped training was
+evaluation    05 06     scores with intervals, decisions, heatmaps, the report
+batch                   run, sweep and build notebooks from the command line: python -m helpers
 """

@@ -309,7 +309,7 @@ test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 if backbone:
     predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
     manifest.write_text(predictions.to_csv(index=False), training.folder / "predictions.csv")
-    print(f"{len(val)} validation and {len(test)} test images predicted: {training.folder / 'predictions.csv'}")
+    print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/transfer/predictions.csv")
 run.done()
 
 # %% [markdown]
