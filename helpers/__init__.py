@@ -2,7 +2,7 @@
 
 manifest                the table that every step takes and returns: one row per image
 page                    one HTML page from figures and tables
-data          01        find and read images in any layout, labels, audit, splits; data.sample draws the synthetic sample
+data          01        find and read images in any layout, labels, audit, splits; data.sample draws the sample
 figures                 figures that several notebooks share
 runs                    a run folder: its parameters, what is done in it, what one notebook needs of another
 augmentation  02        fill classes with Augmentor
