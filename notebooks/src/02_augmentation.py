@@ -147,11 +147,11 @@ class Count(Augmentor.Operations.Operation):
 
 
 # %% [markdown]
-# Each probability gets 10,000 draws: by Augmentor's own `sample`, and by `augmentation.apply`, the course's function,
+# Each probability gets 5,000 draws: by Augmentor's own `sample`, and by `augmentation.apply`, the course's function,
 # which sends one image through the operations of a pipeline and takes a seed: the same seed gives the same image.
 
 # %% tags=["nbval-check-output"]
-def applied(probability, draws=10_000):
+def applied(probability, draws=5_000):
     """Return the share of draws in which an operation was applied, by Augmentor and by the course."""
     theirs, ours = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]]), Augmentor.Pipeline()
     for counting in (theirs, ours):

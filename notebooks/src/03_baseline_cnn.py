@@ -27,8 +27,8 @@ METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empt
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
-EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: 40, or 16 on the sample
-PATIENCE = 8  # @param {type:"integer", min:1, max:10000} epochs without a lower validation loss after which training stops
+EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
+PATIENCE = 5  # @param {type:"integer", min:1, max:10000} epochs without a lower validation loss after which training stops
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
@@ -174,7 +174,7 @@ print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
 # knew. Watch the training loss fall on while the validation loss turns.
 
 # %%
-epochs = EPOCHS or (16 if run.images.synthetic else 40)
+epochs = EPOCHS or 40
 training = callbacks.begin(run, "baseline", network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
 checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",

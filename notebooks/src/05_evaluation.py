@@ -29,6 +29,7 @@ MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with f
 MALIGNANT = ""  # @param {type:"string"} names of the malignant classes, separated by commas; empty: known from the standard names
 PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999} share of patients assumed to have what is asked for; not known from images
 EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
+PICTURE = ""  # @param {type:"string"} path of a picture of your own; "upload" asks for one in Colab; empty: a Test image
 OTHER_RUNS = ""  # @param {type:"string"} run folders of other seeds, separated by commas
 SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
 
@@ -46,8 +47,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers import manifest, runs
 from helpers.data import audit, classes, datasets, labels
-from helpers.evaluation import decisions, errors, explain, figures, report, scores
-from helpers.figures import model_colours
+from helpers.evaluation import decisions, errors, explain, figures, predict, report, scores
+from helpers.figures import image_grid, model_colours
 from helpers.figures import titled
 
 run = runs.start("05_evaluation", globals())
@@ -475,6 +476,37 @@ report.write_metrics(run, table, scored)
 report.write(run, "report", "Skin-lesion classification: what the scores mean", sections)
 print(f"{OUT_DIR}/report/metrics.json and {OUT_DIR}/report/report.html")
 run.done()
+
+# %% [markdown]
+# ## A picture of your own
+#
+# What does the network call it, which training image is most like it, and has it seen anything like it? "yes" is no
+# guarantee: it says only that the picture's features are no farther off than those of nearly all validation images.
+
+# %%
+if PICTURE == "upload":
+    from google.colab import files
+
+    picture = next(iter(files.upload()))
+else:
+    picture = PICTURE or shown["path"].iloc[0]
+said, unreadable = predict.predict(run.folder, [picture])
+print(*unreadable, predict.NOTICE, sep="\n")
+display(said.drop(columns="image").T.rename(columns={0: Path(picture).name}))
+
+# %% [markdown]
+# The picture, what spoke for the predicted class (a heatmap; notebook 06 says how far to trust it), and the training image
+# that is most like it.
+
+# %%
+if len(said):
+    answer = said.iloc[0]
+    own_pixels = load(pd.DataFrame({"path": [picture], "sha256": [""]}))
+    heat = explain.grad_cam(network, own_pixels, [learned.index(answer["predicted"])])
+    nearest = table.set_index("image_id").loc[answer["nearest"], "path"]
+    display(image_grid([own_pixels[0], figures.overlay(own_pixels, heat)[0], nearest],
+                       ["the picture", f"for {answer['predicted']}", f"nearest: {answer['nearest_label']}"], 3,
+                       synthetic=run.images.synthetic))
 
 # %% [markdown]
 # ## What you saw
