@@ -150,3 +150,13 @@ def test_a_short_course_on_the_real_images(tmp_path, isic9):
     metrics = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
     assert not metrics["data"]["synthetic"] and metrics["data"]["n_test"] > 100
     assert metrics["models"]["regularised"]["test"]["published"]["n"] == 118
+
+
+def test_a_short_course_on_a_table_of_labels_whose_small_classes_are_left_out(tmp_path):
+    if not os.environ.get("HAM_DIR"):
+        pytest.skip("HAM_DIR is not set")
+    names = [name for name in runs.NOTEBOOKS if name[:2] in ("01", "03", "04", "05", "06")]
+    folders = ["--data-dir", os.environ["HAM_DIR"], "--out-dir", tmp_path / "out"]
+    assert run(*names, *folders, EPOCHS=1, IMAGE_SIZE=24, STEPS=False) == 0
+    data = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())["data"]
+    assert data["classes"] == ["melanoma", "nevus"] and data["n_test"] > 10

@@ -213,8 +213,9 @@ plt.show()
 
 # %%
 benign = [name for name in matrix.index if name not in malignant]
-cancers = matrix.loc[malignant].to_numpy().sum()
-missed, alarms = matrix.loc[malignant, benign].stack(), matrix.loc[benign, malignant].stack()
+cancer = [name for name in matrix.index if name in malignant]
+cancers = matrix.loc[cancer].to_numpy().sum()
+missed, alarms = matrix.loc[cancer, benign].stack(), matrix.loc[benign, cancer].stack()
 if malignant:
     print(f"Of {cancers} cancers, {cancers - missed.sum()} were called a cancer, if not always the right one, "
           f"and {missed.sum()} were missed.")
