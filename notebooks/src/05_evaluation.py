@@ -41,7 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
+from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from statsmodels.stats.proportion import proportion_confint
 
@@ -358,6 +358,7 @@ if has_collections:
     colour_table = pd.DataFrame({"as it is": [accuracy_of(val_pixels)] * 3} | draws).agg(["mean", "min", "max"]).T
     display(colour_table.round(2))
     control, other = colour_table["mean"].iloc[1:]
+    scored["regularised"]["colours"] = {"own": colour_table["mean"].iloc[0], "same_collection": control, "other_collection": other}
     print(f"The control costs {colour_table['mean'].iloc[0] - control:.2f} of accuracy; the other collection's colours cost {control - other:.2f} more.")
 
 # %% [markdown]
@@ -391,6 +392,10 @@ outside = external(datasets.list_images(datasets.find(EXTERNAL_DIR)).table) if E
 for name, rows in outside.items():
     recall = scores.per_class(rows, malignant)["recall"].dropna().to_dict()
     scored[name]["external"] = scores.score(rows, SEED) | {"recall": recall}
+    pair = rows[rows["label"].isin(["melanoma", "nevus"])]
+    if pair["label"].nunique() == 2:
+        chance = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
+        scored[name]["external"]["auc_melanoma_nevus"] = roc_auc_score(pair["label"] == "melanoma", chance)
 if outside:
     outside_table = pd.DataFrame({name: {"Test, audited": report.estimate(both["test"]["audited"], "accuracy"),
                                          "the other set": report.estimate(both["external"], "accuracy")}
