@@ -26,49 +26,43 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m helpers", description="Skin-lesion classification with a CNN.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(function, name, text):
-        added = commands.add_parser(name, help=text, description=text)
+    def command(function, text):
+        added = commands.add_parser(function.__name__[1:], help=text, description=text)
         added.set_defaults(command=function)
-        return added
+        return added.add_argument
 
-    add = command(_run, "run", "Run notebooks, in the order of the course.").add_argument
+    add = command(_run, "Run notebooks, in the order of the course.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
     add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
     add("--out-dir", default="runs/course", help="run folder; default: runs/course")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
     add("--with-parent", action="store_true", help="end when the process that started this one ends")
 
-    sweep = command(_sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
-    add, where = sweep.add_argument, sweep.add_mutually_exclusive_group()
+    add = command(_sweep, "Run notebooks once for every set of parameters that a YAML file asks for.")
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
     add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
-    where.add_argument("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster to use, such as tcp://10.0.0.1:8786")
+    add("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
+    add("--scheduler", metavar="ADDRESS", help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786")
 
-    add = command(_audit, "audit", "Say what is wrong with a set of images.").add_argument
+    add = command(_audit, "Say what is wrong with a set of images.")
     add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
     add("--json", metavar="FILE", help="also write the findings as JSON")
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
 
-    add = command(_predict, "predict", "Say what a trained network calls pictures. Not a medical device.").add_argument
+    add = command(_predict, "Say what a trained network calls pictures. Not a medical device.")
     add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
     add("images", nargs="+", metavar="IMAGE", help="file of a picture")
     add("--model", default="regularised", help="folder of the network in the run folder; default: regularised")
     add("--csv", metavar="FILE", help="write the table there instead of printing it")
 
-    add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
+    add = command(_build, "Build the notebooks that people open from what people edit.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    add(
-        "--repository",
-        metavar="OWNER/NAME",
-        nargs="?",
-        const="",
-        help="execute nothing; let badges and set-up cells name this repository; default: git's origin",
-    )
-    add("--branch", help="with --repository: its branch; default: main")
+    text = "execute nothing; let badges and set-up cells name this repository; default: git's origin"
+    add("--repository", metavar="OWNER/NAME", nargs="?", const="", help=text)
+    add("--branch", default="main", help="with --repository: its branch; default: main")
     return parser
 
 
@@ -104,7 +98,7 @@ def _build(options):
     from helpers.batch import build
 
     if options.repository is not None:
-        return build.rename(options.repository or build.remote(), options.branch or "main")
+        return build.rename(options.repository or build.remote(), options.branch)
     return build.check(options.notebooks) if options.check else build.build(options.notebooks)
 
 
