@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from pathlib import Path
 
 import papermill
 from nbclient.exceptions import DeadKernelError
@@ -21,8 +20,7 @@ def plan(notebooks, given):
     """Check what is to be run before anything starts; return [(notebook, its parameters)] in the order of the course.
 
     ``notebooks`` are names, none of them means all. ``given`` is {parameter: value}; text stands for a value of any
-    type, a path is taken from the current folder on. RunError on an unknown notebook, a parameter that none of the
-    notebooks has, or a value of the wrong type or range.
+    type. RunError on an unknown notebook, a parameter that none of them has, or a value of the wrong type or range.
     """
     chosen = [name.removesuffix(".ipynb") for name in notebooks] or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
@@ -32,19 +30,11 @@ def plan(notebooks, given):
             raise runs.RunError(
                 f"{', '.join(chosen)} has no parameter {name!r}; it has {', '.join(sorted(everything))}."
             )
-    given = {name: located(value) if name in ("DATA_DIR", "METADATA") else value for name, value in given.items()}
     return [
         (notebook, runs.checked(notebook, {name: value for name, value in given.items() if name in known[notebook]}))
         for notebook in runs.NOTEBOOKS
         if notebook in chosen
     ]
-
-
-def located(value):
-    """Return a path as an absolute one, for a notebook runs in another folder; what is not one path stays as it is."""
-    if not isinstance(value, str) or value in ("", "sample") or ";" in value or value.startswith("kaggle:"):
-        return value
-    return str(Path(value).expanduser().absolute())
 
 
 def run(notebooks, given):

@@ -21,14 +21,14 @@ from helpers.runs import RunError, apart, open_folder
 KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
 
 
-def read(file):
-    """Read and check a sweep's YAML file; RunError on the first thing that is wrong, with what is allowed.
+def plan(file, folder):
+    """Read a sweep's YAML file; return its runs, each with a folder named by its parameters, and what to record.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
-    values}, of which every combination is a run, or a list of such grids; ``seeds``, values of ``SEED`` that each
-    combination is run with; ``record``: what goes into the table (``results.found``), by default each network's
-    ``val_accuracy``. Only notebooks are needed. Returned is a dict of notebooks, parameters, grid (a list of grids,
-    seeds included) and record; values are typed.
+    values}, of which every combination is a run, or a list of such grids (what several ask for is run once); ``seeds``,
+    values of ``SEED`` that each combination is run with; ``record``: what goes into the table (see
+    ``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed. A run is a dict of
+    ``name, folder, notebooks, values``. RunError on the first thing that is wrong, with what is allowed.
     """
     try:
         spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
@@ -39,55 +39,31 @@ def read(file):
     for key, value in spec.items():
         if key not in KEYS or not isinstance(value, KEYS[key]) or not value:
             raise RunError(
-                f"{file}: {reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds and "
-                "what to record, parameters with a value each, and a grid of lists of values or a list of grids."
+                f"{file}: {reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds "
+                "and what to record, parameters with a value each, and a grid of lists of values or a list of grids."
             )
+    notebooks, fixed, jobs = [str(name) for name in spec["notebooks"]], spec.get("parameters", {}), {}
     grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
+    grids = grids if isinstance(grids, list) else [grids]
+    for grid in grids:
+        if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+            raise RunError(f"{file}: a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
+        if twice := (grid.keys() & seeds.keys()) | (fixed.keys() & {*grid, *seeds}):
+            raise RunError(f"{file}: {min(twice)} takes one value in parameters, or one list in grid or seeds.")
+        if "OUT_DIR" in {*grid, *fixed}:
+            raise RunError(f"{file}: OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
     try:
-        notebooks = [notebook for notebook, _ in execute.plan([str(name) for name in spec["notebooks"]], {})]
-        fixed = {name: _typed(name, value, notebooks) for name, value in spec.get("parameters", {}).items()}
-        grids = [_grid(grid, seeds, fixed, notebooks) for grid in (grids if isinstance(grids, list) else [grids])]
+        for swept in ParameterGrid([grid | seeds for grid in grids]):
+            steps = execute.plan(notebooks, fixed | swept)
+            values = {name: value for _, typed in steps for name, value in typed.items()}
+            words = [f"{name}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', str(values[name]))[-60:]}" for name in swept]
+            name = ",".join(words) or "run"
+            job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
+            if jobs.setdefault(name, job) != job:
+                raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
-    return {
-        "notebooks": notebooks,
-        "parameters": fixed,
-        "grid": grids,
-        "record": list(map(str, spec.get("record", []))),
-    }
-
-
-def _grid(grid, seeds, fixed, notebooks):
-    """Return a grid with its seeds, and its values typed."""
-    if not isinstance(grid, dict) or (grid.keys() & seeds.keys()):
-        raise RunError(
-            f"grid takes names (SEED here or in seeds), each with a list of values; not {reprlib.repr(grid)}."
-        )
-    for name, values in (grid | seeds).items():
-        if name in fixed or not isinstance(values, list) or not values:
-            raise RunError(f"{name} takes one list of values in grid or seeds, or one value in parameters.")
-    return {name: [_typed(name, value, notebooks) for value in values] for name, values in (grid | seeds).items()}
-
-
-def _typed(name, value, notebooks):
-    if name == "OUT_DIR":
-        raise RunError("OUT_DIR is each run's own folder: leave it out; --out-dir is the sweep's folder.")
-    return next(values[name] for _, values in execute.plan(notebooks, {name: value}) if name in values)
-
-
-def plan(spec, folder):
-    """Turn a sweep into runs: dicts of ``name, folder, notebooks, values``; each has a folder named by its parameters.
-
-    What several grids ask for is run once. RunError if two runs would share a folder.
-    """
-    jobs = {}
-    for swept in ParameterGrid(spec["grid"]):
-        words = [f"{name}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', str(value))[-60:]}" for name, value in swept.items()]
-        name, values = ",".join(words) or "run", spec["parameters"] | swept
-        job = {"name": name, "folder": f"{folder}/{name}", "notebooks": spec["notebooks"], "values": values}
-        if jobs.setdefault(name, job) != job:
-            raise RunError(f"Two runs would share the folder {name!r}: give values of other letters.")
-    return list(jobs.values())
+    return list(jobs.values()), list(map(str, spec.get("record", [])))
 
 
 def perform(job):
@@ -141,7 +117,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
 
     Parameters
     ----------
-    file : path of the YAML file (see :func:`read`).
+    file : path of the YAML file (see :func:`plan`).
     out_dir : folder of the sweep, for one sweep at a time; "" is ``runs/<name of the file>``.
     at_once : runs at once on this machine; -1: as many as it has cores.
     scheduler : address of a Dask scheduler whose workers do the runs instead.
@@ -149,8 +125,8 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
 
     Before anything starts, RunError or FileNotFoundError if the file or what it asks for is wrong.
     """
-    spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
-    jobs = plan(spec, folder)
+    folder = Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
+    jobs, record = plan(file, folder)
     outcomes = {job["name"]: outcome for job in jobs if (outcome := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
@@ -164,14 +140,14 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
         ended = joblib.Parallel(-1 if scheduler else at_once, **how)(joblib.delayed(perform)(job) for job in left)
         for name, outcome in tqdm(ended, total=len(left), disable=None):
             outcomes[name] = outcome
-            table = results.write(jobs, outcomes, spec["record"], folder)
+            table = results.write(jobs, outcomes, record, folder)
             said = [f"{key} {value}" for key, value in outcome.get("found", {}).items() if key in table]
             error = outcome.get("error", "").splitlines()[-1:]
             tqdm.write("  ".join([f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error]))
-    table = results.write(jobs, outcomes, spec["record"], folder)
+    table = results.write(jobs, outcomes, record, folder)
     failed = int((table["status"] == "failed").sum())
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")
-    absent = [key for key in spec["record"] if failed < len(table) and table[key].isna().all()]
+    absent = [key for key in record if failed < len(table) and table[key].isna().all()]
     if absent:
         there = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
         print(
