@@ -219,7 +219,7 @@ def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(plan):
     Path(first["folder"]).mkdir(parents=True)
     record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
     (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
-    with pytest.raises(runs.RunError, match=r"with EPOCHS 'not given', but this sweep says 2: .*--out-dir"):
+    with pytest.raises(runs.RunError, match=r"with EPOCHS not given, but this sweep says 2: .*--out-dir"):
         results.finished(first)
     assert results.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 

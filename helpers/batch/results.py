@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
@@ -30,12 +29,10 @@ def finished(job):
         print(f"{file.parent} is done again: a file of this finished run is gone or broken ({error}).", flush=True)
         return None
     for name in sorted(there.keys() | asked.keys()):
-        was, now = (values.get(name, "not given") for values in (there, asked))
+        was, now = (repr(values[name]) if name in values else "not given" for values in (there, asked))
         if was != now:
-            raise RunError(
-                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
-                "another --out-dir."
-            )
+            said = f"{file.parent} holds a finished run with {name} {was}, but this sweep says {now}"
+            raise RunError(f"{said}: choose another --out-dir.")
     return outcome
 
 
@@ -87,14 +84,16 @@ def write(jobs, outcomes, record, folder):
     if len(failed):
         sections["What failed"] = "\n".join(failed["run"] + ": " + failed["error"]).splitlines()
     if numbers := [key for key in record if pd.api.types.is_numeric_dtype(done[key]) and done[key].notna().any()]:
-        means = done.groupby("combination", sort=False)[numbers].agg(["mean", "std", "count"])
-        means = means.rename(columns={"count": "n"}).rename_axis(index=None)
-        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(means)]
+        groups = done.groupby("combination", sort=False)[numbers]
+        spread = groups.agg(["mean", "std", "count"]).rename(columns={"count": "n"}).rename_axis(index=None)
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(spread)]
     for key in numbers:
-        figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
-        axes = figure.add_subplot(title=f"{key}\n{images}")
-        sns.stripplot(done, x=key, y="combination", jitter=False, alpha=0.6, ax=axes)
-        axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
+        figure = Figure(figsize=(8, 1.2 + 0.5 * len(spread)), layout="constrained")
+        axes = figure.add_subplot(title=f"{key}\n{images}", xlabel=key)
+        axes.plot(spread[key, "mean"], spread.index, "|", color="black", markersize=20)
+        axes.plot(done[key], done["combination"], "o", alpha=0.6)
+        axes.invert_yaxis()
+        axes.margins(y=0.5 / len(spread))
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
     return table

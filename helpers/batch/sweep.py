@@ -1,6 +1,7 @@
 """Run notebooks once for every set of parameters that a small YAML file asks for, and make one table of the results."""
 
 import contextlib
+import itertools
 import json
 import re
 import reprlib
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import joblib
 import yaml
-from sklearn.model_selection import ParameterGrid
 from tqdm import tqdm
 
 from helpers import manifest
@@ -44,23 +44,22 @@ def plan(file, folder):
             )
     notebooks, fixed, jobs = [str(name) for name in spec["notebooks"]], spec.get("parameters", {}), {}
     grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
-    grids = grids if isinstance(grids, list) else [grids]
-    for grid in grids:
-        if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
-            raise RunError(f"{file}: a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
-        if twice := (grid.keys() & seeds.keys()) | (fixed.keys() & {*grid, *seeds}):
-            raise RunError(f"{file}: {min(twice)} takes one value in parameters, or one list in grid or seeds.")
-        if "OUT_DIR" in {*grid, *fixed}:
-            raise RunError(f"{file}: OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
     try:
-        for swept in ParameterGrid([grid | seeds for grid in grids]):
-            steps = execute.plan(notebooks, fixed | swept)
-            values = {name: value for _, typed in steps for name, value in typed.items()}
-            words = [f"{name}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', str(values[name]))[-60:]}" for name in swept]
-            name = ",".join(words) or "run"
-            job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
-            if jobs.setdefault(name, job) != job:
-                raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
+        for grid in grids if isinstance(grids, list) else [grids]:
+            if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+                raise RunError(f"a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
+            if twice := [*(grid.keys() & seeds.keys()), *(fixed.keys() & {*grid, *seeds})]:
+                raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
+            if "OUT_DIR" in {*grid, *fixed}:
+                raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
+            for combination in itertools.product(*(grid | seeds).values()):
+                steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
+                values = {name: value for _, typed in steps for name, value in typed.items()}
+                words = {name: re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(values[name]))[-60:] for name in grid | seeds}
+                name = ",".join(f"{key}={word}" for key, word in words.items()) or "run"
+                job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
+                if jobs.setdefault(name, job) != job:
+                    raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
     return list(jobs.values()), list(map(str, spec.get("record", [])))
@@ -147,11 +146,8 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     table = results.write(jobs, outcomes, record, folder)
     failed = int((table["status"] == "failed").sum())
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")
-    absent = [key for key in record if failed < len(table) and table[key].isna().all()]
-    if absent:
+    if absent := [key for key in record if failed < len(table) and table[key].isna().all()]:
         there = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
-        print(
-            f"No run has {', '.join(absent)}; correct record and sweep again. There are: {', '.join(there)}.",
-            file=sys.stderr,
-        )
+        said = f"No run has {', '.join(absent)}; correct record and sweep again. There are: {', '.join(there)}."
+        print(said, file=sys.stderr)
     return int(failed > 0 or bool(absent))
