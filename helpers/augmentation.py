@@ -22,7 +22,6 @@ from helpers import manifest
 from helpers.data.images import open_rgb
 
 QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
-_FEW = 1000  # fewer images are made before other processes have started
 _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
 
 
@@ -52,24 +51,15 @@ def apply(pipeline, image, seed):
 def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     """Fill each class of the training split up to ``target`` images and return the manifest with the new rows.
 
-    Only active training originals are augmented, each class by what it lacks, evenly: no original gets a second
-    augmentation before every original of its class has one. The files are
-    ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the operations, the seed, the
-    quality and the libraries' versions (written out in ``recipe.json``). A file depends on its original, its k and the
-    recipe alone, so files that are there already are kept, and a stopped run goes on where it was. What belongs is what
-    the table lists: a smaller target leaves files unlisted.
+    Only active training originals are augmented, evenly: none gets a second augmentation before every original of its
+    class has one. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
+    operations, the seed, the quality and the libraries' versions (``recipe.json``). A file depends on its original, its
+    k and the recipe alone: what is there already is kept, and a stopped run goes on where it was. A smaller target
+    leaves files unlisted; augmented rows that ``table`` has are replaced.
 
-    Parameters
-    ----------
-    table : manifest. Augmented rows that it already has are replaced.
-    pipeline : Augmentor.Pipeline, for example with ``rotate`` and ``flip_left_right``.
-    target : int, images a class, originals included; a class that has as many gets none.
-    out_dir : folder for the files, outside the image folder.
-    seed : int.
-    workers : int, processes; by default one for few images, else one a core.
-
-    ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be described, or nothing is there to
-    augment; RuntimeError if a worker process ends early. What was made until then is kept.
+    ``target`` counts originals, too; ``out_dir`` lies outside the image folder; ``workers`` processes work, by default
+    one for few images, else one a core. ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be
+    described, or nothing is there to augment; RuntimeError if a worker process ends early.
     """
     originals = table[table["parent"] == ""]
     source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
@@ -149,16 +139,18 @@ def _facts(path, draw):
 
 def _make_all(missing, pipeline, workers):
     """Make the ``missing`` images in any order, in processes, as the draws use each interpreter's one random state."""
-    workers = workers or (1 if len(missing) < _FEW else joblib.cpu_count())
+    workers = workers or (1 if len(missing) < 1000 else joblib.cpu_count())  # fewer are made before others have started
     # Processes without work, also those whose parent was killed, end after 30 seconds.
     parallel = joblib.Parallel(workers, "loky", return_as="generator_unordered", idle_worker_timeout=30)
     rows = zip(missing["source"], missing["path"], missing["draw"])
     made = parallel(joblib.delayed(_make)(pipeline, *row) for row in rows)
     try:
-        return dict(tqdm(made, "Augmenting", len(missing), unit=" images", file=sys.stdout))
+        bar = "{desc}: {percentage:.0f}% of {total_fmt} images, {remaining} to go"
+        return dict(tqdm(made, "Augmenting", len(missing), bar_format=bar, file=sys.stdout))
     except BrokenProcessPool as error:
-        problem = "A worker process ended early, perhaps for want of memory; what was made is kept"
-        raise RuntimeError(f"{problem}. Call again to go on; where memory is short, with workers=1.") from error
+        raise RuntimeError(
+            "A worker process ended early, perhaps for want of memory. Call again to go on, with workers=1 if need be."
+        ) from error
 
 
 def _make(pipeline, source, path, draw):

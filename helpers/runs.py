@@ -189,12 +189,11 @@ class Run:
         return table
 
     def need(self, notebook):
-        """Run another notebook first, in a process of its own, unless its results are here and fit.
+        """Run another notebook first, in a process of its own, unless its results fit; RunError if it fails.
 
-        Notebook 01's results fit if they were made of the same images with the same values of the parameters that this
-        notebook has too; those of any other, if they were made from the manifest that is here now: a network that was
-        trained otherwise than the defaults say is left as it is. What has to be made again keeps the parameters that it
-        was made with; those of notebook 01 that this notebook has are this one's. RunError if it fails.
+        Notebook 01's fit if they were made of the same images with the same values of the parameters that this notebook
+        has too; any other's if they were made from the manifest that is here: a network that was trained otherwise than
+        the defaults say is left as it is. What is made again keeps its own parameters.
         """
         record = recorded(self.folder, notebook)
         if reason := self._misfit(notebook, record):
@@ -212,10 +211,9 @@ class Run:
 
     def _misfit(self, notebook, record):
         """Return why the results of ``notebook``, as recorded, cannot be taken as they are; "" if they can."""
-        if not record:
-            return f"its results are not in {self.folder} yet"
-        if gone := [file for file in LEFT[notebook] if not (self.folder / file).is_file()]:
-            return f"{self.folder / gone[0]} is gone"
+        files = [self.folder / file for file in LEFT[notebook]]
+        if not record or not all(map(Path.is_file, files)):
+            return "not all of its results are here"
         try:
             fits = record.get("manifest") == self._fingerprint()
         except manifest.ManifestError as error:

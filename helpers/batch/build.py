@@ -22,6 +22,7 @@ import papermill
 from PIL import Image
 
 from helpers import manifest, runs
+from helpers.batch import execute
 from helpers.data import datasets
 
 COURSE_FILES = ("helpers", "notebooks", "pyproject.toml", "colab_setup.sh", "requirements.txt")
@@ -79,21 +80,22 @@ def exercises(notebook):
 def build(names):
     """Render, execute and store notebooks, in a copy of the course, so that only the embedded sample can be seen.
 
-    ``names`` are notebooks of the course, in the order in which they are executed; [] means all.
+    ``names`` are notebooks of the course, [] means all. Those before them are executed, too, as a reader would.
     """
+    wanted = [name for name, _ in execute.plan(names, {})]
     with tempfile.TemporaryDirectory() as folder:
         course = copy_course(Path(folder) / "course")
         os.environ["ISIC9_DIR"] = str(course / "data" / "sample")
-        files = {name: course / "notebooks" / f"{name}.ipynb" for name in runs.NOTEBOOKS}
-        for name, file in files.items():
+        for name in runs.NOTEBOOKS[: runs.NOTEBOOKS.index(wanted[-1]) + 1]:
+            file = course / "notebooks" / f"{name}.ipynb"
             nbformat.write(render(name), file)
-        for name in names or runs.NOTEBOOKS:
             how = {"kernel_name": "python3", "coalesce_streams": True}  # of a progress bar, keep the last state
-            executed = papermill.execute_notebook(files[name], files[name], cwd=files[name].parent, **how)
+            executed = papermill.execute_notebook(file, file, cwd=file.parent, **how)
             for output in [output for cell in executed.cells for output in cell.get("outputs", [])]:
                 if "image/png" in output.get("data", {}):
                     output["data"]["image/png"] = _smaller(output["data"]["image/png"])
-            _store(name, executed)
+            if name in wanted:
+                _store(name, executed)
 
 
 def remote():
@@ -127,7 +129,7 @@ def rename(repository, branch):
 
 def check(names):
     """Say which notebooks and learners' copies differ from their sources; return the exit status, 1 if one does."""
-    found = [sentence for name in names or runs.NOTEBOOKS for sentence in differences(name)]
+    found = [sentence for name, _ in execute.plan(names, {}) for sentence in differences(name)]
     print("\n".join(found) or "Every notebook equals its source.")
     return int(bool(found))
 
