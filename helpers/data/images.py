@@ -46,13 +46,12 @@ def open_rgb(path, draft=None):
         raise UnreadableImage(f"{path}: {error or type(error).__name__}") from error
 
 
-def read_files(read, paths, workers=None):
+def read_files(read, paths):
     """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without warnings.
 
     Pictures of more than ``LARGE`` pixels are read one at a time. A progress bar appears after ten seconds.
     """
-    paths = list(paths)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
         warnings.simplefilter("ignore")
         tasks = [(one if _pixels(path) > LARGE else many).submit(read, path) for path in paths]
         return [task.result() for task in tqdm(tasks, "Reading images", unit=" images", delay=10, mininterval=1)]
