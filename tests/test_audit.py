@@ -460,7 +460,9 @@ def test_published_removes_nothing_but_unreadable_files_and_keeps_the_manifest_s
     assert labels.apply_labels(done, "published", facts(table)).equals(done)
     again = labels.apply_labels(labels.apply_labels(done, "audited", facts(table), 1), "published", facts(table))
     assert again.equals(done)
-    assert labels.apply_labels(done, "audited", facts(table), 0).equals(labels.apply_labels(table, "audited", facts(table), 0))
+    assert labels.apply_labels(done, "audited", facts(table), 0).equals(
+        labels.apply_labels(table, "audited", facts(table), 0)
+    )
 
 
 def test_the_policies_say_what_is_wrong():

@@ -51,15 +51,8 @@ def coded(diagnosis):
 def malignant(names, given=""):
     """Return which of the class ``names`` are malignant, in their order.
 
-    Parameters
-    ----------
-    names : class names.
-    given : names of the malignant classes, separated by commas; "": what is known of the standard names.
-
-    Raises
-    ------
-    ValueError
-        If ``given`` names a class that is not there, or nothing is given and a name is no standard one.
+    ``given`` names the malignant classes, separated by commas; "": what is known of the standard names. ValueError if
+    it names a class that is not there, or nothing is given and a name is no standard one.
     """
     spelled = {plain(standard(name)): name for name in names}
     if given.strip():

@@ -77,7 +77,7 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     lesions and patients become groups, a column of splits is obeyed. Names of columns and of classes are known as
     columns.csv and classes.csv say.
 
-    ``labels_csv`` is the path of the table of labels, absolute or in the set, "folders" for class folders, "" for what
+    ``labels_csv`` is the path of the table of labels, in the set or absolute, "folders" for class folders, "" for what
     fits alone; ``image_column`` and ``label_column`` are its columns of image names and of classes, "" if known by
     their names. FileNotFoundError or ValueError if a set cannot be understood: with what was seen, and the parameter
     that settles it.
@@ -89,10 +89,11 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     """
     sets, understood, several = [], [], len(found.sets) > 1
     own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about
-    if several and labels_csv not in ("", "folders"):
-        own = [folder for folder in own if (file := folder / labels_csv).is_relative_to(folder) and file.is_file()]
+    if labels_csv not in ("", "folders"):
+        own = [folder for folder in own if (folder / labels_csv).is_file()]
+        own = [folder for folder in own if not several or (folder / labels_csv).is_relative_to(folder)]
     if not own:
-        raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in any of the sets.")
+        raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {found.root}.")
     for name, folder in found.sets:
         rows, said = layouts.read_set(folder, OURS, labels_csv if folder in own else "", image_column, label_column)
         if several:

@@ -65,9 +65,9 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 def group(table, metadata, pairs=None):
     """Tie together what must not be separated: one patient or lesion, one file's bytes, one picture, near-duplicates.
 
-    Takes a manifest that :func:`inspect` has filled, ``metadata`` as ``labels.official_labels`` returns it, ``pairs`` as
-    :func:`near_duplicates` does (None: they are searched). Returns the manifest with ``group``: the smallest
-    ``image_id`` of the connected component, whatever the order of the rows.
+    Takes a manifest that :func:`inspect` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
+    ``pairs`` as :func:`near_duplicates` does (None: they are searched). Returns the manifest with ``group``: the
+    smallest ``image_id`` of the connected component, whatever the order of the rows.
     """
     pairs = near_duplicates(table) if pairs is None else pairs
     number = pd.Series(range(len(table)), table["image_id"])

@@ -30,10 +30,10 @@ def official_labels(table, facts=None, file=""):
     if file:
         sources.insert(0, _said(file, table))
         if sources[0].empty:
-            said = tables.read(file)
+            given, name = tables.read(file), Path(table["path"].iloc[0]).stem
             raise ValueError(
-                f"{file} names none of the images: it has {len(said)} rows and the columns {', '.join(said.columns[:6])};"
-                f" give a table with their names, such as {Path(table['path'].iloc[0]).stem!r}, in a column image."
+                f"{file} names none of the images: it has {len(given)} rows and the columns "
+                f"{', '.join(given.columns[:6])}; give a table with their names, such as {name!r}, in a column image."
             )
         if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():
             said = f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}"

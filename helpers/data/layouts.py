@@ -24,50 +24,54 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     if not files:
         raise FileNotFoundError(f"No images are in {root} ({', '.join(sorted(images.SUFFIXES))}); name another folder.")
     rows = _folders(files, root)
-    given = [] if labels_csv in ("", "folders") else [root / Path(labels_csv).expanduser()]
-    if given and not given[0].is_file():
-        raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {root}.")
-    linked = {}  # {table: (its rows about the images, what they say)}
-    for file in dict.fromkeys([*given, *found]):
+    given = [] if labels_csv in ("", "folders") else [Path(root, labels_csv)]
+    linked = _linked([*given, *found], rows["path"], image_column, left)
+    try:
+        chosen = _choose(rows, {file: about for file, (about, _) in linked.items()}, given, labels_csv, label_column)
+        rows["published_label"] = _agreed(chosen, rows) if chosen else rows["folder"].map(classes.standard)
+    except ValueError as error:
+        raise ValueError(f"The labels of {root} are not clear: {error} Seen beside them: {_aside(left)}.") from error
+    for file in [*chosen, *(file for file in linked if file not in chosen)]:
+        facts = linked[file][1].drop(columns="uncoded").reindex(rows.index, fill_value="")
+        facts = facts.drop(columns="diagnosis") if file in chosen else facts
+        rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
+        uncoded = [word for word in linked[file][1]["uncoded"] if word and file not in chosen]
+        if uncoded:
+            left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+    rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
+    names = " and ".join(file.name for file in chosen)
+    for place, count in rows.loc[rows["published_label"] == "", "place"].value_counts().items():
+        left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
+    rows = rows[rows["published_label"] != ""].drop(columns=["folder", "in", "place"]).reset_index(drop=True)
+    if rows.empty:
+        raise ValueError(f"None of the {len(files)} images in {root} has a label. Left aside: {_aside(left)}.")
+    label = ", ".join(dict.fromkeys(column for column, _ in chosen.values())) or "the folder's name"
+    return rows, _understood(rows, f"images and {names}" if chosen else "class folders", label, left)
+
+
+def _linked(found, paths, image_column, left):
+    """Return {table: (its rows about the images, what they say)}; what no table links is put into ``left``."""
+    linked = {}
+    for file in dict.fromkeys(found):
         names = tables.header(file)
         if image_column not in names and not tables.columns(names, "image"):
             left[f"{file.name} (no column of image names among {', '.join(names[:4]) or 'none'})"] = 0
             continue
-        about, facts, unused = tables.about(file, rows["path"], image_column)
-        if len(about):
-            linked[file] = about, facts
-        if unused or about.empty:
+        rows, facts, unused = tables.about(file, paths, image_column)
+        if len(rows):
+            linked[file] = rows, facts
+        if unused or rows.empty:
             left[f"rows of {file.name} without an image" if unused else f"{file.name} (no rows)"] = unused
-    try:
-        chosen = _choose(rows, {file: about for file, (about, _) in linked.items()}, given, labels_csv, label_column)
-        labels = _agreed(chosen, rows) if chosen else rows["folder"]
-    except ValueError as error:
-        raise ValueError(f"The labels of {root} are not clear: {error} Seen beside them: {_aside(left)}.") from error
-    for file in [*chosen, *(file for file in linked if file not in chosen)]:
-        facts = linked[file][1]
-        if file in chosen:
-            facts = facts.drop(columns="diagnosis")
-        elif uncoded := facts["uncoded"][facts["uncoded"] != ""].tolist():
-            left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
-        facts = facts.drop(columns="uncoded").reindex(rows.index, fill_value="")
-        rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
-    rows["published_label"] = labels.map(classes.standard)
-    rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
-    names = " and ".join(file.name for file in chosen)
-    label = ", ".join(dict.fromkeys(column for column, _ in chosen.values())) or "the folder's name"
-    why = f"without a label in {names}" if chosen else "in no class folder"
-    without = rows.loc[rows["published_label"] == "", "place"].value_counts()
-    left = {f"images {why} in {place}": count for place, count in without.items()} | left
-    rows = rows[rows["published_label"] != ""].drop(columns=["folder", "in", "place"]).reset_index(drop=True)
-    if rows.empty:
-        raise ValueError(f"None of the {len(files)} images in {root} has a label. Left aside: {_aside(left)}.")
+    return linked
+
+
+def _understood(rows, layout, label, left):
     splits = [name for name in ("train", "val", "test") if (rows["split"] == name).any()]
     groups = [name for name in ("patient_id", "lesion_id") if (rows[name] != "").any()]
-    sizes = rows["published_label"].value_counts()
-    return rows, (
-        f"Layout: {f'images and {names}' if chosen else 'class folders'}; given splits: {', '.join(splits) or 'none'}\n"
-        f"Label: {label}; groups: {', '.join(groups) or 'none given'}; "
-        f"classes: {', '.join(f'{name} {count}' for name, count in sizes.items())}\n"
+    sizes = [f"{name} {count}" for name, count in rows["published_label"].value_counts().items()]
+    return (
+        f"Layout: {layout}; given splits: {', '.join(splits) or 'none'}\n"
+        f"Label: {label}; groups: {', '.join(groups) or 'none given'}; classes: {', '.join(sizes)}\n"
         f"Left aside: {_aside(left)}"
     )
 
@@ -149,7 +153,7 @@ def _choose(rows, linked, given, labels_csv, label_column):
     """
     if given and given[0] not in linked:
         raise ValueError(
-            f"LABELS_CSV is {labels_csv!r}, but none of its columns {list(tables.read(given[0]))} names images "
+            f"LABELS_CSV is {str(labels_csv)!r}, but none of its columns {list(tables.read(given[0]))} names images "
             f"such as {Path(rows['path'][0]).name!r}; name the column of image names in IMAGE_COLUMN."
         )
     said = {file: _candidates(linked[file], label_column) for file in given or linked}
@@ -200,7 +204,7 @@ def _candidates(table, label_column):
 
 
 def _agreed(chosen, rows):
-    """Return what the chosen tables say of each row, "" where nothing; ValueError if an image has two labels."""
+    """Return the class that the chosen tables say of each row, "" where nothing; ValueError if an image has two labels."""
     labels = pd.concat([column for _, column in chosen.values()])
     labels = labels[labels != ""]
     meant = labels.map(classes.standard).groupby(level=0).unique()
@@ -211,4 +215,4 @@ def _agreed(chosen, rows):
             f"{Path(rows['path'][two.index[0]]).name}: {' and '.join(two.iloc[0])}. Correct the rows, or name one "
             "table in LABELS_CSV."
         )
-    return labels.groupby(level=0).first().reindex(rows.index, fill_value="")
+    return meant.str[0].reindex(rows.index, fill_value="")

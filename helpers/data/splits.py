@@ -14,26 +14,14 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
 
     A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
     scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
-    and a class of one group in train.
+    and a class of one group in train. The fractions (0.05 to 0.5) are of the images left at that point, as near as
+    whole groups allow. The same ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at
+    random", or "first", which validates on each class's first groups by ``image_id``: a published Test that was cut so
+    may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
-    Parameters
-    ----------
-    table : manifest after ``labels.apply_labels``.
-    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole
-        groups allow.
-    seed : int; the same seed gives the same split whatever the order of the rows.
-    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test
-        that was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
-
-    Returns
-    -------
-    manifest with ``split`` filled in every row that takes part.
-
-    Raises
-    ------
-    ValueError
-        If a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or classes to
-        divide; the message says what is missing.
+    Takes a manifest after ``labels.apply_labels``; returns it with ``split`` filled in every row that takes part.
+    ValueError if a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or
+    classes to divide; it says what is missing.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")

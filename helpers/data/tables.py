@@ -52,15 +52,9 @@ def header(file):
 def read(file):
     """Read a table: a first line of names, delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or Latin-1.
 
-    Returns
-    -------
-    DataFrame of text without outer blanks, "" where nothing is known; the index is the line in the file.
-
-    Raises
-    ------
-    ValueError
-        If it is empty or binary, a line has other cells than the first line names, or a column stands there twice; the
-        message names file and line.
+    Returns a DataFrame of text without outer blanks, "" where nothing is known; the index is the line in the file.
+    ValueError, with file and line, if it is empty or binary, a line has other cells than the first line names, or a
+    column stands there twice.
     """
     try:
         (_, names), *lines = _cells(Path(file).read_bytes())
@@ -81,21 +75,13 @@ def read(file):
 
 
 def about(file, paths, image_column=""):
-    """Read what a table says about image files.
+    """Read what the table ``file`` says about the image files ``paths``; errors are those of :func:`read`.
 
-    Parameters
-    ----------
-    file : path of the table; errors are raised as :func:`read` does.
-    paths : list of paths of the image files.
-    image_column : its column of image names; "", or no column of it: known by its name.
-
-    Returns
-    -------
-    rows : DataFrame, the table's rows about the files; the index is the file's position in ``paths``.
-    facts : DataFrame of text, the first row of each file: the columns of ``FACTS``, ``split`` ("train", "val" or
-        "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis`` (ISIC 2019 code)
-        and ``uncoded`` (a diagnosis that has no such code).
-    unused : int, the number of rows about no file.
+    ``image_column`` is its column of image names; "", or no column of it: known by its name. Returns three things: the
+    table's rows about the files; what the first row about each file says, text in the columns of ``FACTS``, ``split``
+    ("train", "val" or "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis``
+    (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code); and the number of rows about no file. The
+    index of both tables is the file's position in ``paths``.
     """
     table = read(file)
     names = [image_column] if image_column in table else columns(table.columns, "image")
