@@ -318,6 +318,18 @@ def test_sources_are_combined_fact_by_fact_and_the_result_reads_back(tmp_path):
     assert again.drop(columns="lesion_id").equals(known.drop(columns="lesion_id"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_official_labels_are_read_from_a_table_as_people_save_it(tmp_path, encoding, delimiter):
+    text = "Image , DX,Age,site\nx,mel,about 45,Gesäß\ny,nv,85+,\n".replace(",", delimiter)
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    known = labels.official_labels(named("x", "y"), file=tmp_path / "m.csv")
+    assert known["diagnosis"].tolist() == ["MEL", "NV"] and known["age_approx"].tolist() == ["45", "85"]
+    (tmp_path / "m.csv").write_text("image,age\nx,old\n")
+    with pytest.raises(ValueError, match="m.csv, line 2: the age 'old' is not a number of years"):
+        labels.official_labels(named("x"), file=tmp_path / "m.csv")
+
+
 @pytest.mark.parametrize("text", ["number,dx\nx,nv\n", "image,dx\n", "image,dx\ny,nv\nz,nv\n"])
 def test_a_table_that_names_none_of_the_images_is_refused(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
@@ -507,6 +519,12 @@ def test_the_ledger_accounts_for_every_image_by_split_and_class():
     }
     assert book.loc["test", "relabelled here"].tolist() == [1, 0]
     assert book.loc["test", "relabelled away"].tolist() == [0, -1]
+
+
+def test_class_folders_without_splits_leave_no_class_out():
+    table = rows(("a", "", "x", "p"), ("b", "", "x", "q"), ("c", "", "y", "r"))
+    book = labels.ledger(labels.apply_labels(table, "audited", facts(table), 1))
+    assert book["audited"].to_dict() == {("", "x"): 2, ("", "y"): 1}
 
 
 def test_labels_do_not_depend_on_the_order_of_the_rows():

@@ -1,5 +1,6 @@
 """Whatever layout the images come in, they are read rightly, or what is wrong is said."""
 
+import os
 import re
 import sys
 import types
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers import manifest
-from helpers.data import datasets, images, tables
+from helpers.data import classes, datasets, duplicates, images, tables
 
 
 @pytest.fixture
@@ -243,6 +244,38 @@ def test_spellings_of_a_class_are_one_class(make):
         "total",
         "$\\bad{$",
     }
+
+
+@pytest.mark.parametrize(
+    "names, given, expected",
+    [
+        (["benign", "malignant"], "", ["malignant"]),
+        (["nv", "MEL", "bcc", "akiec"], "", ["MEL", "bcc"]),
+        (["0", "1"], "1", ["1"]),
+        (["good", "bad one"], " Bad_One ", ["bad one"]),
+    ],
+)
+def test_the_malignant_classes_are_known_or_named(names, given, expected):
+    assert classes.malignant(names, given) == expected
+
+
+@pytest.mark.parametrize(
+    "given, said", [("", "Whether '0' is malignant is not known .* MALIGNANT"), ("2", "names '2', but .* are 0, 1")]
+)
+def test_what_is_malignant_is_never_guessed(given, said):
+    with pytest.raises(ValueError, match=said):
+        classes.malignant(["0", "1"], given)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_odd_names_of_files_and_classes_reach_the_manifest_and_come_back(make, tmp_path):
+    names = ["12345678901234567890123", "caf\udce9", "a\rb", "{x}", "плоскоклеточнаякарцинома_" * 4, "$\\bad{$"]
+    root = make({f"{folder}/{name}.png": None for folder in ("total ", "$\\bad{$") for name in names})
+    table = duplicates.inspect(listed(root).table)
+    table = table.assign(group=table["image_id"])
+    manifest.write(table, tmp_path / "out" / "manifest.csv", root)
+    assert manifest.read(tmp_path / "out" / "manifest.csv", root).equals(table)
+    assert set(table["label"]) == {"total", "$\\bad{$"} and set(table["flag"]) == {""}
 
 
 def test_a_table_beside_class_folders_gives_facts_and_official_labels_but_no_labels(make):
@@ -665,8 +698,6 @@ def test_the_number_of_large_pictures_decoded_at_a_time_is_bounded(tmp_path, wri
 
 
 def test_whatever_is_no_picture_is_refused_with_its_name_and_a_reason(tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.jpg").mkdir()
@@ -695,8 +726,6 @@ def test_mutated_files_of_every_format_end_in_one_kind_of_error(tmp_path, write_
 
 
 def test_ham_mini_is_read_as_published():
-    import os
-
     if not os.environ.get("HAM_DIR"):
         pytest.skip("HAM_DIR is not set")
     found = listed(os.environ["HAM_DIR"])

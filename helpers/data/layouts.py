@@ -204,7 +204,7 @@ def _candidates(table, label_column):
 
 
 def _agreed(chosen, rows):
-    """Return the class that the chosen tables say of each row, "" where nothing; ValueError if an image has two labels."""
+    """Return the class that the chosen tables say of each row, "" where nothing; ValueError if they say two."""
     labels = pd.concat([column for _, column in chosen.values()])
     labels = labels[labels != ""]
     meant = labels.map(classes.standard).groupby(level=0).unique()

@@ -20,9 +20,9 @@ def draw(recipe, lesion_rng, photo_rng, clinic):
     """Draw one photograph of a lesion, as a clinic takes it: a uint8 array (180, 180, 3).
 
     ``recipe`` has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten),
-    ``soft`` (width of the border) and ``found``: the chance of each of ``STRUCTURES`` that belongs there, in drawing order. Of
-    the NumPy Generators, ``lesion_rng`` settles the lesion (the same in all its photographs), ``photo_rng`` angle,
-    zoom, light and artefacts. ``clinic`` is a key of ``CLINICS``: whose colour and frame the photograph has.
+    ``soft`` (width of the border) and ``found``: the chance of each of ``STRUCTURES`` that belongs there, in drawing
+    order. Of the NumPy Generators, ``lesion_rng`` settles the lesion (the same in all its photographs), ``photo_rng``
+    angle, zoom, light and artefacts. ``clinic`` is a key of ``CLINICS``: whose colour and frame the photograph has.
     """
     rng, (light, artefacts) = photo_rng, CLINICS[clinic]
     image = _light(_view(_lesion(_skin(lesion_rng), recipe, lesion_rng), rng), rng, **light)
