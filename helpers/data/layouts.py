@@ -153,13 +153,10 @@ def _choose(rows, linked, given, labels_csv, label_column):
     """
     if given and given[0] not in linked:
         raise ValueError(
-            f"LABELS_CSV is {str(labels_csv)!r}, but none of its columns {list(tables.read(given[0]))} names images "
+            f"LABELS_CSV is {labels_csv!r}, but none of its columns {list(tables.read(given[0]))} names images "
             f"such as {Path(rows['path'][0]).name!r}; name the column of image names in IMAGE_COLUMN."
         )
     said = {file: _candidates(linked[file], label_column) for file in given or linked}
-    if label_column and not any(said.values()):
-        seen = ", ".join(dict.fromkeys(name for table in linked.values() for name in table))
-        raise ValueError(f"LABEL_COLUMN names no column {label_column!r}: {seen or 'there is no table'}.")
     able = {file: labels for file, labels in said.items() if labels or given}
     names = sorted(set(rows["folder"]) - {""})
     some, parts = ", ".join(names[:3]), all(PART.search(classes.plain(name)) for name in names)
@@ -173,6 +170,9 @@ def _choose(rows, linked, given, labels_csv, label_column):
         raise ValueError(
             f"both the folders ({some}) and {table} may say them; set LABELS_CSV to 'folders' or {table!r}."
         )
+    if not able and label_column and linked:
+        seen = dict.fromkeys(name for table in linked.values() for name in table)
+        raise ValueError(f"LABEL_COLUMN names no column {label_column!r}: {', '.join(seen)}.")
     if not able:
         seen = f"the folders {some} look like parts of one set" if names else "there are no class folders"
         raise ValueError(
