@@ -487,7 +487,7 @@ def test_a_named_table_belongs_to_the_set_it_lies_in(make):
     both = datasets.find(f"{one};{make({'nevus/c.png': None}, 'two')}")
     for given in ("mine.csv", str(one / "mine.csv")):
         assert datasets.list_images(both, given).table["label"].tolist() == ["melanoma", "nevus", "nevus"]
-    found = datasets.list_images(both, label_column="dx").table  # the other set has folders
+    found = datasets.list_images(both, "mine.csv", label_column="dx").table  # the other set has folders
     assert found["label"].tolist() == ["melanoma", "nevus", "nevus"]
     with pytest.raises(FileNotFoundError, match=r"LABELS_CSV is 'other.csv', but no such file is in"):
         datasets.list_images(both, "other.csv")
