@@ -18,7 +18,7 @@ import pytest
 import tiny
 
 from helpers import augmentation, manifest, runs
-from helpers.data import audit, datasets, splits
+from helpers.data import audit, datasets, duplicates, labels, splits
 from helpers.evaluation import report, scores
 
 OVER = {"MIN_CLASS_SIZE": 1}
@@ -39,8 +39,8 @@ def eda(root, out):
     """What notebook 01 leaves."""
     run = begin("01_eda", root, out)
     listed, facts, _ = datasets.list_images(run.images)
-    table, metadata = audit.inspect(listed), audit.official_labels(listed, facts)
-    table = audit.apply_labels(audit.group(table, metadata), "audited", metadata, 1)
+    table, metadata = duplicates.inspect(listed), labels.official_labels(listed, facts)
+    table = labels.apply_labels(duplicates.group(table, metadata), "audited", metadata, 1)
     manifest.write(splits.split(table), run.folder / "manifest.csv", run.images.root)
     manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
     run.done()

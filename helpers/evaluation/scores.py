@@ -34,7 +34,7 @@ def probabilities(table):
 
 def by_malignancy(names, malignant=()):
     """Return ``names`` in the order of tables: the malignant ones, then the standard order, then the alphabet."""
-    rank = {name: place for place, name in enumerate(names_of.STANDARD)}
+    rank = {name: place for place, name in enumerate(row["name"] for row in names_of.known())}
     known = {name: rank.get(names_of.standard(name), len(rank)) for name in names}
     return sorted(known, key=lambda name: (name not in malignant, known[name], name))
 

@@ -46,7 +46,7 @@ from sklearn.neighbors import NearestNeighbors
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers import manifest, runs
-from helpers.data import audit, classes, datasets, labels
+from helpers.data import classes, datasets, duplicates, labels
 from helpers.evaluation import decisions, errors, explain, figures, predict, report, scores
 from helpers.figures import image_grid, model_colours
 from helpers.figures import titled
@@ -80,8 +80,8 @@ predictions["regularised"].head(3).round(2)
 # nearer to the truth. You will see both.
 
 # %%
-metadata = audit.official_labels(table, file=run.folder / "metadata.csv")
-audited = table if LABELS == "audited" else labels.apply_labels(audit.group(table, metadata), "audited", metadata,
+metadata = labels.official_labels(table, file=run.folder / "metadata.csv")
+audited = table if LABELS == "audited" else labels.apply_labels(duplicates.group(table, metadata), "audited", metadata,
                                                                MIN_CLASS_SIZE)
 truth = {"published": table.set_index("image_id")["published_label"], "audited": audited.set_index("image_id")["label"]}
 test = {(name, which): scores.labelled(rows[rows["split"] == "test"], truth[which])
@@ -371,7 +371,7 @@ if has_collections:
 # %%
 def external(listed):
     """Return {model: labelled predictions} of every network in the run folder for the images of another set."""
-    listed = audit.inspect(listed).query("flag == ''")
+    listed = duplicates.inspect(listed).query("flag == ''")
     own_names = table["image_id"].str.split("@").str[0]
     new = listed[~listed["image_id"].isin(own_names) & ~listed["picture"].isin(table["picture"])]
     rows = scores.matched(new, learned)
