@@ -113,6 +113,14 @@ def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(
     assert _seen(pipeline.batches(*numbered, 3, seed=2)) != first
 
 
+def test_a_weight_stays_with_its_image(numbered):
+    weights = np.linspace(0.5, 1.5, 10)
+    seen = {}
+    for images, _, weight in pipeline.batches(*numbered, 3, seed=1, weights=weights, augment=lambda batch, _: batch):
+        seen |= dict(zip(images.numpy()[:, 0, 0, 0].astype(int), weight.numpy()))
+    assert [seen[number] for number in sorted(seen)] == pytest.approx(weights)
+
+
 def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(notebook_04):
     """Twelve times one image: what differs between two epochs comes from the augmentation, not from the shuffling."""
     images = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8).repeat(12, axis=0)

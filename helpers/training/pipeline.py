@@ -49,7 +49,7 @@ def one_hot(table, classes):
     return (table["label"].to_numpy()[:, None] == np.array(classes)).astype("float32")
 
 
-def batches(pixels, targets, batch_size, seed=None, augment=None):
+def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     """Return a tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
 
     Parameters
@@ -61,11 +61,15 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
         the same number.
     augment : function of (float32 images (n, height, width, 3) in [0, 255], int32 seed of shape (2,)) to such images;
         training only.
+    weights : how much each of n images counts in the loss, the third part of a batch; None: there is no third part.
     """
+    others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
 
     def pick(index):
         rows = tf.numpy_function(lambda i: pixels[i], [index], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), tf.gather(targets, index)
+        return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), *(
+            tf.gather(part, index) for part in others
+        )
 
     def change(batch, number):
         # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
@@ -73,7 +77,7 @@ def batches(pixels, targets, batch_size, seed=None, augment=None):
             return lambda: augment(tf.ensure_shape(batch[0], (count, *pixels.shape[1:])), number)
 
         number = tf.cast(number % 2**31, tf.int32)
-        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), batch[1]
+        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), *batch[1:]
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.

@@ -25,14 +25,14 @@ LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
 AUGMENTATION = "on the fly"  # @param ["on the fly", "augmentor", "both", "none"] new images as it trains, or on disk
-COLOUR_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours may move to those of another; 0: not
+COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another: 0 not, 0.5 a random part, 1 all the way
 STEPS = True  # @param {type:"boolean"} also train the two steps before the final network
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
 EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
-BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class does; 0.5: between the two
+BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
 TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
@@ -109,13 +109,13 @@ def exchange_colours(images, seed):
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), tf.clip_by_value(draw[1] + 2 * COLOUR_EXCHANGE - 1, 0, 1)
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
     images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
-    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, tf.reduce_mean(images, -1, keepdims=True), images)
+    images = tf.where(draw[2] < 0.2, tf.reduce_mean(images, -1, keepdims=True), images)
     hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
-    hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
+    hue = tf.math.floormod(hue + 0.1 * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
 
 
@@ -139,8 +139,11 @@ def batches_of(rows, **how):
     return pipeline.batches(load(rows), pipeline.one_hot(rows, CLASSES), BATCH_SIZE, **how)
 
 
+cells = train["label"] + train["collection"]
+rarity = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
 on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
-train_data, val_data = batches_of(train, seed=SEED, augment=on_the_fly), batches_of(val)
+train_data = batches_of(train, seed=SEED, augment=on_the_fly, weights=rarity / rarity.mean())
+val_data = batches_of(val)
 before = load(train.groupby("label").head(1))
 after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
 figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
@@ -153,12 +156,11 @@ figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CL
 #
 # - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
 #   all epochs are run; early stopping would cut off the part in which the network settles.
-# - An image of a rare class weighs more in the loss. With `BALANCE = 1` all classes weigh the same, with 0 all images do.
+# - An image weighs more in the loss if its class is rare, or rare in its collection: few nevi of another clinic should not
+#   be drowned. With `BALANCE = 0` all images weigh the same.
 
 # %%
 epochs = EPOCHS or (12 if run.images.synthetic else 40)  # the sample shows the way in fewer
-share = train["label"].value_counts(normalize=True).reindex(CLASSES)
-class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
 
 
 def fit(network):
@@ -168,7 +170,7 @@ def fit(network):
     training = callbacks.begin(run, network.name, network, table, epochs)
     checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                                  save_best_only=True, save_weights_only=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, class_weight=class_weight, callbacks=[
+    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, callbacks=[
         callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
         keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
         keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
