@@ -102,10 +102,10 @@ def test_a_network_opens_with_the_pixels_it_was_trained_on(tmp_path, write_image
     (folder / "run.json").write_text('{"parameters": {"KEEP_ASPECT": true}}')
     assert not explain.open_network(folder)[1](rows)[0, 0].any()  # black above what is wide
     (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:500])
-    with pytest.raises(report.ReportError, match=r"model\.keras cannot be read"):
+    with pytest.raises(runs.RunError, match=r"model\.keras cannot be read"):
         explain.open_network(folder)
     (folder / "model.keras").unlink()
-    with pytest.raises(report.ReportError, match=r"model\.keras cannot be read"):
+    with pytest.raises(runs.RunError, match=r"model\.keras cannot be read"):
         explain.open_network(folder)
 
 

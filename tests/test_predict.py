@@ -10,7 +10,7 @@ from keras import layers
 from PIL import Image
 
 from helpers import __main__, manifest
-from helpers.evaluation import predict, scores
+from helpers.evaluation import predict, report, scores
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_unreadable_picture_is_named_and_the_others_are_done(run_folder, tmp_
     arguments = [run_folder, tmp_path / "broken.jpg", good, tmp_path / "gone.jpg"]
     assert call(*arguments, "--csv", tmp_path / "out" / "answers.csv") == 1
     said = capsys.readouterr()
-    assert "broken.jpg" in said.err and "gone.jpg" in said.err and predict.NOTICE in said.err
+    assert "broken.jpg" in said.err and "gone.jpg" in said.err and report.NOTICE in said.err
     table = pd.read_csv(tmp_path / "out" / "answers.csv")
     assert list(table["image"]) == [str(good)] and table["like_training"][0]
     assert call(run_folder, tmp_path / "broken.jpg") == 1
@@ -80,7 +80,7 @@ def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, 
     assert call(run_folder, picture(tmp_path / "good.png", (120, 130, 125))) == 0
     said = capsys.readouterr()
     assert said.out.startswith("image,predicted,probability,p_melanoma,p_nevus,nearest,") and said.out.count("\n") == 2
-    assert predict.NOTICE in said.err
+    assert report.NOTICE in said.err
 
 
 def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):

@@ -62,7 +62,7 @@ def test_broken_files_name_themselves_and_the_way_out(tmp_path, content):
     file.write_text(content)
     assert str(file) in report.summary(tmp_path) and "run 05_evaluation again" in report.summary(tmp_path)
     if content != '{"data": {}}':
-        with pytest.raises(report.ReportError, match=r"metrics\.json cannot be read.*run its notebook again"):
+        with pytest.raises(runs.RunError, match=r"metrics\.json cannot be read.*run its notebook again"):
             report.read_json(file)
 
 

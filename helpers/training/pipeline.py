@@ -52,15 +52,10 @@ def one_hot(table, classes):
 def batches(pixels, targets, batch_size, seed=None, augment=None):
     """Return a tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
 
-    Parameters
-    ----------
-    pixels : uint8 array (n, height, width, 3), in memory or memory-mapped.
-    targets : float32 array (n, classes).
-    batch_size : images a batch; the last batch may be smaller.
-    seed : None keeps the order (evaluation); a number shuffles images anew each epoch (training), the same way for
-        the same number.
-    augment : function of (float32 images (n, height, width, 3) in [0, 255], int32 seed of shape (2,)) to such images;
-        training only.
+    ``pixels`` (uint8, n, height, width, 3; in memory or memory-mapped) and ``targets`` (float32, n, classes) come in
+    batches of ``batch_size``, the last may be smaller. ``seed`` None keeps the order (evaluation); a number shuffles
+    images anew each epoch (training), the same way for the same number. ``augment``, in training only, is a function of
+    (float32 images in [0, 255], int32 seed of shape (2,)) to such images.
     """
 
     def pick(index):
