@@ -9,11 +9,11 @@
 # You will
 #
 # - **score** accuracy, precision, recall and F1, with intervals;
-# - **read** the confusion matrix, and count the missed cancers;
-# - **compare** the two networks with a test;
-# - **ask** what kind of errors the misclassified are;
-# - **doubt** whether the network has seen the lesion or the camera;
-# - **report** what may be claimed, in plain words.
+# - **read** the confusion matrix;
+# - **compare** the two networks;
+# - **ask** what kind of errors there are;
+# - **doubt** whether the lesion was seen, or the camera;
+# - **report** it in plain words.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin.
 
@@ -56,8 +56,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 # ## The predictions, and the labels
 #
 # Evaluation reads only the predictions, one row per image with a probability for each class, so it scores any model: also
-# a `predictions.csv` of your own, in a folder of its own in the run folder. Test has two sets of labels: **published**
-# ones, the folder names, as everybody scores them, and **audited** ones, which survived the audit.
+# a `predictions.csv` of your own, in its own folder in the run folder. Test has two sets of labels: **published** ones,
+# the folder names, and **audited** ones, which survived the audit.
 
 # %%
 table = run.manifest()
@@ -82,8 +82,7 @@ predictions["regularised"].head(3).round(2)
 #
 # **Accuracy** is the share of images classified correctly. About 95 of a hundred **confidence intervals** like those in
 # brackets hold the true value; images of one lesion count as one. **Balanced accuracy** is the mean recall of the classes,
-# **macro-F1** the mean F1: a rare class weighs as much as a common one. The **majority-class score** is what calling every
-# image by the largest class would get.
+# **macro-F1** the mean F1. The **majority-class score** is what calling every image by the largest class would get.
 
 # %%
 scored, lines = {}, {}
@@ -99,7 +98,8 @@ accuracies = pd.DataFrame(lines).T
 display(accuracies)
 train = manifest.active(table, "train")
 largest = train["label"].mode()[0]
-majority = {which: float((test["regularised", which]["label"] == largest).mean()) for which in truth}
+majority = {which: float((test["regularised", which]["label"] == largest).mean())
+            for which in truth}
 print(f"Always saying {largest} would get {majority['published']:.2f} on Test with published "
       f"labels, {majority['audited']:.2f} with audited ones.")
 
@@ -108,8 +108,7 @@ print(f"Always saying {largest} would get {majority['published']:.2f} on Test wi
 #
 # **Precision**: of the images called melanoma, how many are? **Recall** (sensitivity): of the melanomas, how many were
 # found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report, then the same with
-# intervals, malignant classes first. Which are malignant is known of standard names, else `MALIGNANT` says it; actinic
-# keratosis, a precursor of a cancer, is treated too, but counts as not malignant.
+# intervals, malignant classes first. Actinic keratosis, a precursor of a cancer, counts as not malignant.
 #
 # In the **confusion matrix** below, rows are true classes, columns predicted ones. Right of the upright line and above the
 # level one lie the missed cancers, at the lower left the false alarms.
@@ -124,6 +123,7 @@ shown = scores.outcomes(test["regularised", "audited"])
 shown = shown.merge(table[["image_id", "path", "sha256"]], on="image_id")
 print(classification_report(shown["label"], shown["predicted"], zero_division=0))
 by_class = scores.per_class(test["regularised", "audited"], malignant)
+by_class.columns = by_class.columns.str.replace("_", " ")
 display(by_class.round(2))
 few = by_class["support"][by_class["support"] > 0]
 low, _ = proportion_confint(few.min(), few.min(), method="wilson")
@@ -154,7 +154,7 @@ if malignant:
 #
 # **McNemar's test** looks only at the images on which exactly one network is right: were both equally good, how likely
 # would a split at least as uneven be? And what could it have found? Simulate Tests of this size with as many
-# disagreements, and look for the smallest difference that four of five of them show.
+# disagreements.
 
 # %%
 versus = scores.compare(test["regularised", "audited"], test["baseline", "audited"], SEED)
@@ -169,21 +169,22 @@ def power(gap):
     return (2 * binom.cdf(np.minimum(a, b), a + b, 0.5) < 0.05).mean()
 
 
-found = [f"{gap:.2f}" for gap in np.arange(1, 101) / 100 if power(gap) >= 0.8]
-compared = (f"The regularised network alone is right on {versus['only_a_right']} of {n} images, the "
-            f"baseline alone on {versus['only_b_right']} ({report.p_value(versus['mcnemar_p'])}): a "
-            f"difference in accuracy of {report.estimate(versus, 'difference')}. Four of five such "
-            f"Tests would show {f'one of {found[0]}' if found else 'not even one of 1'}.")
+found = [f"of {gap:.2f} or more" for gap in np.arange(1, 101) / 100 if power(gap) >= 0.8]
+least = found[0] if found else "of more than 1, so none"
+compared = (f"The regularised network alone is right on {versus['only_a_right']} of {n} images, "
+            f"the baseline alone on {versus['only_b_right']} "
+            f"({report.p_value(versus['mcnemar_p'])}). The accuracies differ by {report.estimate(versus, 'difference')}; four of five such "
+            f"Tests would show a difference {least}.")
 display(Markdown(compared))
 
 # %% [markdown]
-# Another seed is another network: train several (`sweeps/seeds_04.yml`) and report their spread, not the best of them.
+# Another seed is another network: report the spread of several (`sweeps/seeds_04.yml`), not the best.
 #
 # ## The misclassified
 #
 # Some images that were classified correctly, and the errors that the network was surest of: the true class, and the three
-# most probable ones. Then counts: *dark* and *blurred* pictures are among the darkest or most blurred tenth of training; a
-# label is *doubtful* if the audit changed or contradicted it. An error may be of several kinds, or of none.
+# most probable ones. Then counts: *dark* and *blurred* means among the lowest tenth of training; a label is *doubtful* if
+# the audit changed or contradicted it. An error may be of several kinds, or of none.
 
 # %%
 wrong = shown[~shown["correct"]].nlargest(4, "confidence")
@@ -211,7 +212,8 @@ changed = (every["flag"] == "") & (every["audited"] != every["published_label"])
 kinds["doubtful label"] = changed | (every["flag"] == "contradiction")
 kinds["class never learned"] = ~every["label"].isin(learned)
 if malignant:
-    kinds["same malignancy"] = every["label"].isin(malignant) == every["predicted"].isin(malignant)
+    same = every["label"].isin(malignant) == every["predicted"].isin(malignant)
+    kinds["another class, same malignancy"] = same & ~every["correct"]
 sides = {"misclassified": ~every["correct"], "classified correctly": every["correct"]}
 error_kinds = pd.DataFrame({f"of {side.sum()} {text}": kinds[side].sum()
                             for text, side in sides.items()})
@@ -221,16 +223,16 @@ error_kinds
 # ## The camera or the lesion?
 #
 # A network may learn who took a picture instead of what it shows: a **shortcut**. That pays where a class comes mostly
-# from one **collection**. How often does the network call a class that training has from the image's own collection?
-# Telling are the images whose class training has from another.
+# from one **collection**. How often is an image called a class that training has from its own collection? Telling are the
+# images whose class training has from another.
 #
-# Then change only the overall colour: each validation image gets the mean and spread of each channel of another one,
-# three times at random. From the same collection (the control) this shows what the exchange itself costs; if far less is
-# left with colours of another collection, the network has used them.
+# Then change only the overall colour: each validation image gets the mean and spread of each channel of another one. From
+# the same collection (the control) this shows what the exchange itself costs; if far less is left with colours of another
+# collection, the network has used them.
 
 # %%
 def share(hits):
-    """Return a share with its 95 % interval as text; the index says which images are of one lesion."""
+    """Return a share with its 95 % interval as text; the index says which images share a lesion."""
     return "{:.2f} ({:.2f} to {:.2f})".format(*intervals.share(hits, hits.index))
 
 
@@ -257,17 +259,18 @@ if has_collections:
             draws[text, draw] = (called == val["label"]).mean()
     colours = pd.Series(draws).groupby(level=0, sort=False).agg(["mean", "min", "max"])
     scored["regularised"]["colours"] = colours["mean"].to_dict()
-    display(colours.rename_axis("accuracy with colours").round(2))
+    colours.index = colours.index.str.replace("_", " ").rename("accuracy with colours of")
+    display(colours.round(2))
 
 # %% [markdown]
 # ## Another set, and other people's scores
 #
-# Does the network work on images of another origin? Name their folder in `EXTERNAL_DIR`. Classes are matched by their
-# standard names; images of other classes, or in the course's own set, are left out.
+# Does the network work on images of another origin? Name their folder in `EXTERNAL_DIR`; classes are matched by their
+# standard names.
 #
 # And what do public notebooks say of themselves? Validation that was split after augmentation is **leaked**: copies of
-# one lesion lie on both sides. *k* is the number of images that a score means. Yours may be set beside these only if Test
-# is the published one, file for file.
+# one lesion lie on both sides. *k* is the number of images that a score means. Set yours beside these only if Test is the
+# published one.
 
 # %%
 elsewhere = scores.external(EXTERNAL_DIR, table, learned) if EXTERNAL_DIR else table[:0]
@@ -283,13 +286,14 @@ for file in sorted(run.folder.glob("*/model.keras")) if len(elsewhere) else ():
         chance = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
         found["auc_melanoma_nevus"] = roc_auc_score(pair["label"] == "melanoma", chance)
     scored[file.parent.name]["external"] = found
-    outside[file.parent.name] = {"images": found["n"], "accuracy": report.estimate(found, "accuracy"),
-                                 **recall.map("{:.2f}".format).add_prefix("recall of ")}
+    outside[file.parent.name] = {
+        "images": found["n"], "accuracy": report.estimate(found, "accuracy"),
+        **recall.map("{:.2f}".format).add_prefix("recall of ")}
 outside = pd.DataFrame(outside)
 outside if len(outside) else print("No other set was scored, so this run does not tell.")
 
 # %% tags=["nbval-check-output"]
-claims = pd.read_csv("data/public_scores.csv").fillna("").set_index("claim")
+claims = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False).set_index("claim")
 claims[["accuracy", "test_or_validation", "n", "k", "low", "high", "verdict"]].rename(
     columns={"test_or_validation": "on", "n": "images", "low": "95 % interval, from", "high": "to"})
 
@@ -297,7 +301,7 @@ claims[["accuracy", "test_or_validation", "n", "k", "low", "high", "verdict"]].r
 # ## Say it in plain words, and keep it
 #
 # What would a doctor or a manager need to know? A patient is sent on if a malignant class is called; `PREVALENCE` is an
-# assumption. This is the first screen of `report.html`, a page to read or to send. It holds images: mind their licence.
+# assumption. This is the first screen of `report.html`, which holds images: mind their licence.
 
 # %%
 patients = None
@@ -335,7 +339,7 @@ run.done()
 # ## A picture of your own
 #
 # What is it called, which training image is most like it, and has the network seen anything like it? "yes" says only
-# that it is no farther off than nearly all validation images. The heatmap shows what spoke for the call (notebook 06).
+# that it is no farther off than nearly all validation images.
 
 # %%
 picture = PICTURE or shown["path"].iloc[0]
@@ -346,7 +350,7 @@ if PICTURE == "upload":
 said, unreadable = predict.predict(run.folder, [picture])
 print(*unreadable, report.NOTICE, sep="\n")
 for answer in said.to_dict("records"):
-    display(said.drop(columns="image").T.rename(columns={0: "the picture"}))
+    display(said.drop(columns="image").round(2).T.rename(columns={0: "the picture"}))
     pixels = load(pd.DataFrame({"path": [picture], "sha256": [""]}))
     heat = explain.grad_cam(network, pixels, [learned.index(answer["predicted"])])
     nearest = table.set_index("image_id").loc[answer["nearest"], "path"]
@@ -360,10 +364,10 @@ for answer in said.to_dict("records"):
 # ## What you saw
 #
 # - **Score**: an accuracy needs its interval and the majority-class score beside it.
-# - **Read**: the mean hides which class pays for it; the matrix shows it.
+# - **Read**: the mean hides which class pays for it.
 # - **Compare**: only the images count on which the networks differ.
 # - **Ask**: a kind of error explains something only if it is rarer among the correct ones.
-# - **Doubt**: a score on the cameras of training says nothing about other cameras.
+# - **Doubt**: a score on the cameras of training says nothing about others.
 # - **Report**: found, missed and needless of a thousand, and what was not tried.
 #
 # ## Exercises
@@ -371,7 +375,7 @@ for answer in said.to_dict("records"):
 # %% [markdown]
 # ### Exercise 1
 #
-# Which class does the regularised network find least often (Test, audited labels)? Compute its recall from `shown`.
+# Which class is found least often (regularised network, audited labels)? Compute its recall from `shown`.
 
 # %% tags=["solution"]
 # @title Solution 1
@@ -385,7 +389,7 @@ assert np.isclose(recall_by_hand, by_class["recall"].min())
 # %% [markdown]
 # ### Exercise 2
 #
-# How much narrower would the accuracy's interval be with four times as many images, if the accuracy stayed? Use
+# How much narrower would the accuracy's interval be with four times as many images? Use
 # `proportion_confint(..., method="wilson")`. Expect about half.
 
 # %% tags=["solution"]
