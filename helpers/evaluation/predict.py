@@ -26,6 +26,9 @@ def predict(run_dir, pictures, model="regularised"):
     file = Path(run_dir).expanduser() / "manifest.csv"
     if not file.is_file():
         raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
+    models = sorted(found.parent.name for found in file.parent.glob("*/model.keras"))
+    if model not in models:
+        raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
     run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(file.parent)})
     folder, table = run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
     train, val = (manifest.active(table, split).reset_index(drop=True) for split in ("train", "val"))
@@ -33,21 +36,27 @@ def predict(run_dir, pictures, model="regularised"):
     names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
     if names != sorted(train["label"].unique()):
         raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
+    columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names)]
+    columns += ["nearest", "nearest_label", "distance", "like_training"]
     readable, reasons = _readable(pictures)
+    if not readable:
+        return pd.DataFrame(columns=columns), reasons
     pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
     chances, seen = explain.predict(network, pixels), explain.features(network, load(train))
     memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen)
     usual, _ = memory.kneighbors(explain.features(network, load(val)))
-    nothing = np.zeros((0, 1)), np.zeros((0, 1), int)
-    near = memory.kneighbors(explain.features(network, pixels)) if readable else nothing
-    distances, places = (part[:, 0] for part in near)
-    found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
-    found["probability"] = chances.max(axis=1)
-    found[[f"p_{name}" for name in names]] = chances
-    found["nearest"], found["nearest_label"] = train[["image_id", "label"]].to_numpy()[places].T
-    found["distance"] = distances
-    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes")
-    return found, reasons
+    distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
+    near = train.iloc[places]
+    found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names]).assign(
+        image=readable,
+        predicted=np.array(names)[chances.argmax(axis=1)],
+        probability=chances.max(axis=1),
+        nearest=near["image_id"].to_numpy(),
+        nearest_label=near["label"].to_numpy(),
+        distance=distances,
+        like_training=np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes"),
+    )
+    return found[columns], reasons
 
 
 def command(run_dir, pictures, model, csv):
