@@ -95,7 +95,7 @@ SAME = {"padding": "same", "use_bias": False}
 
 
 def step(x, layer, activated=True):
-    """Return what a layer makes of x, normalised and, unless it is the last of a block, activated."""
+    """Return what a layer makes of x, normalised and, if ``activated``, without negative values."""
     x = layers.BatchNormalization(epsilon=1e-3)(layer(x))
     return layers.ReLU(6)(x) if activated else x
 
@@ -105,7 +105,7 @@ def step(x, layer, activated=True):
 
 # %%
 def lite0(pixels):
-    """Return EfficientNet-Lite0, untrained: from images (n, size, size, 3), 0 to 255, to 1,280 features."""
+    """Return EfficientNet-Lite0, untrained, from images of 0 to 255 to their 1,280 features."""
     x = step(layers.Rescaling(1 / 127, -1)(pixels), layers.Conv2D(32, 3, 2, **SAME))
     for kernel, stride, widening, channels, repeats in BLOCKS:
         for strides in [stride] + [1] * (repeats - 1):
@@ -138,10 +138,10 @@ except runs.RunError as reason:
 
 # %%
 def turn_and_crop(images, seed, crop=0.3, light=0.15):
-    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
+    """Return a batch, float32 0 to 255, each image turned or flipped, cropped and lit at random."""
     n, size = images.shape[:2]
     draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
-    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+    # With the flips below, mirroring a batch along its diagonal or not makes all eight views equally likely.
     images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
     side = 1 - crop * (1 + draw[1]) / 2
     middle = 0.5 + draw[2:4] * (1 - side) / 2
@@ -159,7 +159,7 @@ def turn_and_crop(images, seed, crop=0.3, light=0.15):
 
 # %%
 def exchange_colours(images, seed):
-    """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
+    """Return a batch, float32 0 to 255, its colours moved towards those of others of the batch."""
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
@@ -167,7 +167,8 @@ def exchange_colours(images, seed):
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
     images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
-    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, tf.reduce_mean(images, -1, keepdims=True), images)
+    grey = tf.reduce_mean(images, -1, keepdims=True)
+    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, grey, images)
     hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
     hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
@@ -202,8 +203,9 @@ class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()
 # %%
 before = load(train.groupby("label").head(1))
 after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
-figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
-                   title="What training may see of a lesion", synthetic=run.images.synthetic)
+titles = [*CLASSES, *["augmented"] * len(CLASSES)]
+figures.image_grid([*before, *after.numpy()], titles, len(CLASSES),
+                   "What training may see of a lesion", run.images.synthetic)
 
 # %% [markdown]
 # ## First step: frozen features
@@ -217,7 +219,8 @@ if backbone:
             for _ in range(FEATURE_VIEWS) for images, targets in train_data]
     features, targets = (np.concatenate(part) for part in zip(*seen))
     val_features = backbone.predict(val_pixels, batch_size=64, verbose=0)
-    print(f"{len(features)} views of {len(train)} training images, {features.shape[1]} features each")
+    print(f"{len(features)} views of {len(train)} training images, "
+          f"{features.shape[1]} features each")
 
 # %% [markdown]
 # Then a single Dense layer learns to tell the classes by them. It needs no image any more, so an epoch takes a moment.
@@ -310,7 +313,7 @@ if backbone:
     print(f"{tuned:,} of {network.count_params():,} weights may change.")
 
 # %% [markdown]
-# Train, with the callbacks of notebook 03. Early stopping is left out: the falling learning rate ends the training.
+# Train, with the callbacks of notebook 03 but early stopping: the learning rate falls to zero with the last epoch.
 
 # %%
 if backbone:
@@ -320,9 +323,9 @@ if backbone:
     backup = keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
                                               delete_checkpoint=False)
     log = keras.callbacks.CSVLogger(training.state / "history.csv", append=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, class_weight=class_weight, verbose=0,
+    network.fit(train_data, validation_data=val_data, epochs=epochs, class_weight=class_weight,
                 callbacks=[callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
-                           log, backup, callbacks.GoOn(training, checkpoint)])
+                           log, backup, callbacks.GoOn(training, checkpoint)], verbose=0)
     history = callbacks.finish(network, training)
 
 # %% [markdown]
@@ -339,7 +342,7 @@ if backbone:
             print(f"{name}: accuracy {plain:.2f}; with colours of the same collection {same:.2f}, "
                   f"with those of another {other:.2f}")
     if not EXTERNAL_DIR:
-        print("EXTERNAL_DIR names no other set, so this run does not tell whether it works elsewhere.")
+        print("EXTERNAL_DIR names no other set: whether it works elsewhere, this run does not tell.")
 
 # %% [markdown]
 # A million photographs are no guard against a shortcut: where the camera tells the class, features may tell the camera.
@@ -354,10 +357,10 @@ if backbone:
     known = run.folder / "regularised" / "history.csv"
     histories = {"regularised": pd.read_csv(known)} if known.exists() else {}
     histories["transfer"] = history
-    best = {name: past.loc[past["val_loss"].idxmin(), "val_accuracy"] for name, past in histories.items()}
+    best = {name: past["val_accuracy"][past["val_loss"].idxmin()] for name, past in histories.items()}
     said = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
-    display(figures.curves(histories, title=f"Validation accuracy of the epoch that was kept: {said}",
-                           synthetic=run.images.synthetic))
+    display(figures.curves(histories, f"Validation accuracy of the epoch that was kept: {said}",
+                           run.images.synthetic))
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -376,9 +379,11 @@ def predict(rows):
 
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 if backbone:
-    predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
+    predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES)
+                            for rows in (val, test))
     manifest.write_text(predictions.to_csv(index=False), training.folder / "predictions.csv")
-    print(f"{len(val)} validation and {len(test)} Test images predicted: {OUT_DIR}/transfer/predictions.csv")
+    print(f"{len(val)} validation and {len(test)} Test images predicted: "
+          f"{OUT_DIR}/transfer/predictions.csv")
 run.done()
 
 # %% [markdown]
