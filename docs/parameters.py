@@ -1,6 +1,5 @@
 """Write docs/parameters.md from the notebooks' own declarations: python -m docs.parameters"""
 
-import re
 from pathlib import Path
 
 from helpers import manifest, runs
@@ -23,20 +22,17 @@ environment variable `ISIC9_DIR` is asked next.
 FOOT = """
 This page is made from the notebooks' sources by `python -m docs.parameters`.
 """
-MEANING = re.compile(r"^([A-Z]\w*) = .*# @param (?:\[.*?\]|\{.*?\}) (.+)$", re.MULTILINE)
-KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
 def page():
     """Return the text of docs/parameters.md: one row a parameter, in the order in which the course meets them."""
-    known, meanings, where = {}, {}, {}
+    known, where = {}, {}
     for notebook in runs.NOTEBOOKS:
         known |= runs.declared(notebook)
-        meanings |= MEANING.findall((runs.FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8"))
         for name in runs.declared(notebook):
             where.setdefault(name, []).append(notebook[:2])
     rows = [
-        f"| `{name}` | {meanings[name]} | {shown(parameter.default)} | {allowed(parameter)} | "
+        f"| `{name}` | {parameter.meaning} | {shown(parameter.default)} | {allowed(parameter)} | "
         f"{'all' if len(where[name]) == len(runs.NOTEBOOKS) else ' '.join(where[name])} |"
         for name, parameter in known.items()
     ]
@@ -47,7 +43,7 @@ def allowed(parameter):
     """Return what a parameter may be, in words."""
     if parameter.choices:
         return " · ".join(f"`{choice}`" for choice in parameter.choices)
-    kind = KINDS[type(parameter.default)]
+    kind = runs.KINDS[type(parameter.default)][0].removeprefix("a ")
     return kind if parameter.low == parameter.high else f"{kind}, {parameter.low:.10g} to {parameter.high:.10g}"
 
 

@@ -1,7 +1,4 @@
-"""The course's command line: python -m helpers run | sweep | audit | build | predict.
-
-Each command imports its room when it is called, so that the help and the audit start at once.
-"""
+"""The course's command line: python -m helpers run | sweep | audit | build | predict."""
 
 import argparse
 import os
@@ -13,7 +10,7 @@ def main(arguments=None):
     """Do what the command line asks for; return the exit status: 0, 1 if it failed, 130 if it was interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        return _call(options) or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -24,88 +21,73 @@ def main(arguments=None):
 
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m helpers", description="Skin-lesion classification with a CNN.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(function, name, text):
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(command=function)
-        return added
+    def command(name, text):
+        return commands.add_parser(name, help=text, description=text).add_argument
 
-    add = command(_run, "run", "Run notebooks, in the order of the course.").add_argument
+    add = command("run", "Run notebooks, in the order of the course.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
     add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
     add("--out-dir", default="runs/course", help="run folder; default: runs/course")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
     add("--with-parent", action="store_true", help="end when the process that started this one ends")
 
-    sweep = command(_sweep, "sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
-    add, where = sweep.add_argument, sweep.add_mutually_exclusive_group()
+    add = command("sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
     add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
-    where.add_argument("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster to use, such as tcp://10.0.0.1:8786")
+    add("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
+    add("--scheduler", metavar="ADDRESS", help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786")
 
-    add = command(_audit, "audit", "Say what is wrong with a set of images.").add_argument
+    add = command("audit", "Say what is wrong with a set of images.")
     add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
     add("--json", metavar="FILE", help="also write the findings as JSON")
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
 
-    add = command(_predict, "predict", "Say what a trained network calls pictures. Not a medical device.").add_argument
+    add = command("predict", "Say what a trained network calls pictures. Not a medical device.")
     add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
     add("images", nargs="+", metavar="IMAGE", help="file of a picture")
     add("--model", default="regularised", help="folder of the network in the run folder; default: regularised")
     add("--csv", metavar="FILE", help="write the table there instead of printing it")
 
-    add = command(_build, "build", "Build the notebooks that people open from what people edit.").add_argument
+    add = command("build", "Build the notebooks that people open from what people edit.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    add(
-        "--repository",
-        metavar="OWNER/NAME",
-        nargs="?",
-        const="",
-        help="execute nothing; let badges and set-up cells name this repository; default: git's origin",
-    )
-    add("--branch", help="with --repository: its branch; default: main")
+    text = "execute nothing; let badges and set-up cells name this repository; default: git's origin"
+    add("--repository", metavar="OWNER/NAME", nargs="?", const="", help=text)
+    add("--branch", default="main", help="with --repository: its branch; default: main")
     return parser
 
 
-def _run(options):
-    from helpers import batch
-    from helpers.batch import execute
+def _call(given):
+    """Do a command. Its room is imported only now, so that the help and the audit start at once."""
+    if given.command == "run":
+        from helpers import batch
+        from helpers.batch import execute
 
-    if options.with_parent:
-        batch.follow_parent()
-    execute.run(options.notebooks, {"DATA_DIR": options.data_dir, "OUT_DIR": options.out_dir} | dict(options.p))
+        if given.with_parent:
+            batch.follow_parent()
+        return execute.run(given.notebooks, {"DATA_DIR": given.data_dir, "OUT_DIR": given.out_dir} | dict(given.p))
+    if given.command == "sweep":
+        from helpers.batch import sweep
 
+        return sweep.sweep(given.file, given.out_dir, given.jobs, given.scheduler, given.dry_run)
+    if given.command == "audit":
+        from helpers.data import audit
 
-def _sweep(options):
-    from helpers.batch import sweep
+        return print(audit.command(given.data_dir, given.json, given.html, given.metadata))
+    if given.command == "predict":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine
+        from helpers.evaluation import predict
 
-    return sweep.sweep(options.file, options.out_dir, options.jobs, options.scheduler, options.dry_run)
-
-
-def _audit(options):
-    from helpers.data import audit
-
-    print(audit.command(options.data_dir, options.json, options.html, options.metadata))
-
-
-def _predict(options):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine
-    from helpers.evaluation import predict
-
-    return predict.command(options.run_dir, options.images, options.model, options.csv)
-
-
-def _build(options):
+        return predict.command(given.run_dir, given.images, given.model, given.csv)
     from helpers.batch import build
 
-    if options.repository is not None:
-        return build.rename(options.repository or build.remote(), options.branch or "main")
-    return build.check(options.notebooks) if options.check else build.build(options.notebooks)
+    if given.repository is not None:
+        return build.rename(given.repository or build.remote(), given.branch)
+    return build.check(given.notebooks) if given.check else build.build(given.notebooks)
 
 
 def _stop(*_):

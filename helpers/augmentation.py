@@ -22,21 +22,16 @@ from helpers import manifest
 from helpers.data.images import open_rgb
 
 QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
-_FEW = 1000  # fewer images are made before other processes have started
 _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop at 255, or at 143
-_IDLE = 30  # seconds after which a worker process without work ends, also one whose parent was killed
 
 
 def apply(pipeline, image, seed):
-    """Return one random draw of ``pipeline`` on ``image``: the same draw for the same seed.
+    """Return one random draw of an Augmentor.Pipeline's operations on a PIL image: the same draw for the same seed.
 
     Each operation is applied with the probability that was written. (``Augmentor`` 0.2.12 compares the probability
     with a draw rounded to one decimal, ``Pipeline._execute``, and so applies p = 0.5 in 55 % of the cases.) The states
     of ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole
-    process, so one thread at a time may call this.
-
-    Of the Augmentor.Pipeline only the operations are used; the PIL ``image`` may have any mode and is not changed;
-    ``seed`` is an int or a str.
+    process, so one thread at a time may call this. ``image`` may have any mode and is not changed; ``seed``: int, str.
     """
     digest = hashlib.sha256(str(seed).encode()).digest()
     states = random.getstate(), np.random.get_state()
@@ -56,24 +51,15 @@ def apply(pipeline, image, seed):
 def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     """Fill each class of the training split up to ``target`` images and return the manifest with the new rows.
 
-    Only active training originals are augmented, each class by what it lacks, evenly: no original gets a second
-    augmentation before every original of its class has one. The files are
-    ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the operations, the seed, the
-    quality and the libraries' versions (written out in ``recipe.json``). A file depends on its original, its k and the
-    recipe alone, so files that are there already are kept, and a stopped run goes on where it was. What belongs is what
-    the table lists: a smaller target leaves files unlisted.
+    Only active training originals are augmented, evenly: none gets a second augmentation before every original of its
+    class has one. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
+    operations, the seed, the quality and the libraries' versions (``recipe.json``). A file depends on its original, its
+    k and the recipe alone: what is there already is kept, and a stopped run goes on where it was. A smaller target
+    leaves files unlisted; augmented rows that ``table`` has are replaced.
 
-    Parameters
-    ----------
-    table : manifest. Augmented rows that it already has are replaced.
-    pipeline : Augmentor.Pipeline, for example with ``rotate`` and ``flip_left_right``.
-    target : int, images a class, originals included; a class that has as many gets none.
-    out_dir : folder for the files, outside the image folder.
-    seed : int.
-    workers : int, processes; by default one for few images, else one a core.
-
-    ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be described, or nothing is there to
-    augment; RuntimeError if a worker process ends early. What was made until then is kept.
+    ``target`` counts originals, too; ``out_dir`` lies outside the image folder; ``workers`` processes work, by default
+    one for few images, else one a core. ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be
+    described, or nothing is there to augment; RuntimeError if a worker process ends early.
     """
     originals = table[table["parent"] == ""]
     source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
@@ -85,7 +71,7 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     facts = {path: _facts(path, draw) for path, draw in zip(rows["path"], rows["draw"])}
     missing = rows[[facts[path] is None for path in rows["path"]]]
     if len(missing):
-        for part in folder.glob("*/*.part"):  # what a killed run had begun to write
+        for part in folder.glob("*/.*.part"):  # what a killed run had begun to write
             part.unlink(missing_ok=True)
         manifest.write_text(recipe, folder / "recipe.json")
         facts.update(_make_all(missing, pipeline, workers))
@@ -98,23 +84,21 @@ def _recipe(pipeline, seed):
     """Return the text of recipe.json, which says all that a file depends on but its original."""
     if not pipeline.operations:
         raise ValueError("The pipeline has no operations; add some first, for example pipeline.flip_left_right(0.5).")
-    recipe = {"operations": [_describe(operation) for operation in pipeline.operations], "seed": seed}
-    recipe |= {"quality": QUALITY, "Augmentor": Augmentor.__version__, "Pillow": Image.__version__}
-    recipe["libjpeg"] = features.version("libjpeg_turbo") or features.version("jpg")
+    recipe = {"operations": [], "seed": seed, "quality": QUALITY, "Augmentor": Augmentor.__version__}
+    recipe |= {"Pillow": Image.__version__, "libjpeg": features.version("libjpeg_turbo") or features.version("jpg")}
+    for operation in pipeline.operations:
+        kind = type(operation)
+        described = {"operation": f"{kind.__module__}.{kind.__qualname__}", **vars(operation)}
+        try:
+            if kind.__module__ != Augmentor.Operations.__name__:  # an edited operation is another one
+                described["source"] = [getsource(part) for part in vars(kind).values() if isfunction(part)]
+            recipe["operations"].append(json.loads(json.dumps(described, default=lambda value: value.tolist())))
+        except (AttributeError, TypeError, OSError) as error:
+            raise ValueError(
+                f"Operation {kind.__name__} with {vars(operation)} cannot be written to recipe.json; give it numbers, "
+                "text and lists only, in a class of a file or cell."
+            ) from error
     return json.dumps(recipe, indent=1, sort_keys=True) + "\n"
-
-
-def _describe(operation):
-    """Return an operation as a dict of plain values: class, settings and, if it is not Augmentor's own, its source."""
-    kind = type(operation)
-    described = {"operation": f"{kind.__module__}.{kind.__qualname__}", **vars(operation)}
-    try:
-        if kind.__module__ != Augmentor.Operations.__name__:  # an edited operation is another one
-            described["source"] = [getsource(part) for part in vars(kind).values() if isfunction(part)]
-        return json.loads(json.dumps(described, default=lambda value: value.tolist()))
-    except (AttributeError, TypeError, OSError) as error:
-        problem = f"Operation {kind.__name__} with {vars(operation)} cannot be written to recipe.json"
-        raise ValueError(f"{problem}; give it numbers, text and lists only, in a class of a file or cell.") from error
 
 
 def _plan(originals, target, seed, folder):
@@ -155,26 +139,23 @@ def _facts(path, draw):
 
 def _make_all(missing, pipeline, workers):
     """Make the ``missing`` images in any order, in processes, as the draws use each interpreter's one random state."""
-    workers = workers or (1 if len(missing) < _FEW else joblib.cpu_count())
-    parallel = joblib.Parallel(workers, "loky", return_as="generator_unordered", idle_worker_timeout=_IDLE)
+    workers = workers or (1 if len(missing) < 1000 else joblib.cpu_count())  # fewer are made before others have started
+    # Processes without work, also those whose parent was killed, end after 30 seconds.
+    parallel = joblib.Parallel(workers, "loky", return_as="generator_unordered", idle_worker_timeout=30)
     rows = zip(missing["source"], missing["path"], missing["draw"])
     made = parallel(joblib.delayed(_make)(pipeline, *row) for row in rows)
     try:
-        return dict(tqdm(made, "Augmenting", len(missing), unit=" images", file=sys.stdout))
+        bar = "{desc}: {percentage:.0f}% of {total_fmt} images, {remaining} to go"
+        return dict(tqdm(made, "Augmenting", len(missing), bar_format=bar, file=sys.stdout))
     except BrokenProcessPool as error:
-        problem = "A worker process ended early, perhaps for want of memory; what was made is kept"
-        raise RuntimeError(f"{problem}. Call again to go on; where memory is short, with workers=1.") from error
+        raise RuntimeError(
+            "A worker process ended early, perhaps for want of memory. Call again to go on, with workers=1 if need be."
+        ) from error
 
 
 def _make(pipeline, source, path, draw):
     """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
     image, buffer = apply(pipeline, open_rgb(source), draw).convert("RGB"), io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY, comment=draw.encode())
-    part = Path(f"{path}.{os.getpid()}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part.write_bytes(buffer.getvalue())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    manifest.write_bytes(buffer.getvalue(), path)
     return path, _facts(path, draw)

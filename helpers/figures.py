@@ -1,7 +1,6 @@
-"""Figures that several notebooks share: each takes a table or arrays and returns a Figure.
+"""Figures that several notebooks share: each takes a table or arrays and returns a Figure, which Jupyter shows.
 
-No function shows anything itself: a Figure that ends a cell is shown by Jupyter. ``synthetic=True`` names the embedded
-sample in the figure, so that nobody takes a drawing for a patient.
+``synthetic=True`` names the embedded sample in the figure, so that nobody takes a drawing for a patient.
 """
 
 from pathlib import Path
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 
 from helpers.data.images import open_rgb
 
-SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}  # Okabe & Ito's colour-blind-safe palette
+# Okabe & Ito's colour-blind-safe palette
+SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 MODEL_COLOURS = {
     "baseline": "#0072B2",
     "regularised": "#D55E00",
@@ -29,15 +29,9 @@ def model_colours(names):
 
 
 def image_grid(images, titles, columns, title="", synthetic=False):
-    """Show images in rows of ``columns``, each under its title.
+    """Show images in rows of ``columns``, each under its title, in a Figure with a ``title`` of its own.
 
-    Parameters
-    ----------
-    images : list of file paths, PIL images or arrays (height, width, 3) of 0 to 255.
-    titles : list of text, one an image; long lines are broken.
-    columns : images a row.
-    title : title of the figure.
-    synthetic : name the images as synthetic.
+    ``images`` are paths, PIL images or arrays (height, width, 3) of 0 to 255; ``titles`` as many texts.
     """
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.25 * columns, 1.45 * rows + 0.45), layout="constrained")
@@ -52,10 +46,8 @@ def image_grid(images, titles, columns, title="", synthetic=False):
 def curves(histories, title="", synthetic=False):
     """Show loss and accuracy by epoch, training dashed and validation solid, for one or more trainings.
 
-    Parameters
-    ----------
-    histories : dict of name -> history (``epoch``, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``).
-        The epoch with the lowest validation loss, whose weights are kept, is marked.
+    ``histories`` is {name: DataFrame of epoch, loss, accuracy, val_loss, val_accuracy}. The epoch with the lowest
+    validation loss, whose weights are kept, is marked.
     """
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     colours = model_colours(histories)

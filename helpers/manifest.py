@@ -1,10 +1,10 @@
 """The manifest: one table, one row per image, that every step of the course takes and returns."""
 
+import contextlib
 import csv
 import glob
 import hashlib
-import os
-import tempfile
+import secrets
 import time
 from pathlib import Path
 
@@ -22,16 +22,11 @@ class ManifestError(ValueError):
 
 
 def check(table):
-    """Return ``table`` if it keeps the manifest's rules, else raise.
+    """Return ``table`` if it keeps the manifest's rules, else raise a ManifestError that names the first broken one.
 
     The rules: exactly the columns of ``COLUMNS``; no path and no image_id twice; known splits and flags;
     among rows that take part (``flag`` is empty), no group in two splits, no row without a label,
     and an augmented image (``parent`` is set) only in the training split, beside its parent.
-
-    Raises
-    ------
-    ManifestError
-        With the rule, the first offending value and what to do.
     """
     if odd := sorted(set(table.columns) ^ set(COLUMNS)):
         raise ManifestError(
@@ -76,28 +71,30 @@ def fingerprint(table):
 
 
 def write_text(text, file):
-    """Write ``text`` to ``file`` atomically: a temporary file beside it, then a rename.
+    """Write ``text`` to ``file`` as :func:`write_bytes` does; remove what a killed run began a minute ago or more.
 
-    Names of files that are not UTF-8 (Python reads their bytes as lone surrogates) come out as they were. An OSError
-    names ``file``. Temporary files that a killed run left a minute ago or more are removed.
+    Names of files that are not UTF-8 (Python reads their bytes as lone surrogates) come out as they were.
     """
-    file, temporary = Path(file), None
+    for old in Path(file).parent.glob(f".{glob.escape(Path(file).name)}.*.part"):
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - old.stat().st_mtime > 60:
+                old.unlink()
+    write_bytes(text.encode("utf-8", "surrogateescape"), file)
+
+
+def write_bytes(data, file):
+    """Write bytes to ``file`` atomically: a temporary file beside it, then a rename. An OSError names ``file``."""
+    file = Path(file)
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        for old in file.parent.glob(f".{glob.escape(file.name)}.*.part"):
-            if time.time() - old.stat().st_mtime > 60:
-                old.unlink(missing_ok=True)
-        handle, temporary = tempfile.mkstemp(".part", f".{file.name}.", file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(file)) from error
-        raise
+        try:
+            part.write_bytes(data)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def write(table, file, root):
@@ -115,22 +112,11 @@ def write(table, file, root):
 
 
 def read(file, root):
-    """Read and check a manifest that :func:`write` made.
+    """Read and check a manifest that :func:`write` made of images in the folder ``root``.
 
-    Parameters
-    ----------
-    file : path of the CSV.
-    root : folder of the images, as ``datasets.find`` returns it.
-
-    Returns
-    -------
-    DataFrame with the columns of ``COLUMNS``: text, empty where unknown, but ``width`` and ``height`` in pixels
-    (int, 0 where the file is unreadable). ``path`` is absolute.
-
-    Raises
-    ------
-    ManifestError
-        If the file cannot be read, or breaks a rule (see :func:`check`).
+    Returned is a DataFrame with the columns of ``COLUMNS``: text, empty where unknown, but ``width`` and ``height`` in
+    pixels (int, 0 where the file is unreadable). ``path`` is absolute. ManifestError if it cannot be read or breaks a
+    rule (see :func:`check`).
     """
     types = dict.fromkeys(COLUMNS, str) | {"width": int, "height": int}
     try:

@@ -5,12 +5,9 @@ import io
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import manifest
-
-TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write(file, title, sections, notes=()):
@@ -26,33 +23,20 @@ def write(file, title, sections, notes=()):
         pictures that belong together.
     notes : texts to stand out at the top of the page.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    parts = [
-        (heading, [_part(content) for content in (contents if isinstance(contents, list) else [contents])])
-        for heading, contents in sections.items()
-    ]
-    manifest.write_text(template.render(title=title, notes=notes, sections=parts), file)
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["uri"] = _uri
+    parts = {heading: content if isinstance(content, list) else [content] for heading, content in sections.items()}
+    text = environment.get_template("page.html").render(title=title, notes=notes, sections=parts)
+    manifest.write_text(text, file)
     return Path(file)
 
 
-def _part(content):
-    """Return a content as the template takes it: a dict with its ``kind``."""
-    if isinstance(content, Figure):
-        stream = io.BytesIO()
-        content.savefig(stream, format="png", dpi=110)
-        return {"kind": "figure", "source": _uri(stream.getvalue()), "width": round(100 * content.get_figwidth())}
-    if isinstance(content, pd.DataFrame):
-        table = content.to_html(border=0, na_rep="", index_names=False, float_format="{:.2f}".format)
-        return {"kind": "table", "html": table}
-    if isinstance(content, str):
-        return {"kind": "text", "text": content}
-    if "cards" in content:
-        return {"kind": "cards", **content}
-    images = [(_uri(image), caption) for image, caption in content["images"]]
-    return {"kind": "pictures", "caption": content["caption"], "images": images}
-
-
 def _uri(image):
+    """Return a Figure, or the bytes of a JPEG or PNG, as an address that holds the picture itself."""
+    if isinstance(image, Figure):
+        stream = io.BytesIO()
+        image.savefig(stream, format="png", dpi=110)
+        image = stream.getvalue()
     kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -9,6 +9,7 @@ import re
 import reprlib
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,24 +19,25 @@ import matplotlib
 from helpers import manifest
 from helpers.data import datasets
 
-NOTEBOOKS = [
-    "01_eda",
-    "02_augmentation",
-    "03_baseline_cnn",
-    "04_dropout_augmented_cnn",
-    "05_evaluation",
-    "06_decisions",
-    "07_transfer_learning",
-]
-FOLDER = datasets.ROOT / "notebooks"
 NETWORK = ["model.keras", "run.json", "predictions.csv"]
-LEFT = {  # what others need of a notebook
+LEFT = {  # the notebooks of the course, and what others need of them
     "01_eda": ["manifest.csv", "metadata.csv"],
     "02_augmentation": ["augmented.csv"],
     "03_baseline_cnn": [f"baseline/{file}" for file in NETWORK],
     "04_dropout_augmented_cnn": [f"regularised/{file}" for file in NETWORK],
+    "05_evaluation": [],
+    "06_decisions": [],
+    "07_transfer_learning": [],
 }
-_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\})", re.MULTILINE)
+NOTEBOOKS = list(LEFT)
+FOLDER = datasets.ROOT / "notebooks"
+KINDS = {  # of parameters: in words, and as Python's types
+    bool: ("true or false", bool),
+    int: ("a whole number", numbers.Integral),
+    float: ("a number", numbers.Real),
+    str: ("text", (str, os.PathLike)),
+}
+_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) (.+)$", re.MULTILINE)
 
 
 class RunError(ValueError):
@@ -43,9 +45,10 @@ class RunError(ValueError):
 
 
 class Parameter(NamedTuple):
-    """A parameter of a notebook: its default, and what it may be: one of ``choices``, or ``low`` to ``high``."""
+    """A parameter of a notebook: default, meaning, and what it may be: one of ``choices``, or ``low`` to ``high``."""
 
     default: bool | int | float | str
+    meaning: str
     choices: list
     low: float = 0
     high: float = 0
@@ -60,48 +63,39 @@ def declared(notebook):
     if notebook not in NOTEBOOKS:
         raise RunError(f"There is no notebook {notebook!r}; the course has {', '.join(NOTEBOOKS)}.")
     found = {}
-    for name, default, form in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
+    for name, default, form, meaning in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
         choices = json.loads(form) if form[0] == "[" else []
         ends = map(float, re.findall(r"(?:min|max):([^,}]+)", form))
-        found[name] = Parameter(ast.literal_eval(default), choices, *ends)
+        found[name] = Parameter(ast.literal_eval(default), meaning, choices, *ends)
     return found
 
 
 def checked(notebook, values):
-    """Return ``values`` {name: value} of a notebook's parameters in their types.
+    """Return ``values`` {name: value} of a notebook's parameters in their types; text may stand for any ("5", "true").
 
-    Text stands for a value of any type, as on a command line ("5", "true"). RunError on the first parameter that the
-    notebook does not have, or whose value is of another type or out of range.
+    RunError on the first value that is of another type or out of range.
     """
     known = declared(notebook)
-    for name in values:
-        if name not in known:
-            raise RunError(f"{notebook} has no parameter {name!r}; it has {', '.join(sorted(known))}.")
     return {name: _checked(name, value, known[name]) for name, value in values.items()}
 
 
-def _checked(name, value, parameter):
-    kind, choices, given = type(parameter.default), parameter.choices, value
-    if kind is str and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    elif kind is not str and isinstance(value, str):
+def _checked(name, given, parameter):
+    kind, value = type(parameter.default), given
+    allowed, accepted = KINDS[kind]
+    if kind is not str and isinstance(value, str):
         with contextlib.suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value.strip().title() if kind is bool else value.strip())
-    if not isinstance(value, bool) and isinstance(value, {int: numbers.Integral, float: numbers.Real}.get(kind, kind)):
-        value = kind(value)  # NumPy's numbers, and whole ones for fractions
-    allowed = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-    right = type(value) is kind
-    if choices:
-        allowed, right = f"one of {choices}", value in choices
+    right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
+    if parameter.choices:
+        allowed, right = f"one of {parameter.choices}", value in parameter.choices
     elif kind in (int, float):
         allowed += f" from {parameter.low:.10g} to {parameter.high:.10g}"
         right = right and parameter.low <= value <= parameter.high
     if not right:
         raise RunError(f"{name} is {reprlib.repr(given)}, but it takes {allowed}.")
+    value = os.fspath(value) if kind is str else kind(value)  # NumPy's numbers too
     if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise RunError(
-            f"{name} is {value!r}, but a notebook holds no bytes other than UTF-8: rename that file or folder."
-        )
+        raise RunError(f"{name} is {value!r}, but a notebook holds UTF-8 only: rename that file or folder.")
     return value
 
 
@@ -123,8 +117,7 @@ def open_folder(out_dir):
         drive.mount("/content/drive")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        manifest.write_text("", folder / ".writable")
-        (folder / ".writable").unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise RunError(f"OUT_DIR is {str(out_dir)!r}, but nothing can be written there ({error.strerror}).") from error
     return folder
@@ -170,7 +163,6 @@ def apart(notebooks, values, log=subprocess.DEVNULL, **variables):
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.PIPE,
-        text=True,
         encoding="utf-8",
         errors="replace",
     )
@@ -197,16 +189,18 @@ class Run:
         return table
 
     def need(self, notebook):
-        """Run another notebook first, in a process of its own, unless its results are here and fit.
+        """Run another notebook first, in a process of its own, unless its results fit; RunError if it fails.
 
-        Notebook 01's results fit if they were made of the same images with the same values of the parameters that this
-        notebook has too; those of any other, if they were made from the manifest that is here now: a network that was
-        trained otherwise than the defaults say is left as it is. What has to be made again keeps the parameters that it
-        was made with, where this notebook does not have them. RunError if it fails.
+        Notebook 01's fit if they were made of the same images with the same values of the parameters that this notebook
+        has too; any other's if they were made from the manifest that is here: a network that was trained otherwise than
+        the defaults say is left as it is. What is made again keeps its own parameters.
         """
-        if reason := self._missing(notebook):
+        record = recorded(self.folder, notebook)
+        if reason := self._misfit(notebook, record):
             print(f"{notebook} runs first, because {reason}.", flush=True)
-            apart([notebook], self._values_for(notebook))
+            ours = {name: self.parameters[name] for name in declared(NOTEBOOKS[0]) if name in self.parameters}
+            values = self.parameters | record.get("parameters", {}) | ours | {"OUT_DIR": str(self.folder)}
+            apart([notebook], {name: values[name] for name in declared(notebook) if name in values})
 
     def done(self):
         """Record in the run folder that this notebook has run to its end, and with which parameters."""
@@ -215,14 +209,11 @@ class Run:
             record["images"] = datasets.state(self.images)
         manifest.write_text(json.dumps(record, indent=2), self.folder / f"{self.notebook}.json")
 
-    def _missing(self, notebook):
-        """Return why the results of ``notebook`` cannot be taken as they are, "" if they can."""
-        record = recorded(self.folder, notebook)
-        if not record:
-            return f"its results are not in {self.folder} yet"
-        for file in LEFT.get(notebook, []):
-            if not (self.folder / file).is_file():
-                return f"{self.folder / file} is gone"
+    def _misfit(self, notebook, record):
+        """Return why the results of ``notebook``, as recorded, cannot be taken as they are; "" if they can."""
+        files = [self.folder / file for file in LEFT[notebook]]
+        if not record or not all(map(Path.is_file, files)):
+            return "not all of its results are here"
         try:
             fits = record.get("manifest") == self._fingerprint()
         except manifest.ManifestError as error:
@@ -231,18 +222,9 @@ class Run:
             return "" if fits else "the images, labels or split have changed since"
         if record.get("images") != datasets.state(self.images):
             return "the images are not those it has seen"
-        for name in record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}:
-            if record["parameters"][name] != self.parameters[name]:
-                return f"{name} is another now"
-        return ""
-
-    def _values_for(self, notebook):
-        """Return the parameters to run ``notebook`` with: this notebook's, but a network's own from its last run."""
-        before = recorded(self.folder, notebook).get("parameters", {})
-        shared = declared(NOTEBOOKS[0]).keys() & self.parameters.keys()  # those that shape the manifest
-        kept = {name: value for name, value in before.items() if name not in shared}
-        values = {**self.parameters, **kept, "OUT_DIR": str(self.folder)}
-        return {name: values[name] for name in declared(notebook) if name in values}
+        shared = record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}
+        other = [name for name in sorted(shared) if record["parameters"][name] != self.parameters[name]]
+        return f"{other[0]} is another now" if other else ""
 
     def _fingerprint(self):
         file = self.folder / "manifest.csv"

@@ -25,7 +25,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from helpers import manifest
-from helpers.data import audit, datasets, images, splits
+from helpers.data import audit, datasets, duplicates, images, labels, splits
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = [10_000, 25_000]
@@ -73,14 +73,14 @@ def work(folder):
         start = time.perf_counter()
 
     table, facts, _ = datasets.list_images(datasets.find(folder))
-    known = audit.official_labels(table, facts)
+    known = labels.official_labels(table, facts)
     step("list")
-    table = audit.inspect(table)
+    table = duplicates.inspect(table)
     step("inspect")
-    pairs = audit.near_duplicates(table)
+    pairs = duplicates.near_duplicates(table)
     step("near-duplicates")
     audit.findings(table, known, pairs)
-    table = audit.apply_labels(audit.group(table, known, pairs), "audited", known)
+    table = labels.apply_labels(duplicates.group(table, known, pairs), "audited", known)
     step("findings, groups and labels")
     table = splits.split(table)
     manifest.write(table, Path(folder) / "run" / "manifest.csv", folder)
@@ -117,11 +117,11 @@ def _changed(image, rng):
 
 def copies_found(data_dir):
     """Print how many planted copies of a set's pictures are missed, and the pairs among the originals."""
-    originals = audit.inspect(datasets.list_images(datasets.find(data_dir)).table)
+    originals = duplicates.inspect(datasets.list_images(datasets.find(data_dir)).table)
     originals = originals[originals["flag"] == ""].drop_duplicates("picture")
     with tempfile.TemporaryDirectory() as folder:
         copies = plant(originals, Path(folder))
-        pairs = audit.near_duplicates(audit.inspect(pd.concat([originals, copies], ignore_index=True)))
+        pairs = duplicates.near_duplicates(duplicates.inspect(pd.concat([originals, copies], ignore_index=True)))
     own = set(zip(originals["image_id"], copies["image_id"]))
     found = own & set(zip(pairs["image_id"], pairs["other_id"]))
     among = pairs[~pairs["image_id"].str.endswith(" copy") & ~pairs["other_id"].str.endswith(" copy")]

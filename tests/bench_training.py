@@ -79,9 +79,9 @@ def main():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=0, help="0: as many as the set has")
     given = parser.parse_args()
-    from helpers.data import audit, datasets
+    from helpers.data import datasets, duplicates
 
-    table = audit.inspect(datasets.list_images(datasets.find(given.data_dir)).table).query("flag == ''")
+    table = duplicates.inspect(datasets.list_images(datasets.find(given.data_dir)).table).query("flag == ''")
     places = list(itertools.islice(itertools.cycle(range(len(table))), given.images or len(table)))
     paths, labels = (table[column].iloc[places].tolist() for column in ("path", "published_label"))
     rows = {}

@@ -16,7 +16,7 @@ from helpers import manifest
 from helpers.data import audit, classes, datasets, duplicates, labels, tables
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTHING = pd.DataFrame(columns=labels.FACTS, dtype=str).rename_axis("image_id")
+NONE = pd.DataFrame(columns=["image_id", "other_id", "similarity"])  # pairs of near-duplicates
 
 
 def picture(seed, size=(96, 72)):
@@ -52,8 +52,8 @@ def listed(root):
     return datasets.list_images(datasets.find(root)).table
 
 
-def audited(table, metadata=NOTHING, min_class_size=0):
-    done = audit.apply_labels(table, "audited", metadata, min_class_size)
+def audited(table, metadata=None, min_class_size=0):
+    done = labels.apply_labels(table, "audited", facts(table) if metadata is None else metadata, min_class_size)
     manifest.check(done)
     return {row.image_id: row.flag or row.label for row in done.itertuples()}
 
@@ -85,8 +85,8 @@ def test_inspect_tells_bytes_pixels_and_unreadable_files_apart(tmp_path):
     (tmp_path / "a/gone.jpg").symlink_to("nowhere")
     before = {file: file.lstat().st_mtime_ns for file in (tmp_path / "a").iterdir()}
     given = listed(tmp_path)
-    table = audit.inspect(given)
-    assert table.equals(audit.inspect(given, workers=1))
+    table = duplicates.inspect(given)
+    assert table.equals(duplicates.inspect(given))
     assert before == {file: file.lstat().st_mtime_ns for file in (tmp_path / "a").iterdir()}
     table = table.set_index("image_id")
     assert table.index[table["flag"] == "unreadable"].tolist() == ["cut", "empty", "gone"]
@@ -105,12 +105,12 @@ def test_every_mode_of_picture_is_read_without_warnings(tmp_path, mode):
     save(tmp_path, "a/x.tif" if mode == "CMYK" else "a/x.png", image)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = audit.inspect(listed(tmp_path))
-        assert table["flag"].tolist() == [""] and audit.near_duplicates(table).empty
+        table = duplicates.inspect(listed(tmp_path))
+        assert table["flag"].tolist() == [""] and duplicates.near_duplicates(table).empty
 
 
 def test_findings_count_each_picture_once_and_list_the_files(planted):
-    table = audit.inspect(listed(planted))
+    table = duplicates.inspect(listed(planted))
     known = facts(table, ISIC_0000001="NV", ISIC_0000003="MEL", ISIC_0000004="NV", ISIC_0000005="MEL")
     found = audit.findings(table, known)
     assert json.loads(json.dumps(found)) == found
@@ -143,26 +143,12 @@ def test_findings_count_each_picture_once_and_list_the_files(planted):
 
 def test_validation_twins_are_pictures_of_a_validation_folder_that_lie_elsewhere():
     table = rows(("a", "val", "x", "p"), ("b", "train", "x", "p"), ("c", "val", "x", "q"), ("d", "test", "x", "r"))
-    found = audit.findings(table, NOTHING, pd.DataFrame(columns=["image_id", "other_id", "similarity"]))
+    found = audit.findings(table, facts(table), NONE)
     assert (found["validation_twins"], found["train_test_twins"], found["same_class_duplicates"]) == (1, 0, 0)
 
 
-def test_contradictory_pairs_stand_side_by_side():
-    table = rows(
-        ("a", "train", "x", "p"),
-        ("b", "test", "y", "p"),
-        ("c", "train", "y", "p"),
-        ("d", "train", "x", "q"),
-        ("e", "train", "z", "r"),
-        ("f", "train", "x", "r"),
-    )
-    first, second = audit.contradictory_pairs(table)
-    assert list(zip(first["image_id"], second["image_id"])) == [("a", "b"), ("f", "e")]
-    assert not len(audit.contradictory_pairs(table.iloc[:1])[0])
-
-
 def test_group_ties_lesions_bytes_pixels_and_near_duplicates_whatever_the_order(planted):
-    table = audit.inspect(listed(planted))
+    table = duplicates.inspect(listed(planted))
     known = facts(
         table,
         ISIC_0000003=("NV", "L1 L7"),
@@ -170,14 +156,14 @@ def test_group_ties_lesions_bytes_pixels_and_near_duplicates_whatever_the_order(
         ISIC_0000006=("MEL", "L2"),
         ISIC_0000007=("MEL", "L2"),
     )
-    grouped = audit.group(table, known)
+    grouped = duplicates.group(table, known)
     members = {
         frozenset(tables.isic_id(name)[-1] for name in ids)
         for ids in grouped.groupby("group")["image_id"]
         for ids in [ids[1]]
     }
     assert members == {frozenset(ids) for ids in ("1", "2", "39", "4", "567", "8")}
-    shuffled = audit.group(table.sample(frac=1, random_state=1), known).sort_index()
+    shuffled = duplicates.group(table.sample(frac=1, random_state=1), known).sort_index()
     assert shuffled.equals(grouped)
     assert set(grouped["group"]) <= set(grouped["image_id"])
 
@@ -205,7 +191,7 @@ def test_near_duplicates_of_every_kind_are_found_and_named_and_nothing_else(tmp_
         save(tmp_path, f"a/{number:03d}_copy.jpg", copy, quality=int(rng.integers(40, 96)))
         save(tmp_path, f"b/{number:03d}_other.jpg", picture(5000 + number), quality=90)
         expected.append((f"{number:03d}", f"{number:03d}_copy", name))
-    pairs = audit.near_duplicates(audit.inspect(listed(tmp_path)))
+    pairs = duplicates.near_duplicates(duplicates.inspect(listed(tmp_path)))
     assert list(pairs[["image_id", "other_id", "how"]].itertuples(index=False, name=None)) == expected
     assert pairs["distance"].between(0, 8).all() and pairs["similarity"].between(0.88, 1.001).all()
 
@@ -214,7 +200,7 @@ def test_a_picture_in_other_colours_and_contrast_is_a_near_duplicate(tmp_path):
     image = np.asarray(picture(1), float)
     save(tmp_path, "a/a.png", picture(1))
     save(tmp_path, "a/b.png", Image.fromarray((image * [0.8, 0.7, 0.6] + 20).astype(np.uint8)))
-    assert len(audit.near_duplicates(audit.inspect(listed(tmp_path)))) == 1
+    assert len(duplicates.near_duplicates(duplicates.inspect(listed(tmp_path)))) == 1
 
 
 def test_flat_pictures_are_not_near_duplicates(tmp_path):
@@ -222,7 +208,7 @@ def test_flat_pictures_are_not_near_duplicates(tmp_path):
         save(tmp_path, f"a/{number}.png", Image.new("RGB", (20 + number, 20), colour))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert audit.near_duplicates(audit.inspect(listed(tmp_path))).empty
+        assert duplicates.near_duplicates(duplicates.inspect(listed(tmp_path))).empty
 
 
 def test_hash_search_finds_what_comparing_all_with_all_finds(monkeypatch):
@@ -243,9 +229,9 @@ def named(*names):
 
 def test_official_labels_read_the_shipped_facts():
     shipped = pd.read_csv(labels.SHIPPED, dtype=str, keep_default_na=False)
-    known = audit.official_labels(named(*shipped["isic_id"], "ISIC_0028132(1)", "my_ISIC_0028132"))
+    known = labels.official_labels(named(*shipped["isic_id"], "ISIC_0028132(1)", "my_ISIC_0028132"))
     assert list(known.columns) == labels.FACTS and len(known) == 1917 and known.index.is_unique
-    assert set(known["diagnosis"]) == {*classes.OFFICIAL, ""}
+    assert set(known["diagnosis"]) == {*CODES, ""}
     assert known.loc["ISIC_0028132"].tolist() == ["SCC", "HAM_0005413", "", "80", "female", "head/neck"]
     assert known.loc["ISIC_0028132(1)"].equals(known.loc["ISIC_0028132"].rename("ISIC_0028132(1)"))
     assert known.loc["ISIC_0000002", "lesion_id"] == "" and (known.loc["my_ISIC_0028132"] == "").all()
@@ -315,7 +301,7 @@ def test_the_archives_own_table_is_understood(tmp_path, columns, values, code):
     (tmp_path / "m.csv").write_text(f"{text}ISIC_9999999,someone,CC-BY,{values},histopathology,male\n")
     unknown = pytest.warns(UserWarning, match="1 diagnoses of .*m.csv have no ISIC 2019 class, such as")
     with unknown if values and not code else contextlib.nullcontext():
-        known = audit.official_labels(named("ISIC_9999999", "other"), file=tmp_path / "m.csv")
+        known = labels.official_labels(named("ISIC_9999999", "other"), file=tmp_path / "m.csv")
     assert known.loc["ISIC_9999999"].tolist() == [code, "", "", "", "male", ""] and (known.loc["other"] == "").all()
 
 
@@ -323,24 +309,39 @@ def test_sources_are_combined_fact_by_fact_and_the_result_reads_back(tmp_path):
     table = named("ISIC_0028132", "SYN_1")
     (tmp_path / "mine.csv").write_text("isic_id,diagnosis,lesion_id,sex\nISIC_0028132,melanoma,IL_1,\nSYN_1,,,male\n")
     own = facts(table, ISIC_0028132="NV", SYN_1="BKL").assign(age_approx=["40", "35"])
-    known = audit.official_labels(table, own, tmp_path / "mine.csv")
+    known = labels.official_labels(table, own, tmp_path / "mine.csv")
     assert known.loc["ISIC_0028132"].tolist() == ["MEL", "HAM_0005413 IL_1", "", "40", "female", "head/neck"]
     assert known.loc["SYN_1"].tolist() == ["BKL", "", "", "35", "male", ""]
-    assert audit.official_labels(table, own).loc["ISIC_0028132", "diagnosis"] == "NV"
+    assert labels.official_labels(table, own).loc["ISIC_0028132", "diagnosis"] == "NV"
     known.to_csv(tmp_path / "metadata.csv")
-    again = audit.official_labels(table, file=tmp_path / "metadata.csv")
+    again = labels.official_labels(table, file=tmp_path / "metadata.csv")
     assert again.drop(columns="lesion_id").equals(known.drop(columns="lesion_id"))
 
 
-def test_a_table_that_names_none_of_the_images_is_refused(tmp_path):
-    (tmp_path / "m.csv").write_text("number,dx\nx,nv\n")
-    with pytest.raises(ValueError, match=r"m.csv names none of the images: its columns are number, dx"):
-        audit.official_labels(named("x"), file=tmp_path / "m.csv")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_official_labels_are_read_from_a_table_as_people_save_it(tmp_path, encoding, delimiter):
+    text = "Image , DX,Age,site\nx,mel,about 45,Gesäß\ny,nv,85+,\n".replace(",", delimiter)
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    known = labels.official_labels(named("x", "y"), file=tmp_path / "m.csv")
+    assert known["diagnosis"].tolist() == ["MEL", "NV"] and known["age_approx"].tolist() == ["45", "85"]
+    (tmp_path / "m.csv").write_text("image,age\nx,old\n")
+    with pytest.raises(ValueError, match="m.csv, line 2: the age 'old' is not a number of years"):
+        labels.official_labels(named("x"), file=tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("text", ["number,dx\nx,nv\n", "image,dx\n", "image,dx\ny,nv\nz,nv\n"])
+def test_a_table_that_names_none_of_the_images_is_refused(tmp_path, text):
+    (tmp_path / "m.csv").write_text(text)
+    said = f"m.csv names none of the images: it has {text.count(chr(10)) - 1} rows and the columns (number|image), dx;"
+    with pytest.raises(ValueError, match=said):
+        labels.official_labels(named("x"), file=tmp_path / "m.csv")
     with pytest.raises(FileNotFoundError):
-        audit.official_labels(named("x"), file=tmp_path / "none.csv")
+        labels.official_labels(named("x"), file=tmp_path / "none.csv")
 
 
-NINE = [name for names in classes.OFFICIAL.values() for name in names]
+CODES = ["MEL", "SCC", "BCC", "AK", "BKL", "DF", "VASC", "NV"]
+NINE = [row["name"] for row in classes.known()]
 
 
 @pytest.mark.parametrize(
@@ -464,22 +465,24 @@ def test_published_removes_nothing_but_unreadable_files_and_keeps_the_manifest_s
         ("e", "train", "x", "", "e"),
     )
     table.loc[4, "flag"] = "unreadable"
-    done = manifest.check(audit.apply_labels(table, "published", facts(table, b="MEL")))
+    done = manifest.check(labels.apply_labels(table, "published", facts(table, b="MEL")))
     assert done["flag"].tolist() == ["", "", "", "", "unreadable"]
     assert done["label"].tolist() == ["x", "y", "x", "y", ""]
     assert done["group"].tolist() == ["test/g", "g", "val/g", "g", "e"]
-    assert audit.apply_labels(done, "published", NOTHING).equals(done)
-    again = audit.apply_labels(audit.apply_labels(done, "audited", NOTHING, 1), "published", NOTHING)
+    assert labels.apply_labels(done, "published", facts(table)).equals(done)
+    again = labels.apply_labels(labels.apply_labels(done, "audited", facts(table), 1), "published", facts(table))
     assert again.equals(done)
-    assert audit.apply_labels(done, "audited", NOTHING, 0).equals(audit.apply_labels(table, "audited", NOTHING, 0))
+    assert labels.apply_labels(done, "audited", facts(table), 0).equals(
+        labels.apply_labels(table, "audited", facts(table), 0)
+    )
 
 
 def test_the_policies_say_what_is_wrong():
     table = rows(("a", "train", "x", "p"))
     with pytest.raises(ValueError, match="LABELS is 'clean'; choose 'published' or 'audited'"):
-        audit.apply_labels(table, "clean", NOTHING)
-    with pytest.raises(ValueError, match=r"call audit.group first"):
-        audit.apply_labels(table.assign(group=""), "audited", NOTHING)
+        labels.apply_labels(table, "clean", facts(table))
+    with pytest.raises(ValueError, match=r"call duplicates.group first"):
+        labels.apply_labels(table.assign(group=""), "audited", facts(table))
 
 
 def test_the_ledger_accounts_for_every_image_by_split_and_class():
@@ -492,8 +495,8 @@ def test_the_ledger_accounts_for_every_image_by_split_and_class():
         ("z", "train", "df", "s"),
         ("u", "train", "nevus", "t"),
     )
-    done = audit.apply_labels(table, "audited", facts(table, ISIC_1="MEL", ISIC_3="MEL"), 1)
-    book = audit.ledger(done)
+    done = labels.apply_labels(table, "audited", facts(table, ISIC_1="MEL", ISIC_3="MEL"), 1)
+    book = labels.ledger(done)
     assert (book["audited"] == book.drop(columns="audited").sum(axis=1)).all()
     assert book["published"].sum() == len(table)
     assert book["audited"].to_dict() == {
@@ -518,18 +521,24 @@ def test_the_ledger_accounts_for_every_image_by_split_and_class():
     assert book.loc["test", "relabelled away"].tolist() == [0, -1]
 
 
+def test_class_folders_without_splits_leave_no_class_out():
+    table = rows(("a", "", "x", "p"), ("b", "", "x", "q"), ("c", "", "y", "r"))
+    book = labels.ledger(labels.apply_labels(table, "audited", facts(table), 1))
+    assert book["audited"].to_dict() == {("", "x"): 2, ("", "y"): 1}
+
+
 def test_labels_do_not_depend_on_the_order_of_the_rows():
     rng = np.random.default_rng(0)
     splits, names = ["train", "train", "train", "val", "test"], [*NINE, *["nevus"] * 20]
     table = rows(*((f"ISIC_{i}", rng.choice(splits), rng.choice(names), f"p{rng.integers(250)}") for i in range(300)))
     table["group"] = "g" + table["picture"].str[1:].astype(int).floordiv(2).astype(str)
-    known = facts(table, **{f"ISIC_{i}": str(rng.choice(list(classes.OFFICIAL))) for i in range(80)})
-    done = manifest.check(audit.apply_labels(table, "audited", known, 5))
+    known = facts(table, **{f"ISIC_{i}": str(rng.choice(CODES)) for i in range(80)})
+    done = manifest.check(labels.apply_labels(table, "audited", known, 5))
     assert set(done["flag"]) == {"", *manifest.FLAGS[1:]}
-    assert (audit.ledger(done).drop(columns="audited").sum(axis=1) == audit.ledger(done)["audited"]).all()
+    assert (labels.ledger(done).drop(columns="audited").sum(axis=1) == labels.ledger(done)["audited"]).all()
     for seed in range(5):
         shuffled = table.sample(frac=1, random_state=seed)
-        assert audit.apply_labels(shuffled, "audited", known, 5).sort_index().equals(done)
+        assert labels.apply_labels(shuffled, "audited", known, 5).sort_index().equals(done)
 
 
 def test_the_command_writes_findings_and_a_page_that_needs_nothing_else(planted, tmp_path_factory):
@@ -558,7 +567,7 @@ def test_nothing_given_says_what_is_audited(sample_root, monkeypatch):
 
 
 def test_files_that_cannot_be_written_are_refused_before_the_work(planted, tmp_path, monkeypatch):
-    monkeypatch.setattr(audit, "inspect", lambda table: pytest.fail("work began"))
+    monkeypatch.setattr(duplicates, "inspect", lambda table: pytest.fail("work began"))
     for file in (tmp_path, tmp_path / "none" / "a.json"):
         for given in ({"json_file": file}, {"html_file": file}):
             with pytest.raises(OSError, match="cannot be written"):
@@ -583,14 +592,14 @@ def test_the_class_that_lies_in_one_collection_is_named():
     half = pd.concat([table, table.assign(collection="")], ignore_index=True)
     assert audit.collections(half)[1]["cramers_v"] == found["cramers_v"]
     assert audit.collections(table.assign(collection=""))[1]["cramers_v"] is None
-    said = audit.text(audit.findings(table, NOTHING, pd.DataFrame(columns=["image_id", "other_id", "similarity"])))
-    assert "Cramer's V of class and collection: 0.82" in said and "Only in A: x." in said
+    said = audit.summary(audit.findings(table, facts(table), NONE))[1]
+    assert "Cramer's V of class and collection: 0.82" in said[0] and "Only in A: x." in said
 
 
 def test_lesions_with_several_pictures_are_counted_with_what_a_random_split_tears():
     table = rows(*((f"i{i}", "", "x", f"p{i}") for i in range(6)))
     known = facts(table, i0=("", "L1"), i1=("", "L1"), i2=("", "L2"), i3=("", "L3"), i4=("", "L3 L4"), i5=("", "L3"))
-    found = audit.findings(table, known, pd.DataFrame(columns=["image_id", "other_id", "similarity"]))
+    found = audit.findings(table, known, NONE)
     assert found["lesions_with_several_pictures"] == 2
     assert found["lesions"] == {"known": 4, "pictures_of_several": 5, "torn": round((0.32 + 0.48) / 2, 3)}
 
@@ -598,8 +607,7 @@ def test_lesions_with_several_pictures_are_counted_with_what_a_random_split_tear
 def test_patients_and_lesions_of_tables_are_groups_and_other_ids_do_not_meet_them():
     table = rows(*((f"i{i}", "", "x", f"p{i}") for i in range(5))).assign(group=["7", "7", "", "", ""])
     known = facts(table, i2=("", "7"), i3=("", "L1"), i4=("", "L1"))
-    pairs = pd.DataFrame(columns=["image_id", "other_id", "similarity"])
-    assert audit.group(table, known, pairs)["group"].tolist() == ["i0", "i0", "i2", "i3", "i3"]
+    assert duplicates.group(table, known, NONE)["group"].tolist() == ["i0", "i0", "i2", "i3", "i3"]
 
 
 def test_a_clean_set_and_a_single_image_accuse_nothing(tmp_path):
@@ -607,7 +615,8 @@ def test_a_clean_set_and_a_single_image_accuse_nothing(tmp_path):
         save(tmp_path, f"only class/{number}.png", picture(number))
         (tmp_path / "only class/notes.txt").write_text("no image")
         (tmp_path / "only class/.hidden.png").write_bytes(b"")
-        found = audit.findings(audit.inspect(listed(tmp_path)), NOTHING)
+        table = duplicates.inspect(listed(tmp_path))
+        found = audit.findings(table, facts(table))
         assert found.pop("images") == number + 1
         assert found.pop("collections")["cramers_v"] is None and not any(found.pop("lesions").values())
         assert not any(value for name, value in found.items() if name != "lists") and not any(found["lists"].values())
@@ -615,7 +624,7 @@ def test_a_clean_set_and_a_single_image_accuse_nothing(tmp_path):
 
 def read(root):
     table, known, _ = datasets.list_images(datasets.find(root))
-    return audit.inspect(table), audit.official_labels(table, known)
+    return duplicates.inspect(table), labels.official_labels(table, known)
 
 
 @pytest.fixture(scope="module")
@@ -653,18 +662,18 @@ def test_every_planted_defect_of_the_sample_is_found_and_nothing_else(drawn):
 
 def test_both_policies_of_the_sample_make_sound_manifests(drawn):
     _, table, known = drawn
-    grouped = audit.group(table, known)
+    grouped = duplicates.group(table, known)
     for policy in ("published", "audited"):
-        done = manifest.check(audit.apply_labels(grouped, policy, known))
-        book = audit.ledger(done)
+        done = manifest.check(labels.apply_labels(grouped, policy, known))
+        book = labels.ledger(done)
         assert book["published"].sum() == len(table) and book["audited"].sum() == len(manifest.active(done)) > 500
 
 
 def test_planted_copies_of_real_images_are_found(tmp_path, isic9):
     originals = listed(isic9).sample(150, random_state=0)
-    originals = audit.inspect(originals).drop_duplicates("picture")
+    originals = duplicates.inspect(originals).drop_duplicates("picture")
     copies = bench_data.plant(originals, tmp_path)
-    pairs = audit.near_duplicates(audit.inspect(pd.concat([originals, copies], ignore_index=True)))
+    pairs = duplicates.near_duplicates(duplicates.inspect(pd.concat([originals, copies], ignore_index=True)))
     assert set(pairs["image_id"] + " copy") == set(copies["image_id"]) == set(pairs["other_id"])
 
 

@@ -105,7 +105,7 @@ def test_lost_broken_and_half_files_are_made_again_and_the_others_kept(table, fi
     lost, broken, half = files.iloc[[0, 20, 40]]
     lost.unlink()
     broken.write_bytes(broken.read_bytes()[:-100])
-    half.replace(f"{half}.123.part")
+    half.replace(half.with_name(f".{half.name}.123.part"))
     before = times(tmp_path / "run", "*.jpg")
     again = fill(table, workers=2)
     assert contents(tmp_path / "run") == reference

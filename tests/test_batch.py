@@ -36,16 +36,6 @@ def test_a_plan_gives_each_notebook_the_parameters_it_has():
     assert list(dict(execute.plan(["05_evaluation", "01_eda.ipynb"], {}))) == ["01_eda", "05_evaluation"]
 
 
-@pytest.mark.parametrize("value", ["", "sample", "kaggle:some/set", "one;two"])
-def test_what_is_not_one_path_stays_as_it_is(value):
-    assert execute.plan(["01_eda"], {"DATA_DIR": value}) == [("01_eda", {"DATA_DIR": value})]
-
-
-def test_a_path_is_taken_from_the_current_folder_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert execute.plan(["01_eda"], {"DATA_DIR": "my set"}) == [("01_eda", {"DATA_DIR": str(tmp_path / "my set")})]
-
-
 @pytest.mark.parametrize(
     "arguments, words",
     [

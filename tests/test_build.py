@@ -38,14 +38,15 @@ assert area(3) == 9
 def course(tmp_path, monkeypatch):
     """A course of one built notebook, whose set-up cell and badges are the real ones."""
     (tmp_path / "notebooks" / "src").mkdir(parents=True)
-    shutil.copy(runs.FOLDER / "src" / "_setup.py", tmp_path / "notebooks" / "src")
+    for part in ("_setup.py", "_badge.py"):
+        shutil.copy(runs.FOLDER / "src" / part, tmp_path / "notebooks" / "src")
     (tmp_path / "notebooks" / "src" / "01_eda.py").write_text(SOURCE)
     (tmp_path / "pyproject.toml").write_text(
         '[tool.course]\nrepository = "old/one"\nbranch = "main"\n[tool.x]\na = 1\n'
     )
-    link = f"{build.COLAB}/github/some/one/blob/main/notebooks/01_eda.ipynb"
+    link = "https://colab.research.google.com/github/old/one/blob/main/notebooks/01_eda.ipynb"
     (tmp_path / "CITATION.cff").write_text('repository-code: "https://github.com/old/one"\n')
-    (tmp_path / "README.md").write_text(f"Before [Colab]({link}) after; [other](https://github.com/some/one).\n")
+    (tmp_path / "README.md").write_text(f"Before [Colab]({link}) after; [other](https://github.com/some/main).\n")
     monkeypatch.setattr(datasets, "ROOT", tmp_path)
     monkeypatch.setattr(runs, "FOLDER", tmp_path / "notebooks")
     monkeypatch.setattr(runs, "NOTEBOOKS", ["01_eda"])
@@ -127,14 +128,12 @@ def test_a_fork_is_named_everywhere_without_executing_anything(course, monkeypat
     for place in (
         "https://colab.research.google.com/github/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb)",
         "https://kaggle.com/kernels/welcome?src=https://github.com/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb)",
-        "https://mybinder.org/v2/gh/me/notebooks/new%2Fidea?labpath=notebooks%2F01_eda.ipynb)",
+        "https://mybinder.org/v2/gh/me/notebooks/new/idea?labpath=notebooks%2F01_eda.ipynb)",
     ):
-        assert place in after.cells[0]["source"] and build.with_links(place) == place
-    readme = (course / "README.md").read_text()
-    assert (
-        "github/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb) after; [other](https://github.com/some/one)"
-        in readme
-    )
+        assert place in after.cells[0]["source"]
+    link = "https://colab.research.google.com/github/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb"
+    readme = f"Before [Colab]({link}) after; [other](https://github.com/some/main).\n"
+    assert (course / "README.md").read_text() == readme
     assert '"new/idea", "https://github.com/me/notebooks.git"' in after.cells[1]["source"]
     assert "https://github.com/me/notebooks" in (course / "CITATION.cff").read_text()
 

@@ -18,7 +18,7 @@ import pytest
 import tiny
 
 from helpers import augmentation, manifest, runs
-from helpers.data import audit, datasets, splits
+from helpers.data import audit, datasets, duplicates, labels, splits
 from helpers.evaluation import report, scores
 
 OVER = {"MIN_CLASS_SIZE": 1}
@@ -39,8 +39,8 @@ def eda(root, out):
     """What notebook 01 leaves."""
     run = begin("01_eda", root, out)
     listed, facts, _ = datasets.list_images(run.images)
-    table, metadata = audit.inspect(listed), audit.official_labels(listed, facts)
-    table = audit.apply_labels(audit.group(table, metadata), "audited", metadata, 1)
+    table, metadata = duplicates.inspect(listed), labels.official_labels(listed, facts)
+    table = labels.apply_labels(duplicates.group(table, metadata), "audited", metadata, 1)
     manifest.write(splits.split(table), run.folder / "manifest.csv", run.images.root)
     manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
     run.done()
@@ -302,5 +302,5 @@ def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_s
     (out / "BATCH_SIZE=8" / "sweep.json").write_text('{"noteb')
     (out / "BATCH_SIZE=16" / "baseline" / "predictions.csv").unlink()
     status, said, error = tiny.call(folder, *command)
-    assert status == 0 and said.count("It is done again.") == 2 and "2 runs finished, 0 failed" in said, error
+    assert status == 0 and said.count("is done again") == 2 and "2 runs finished, 0 failed" in said, error
     assert contents(image_set) == source

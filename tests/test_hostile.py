@@ -161,7 +161,7 @@ def test_every_value_out_of_range_is_refused_before_work_starts(notebook, name, 
     if isinstance(parameter.default, (int, float)) and name != "OUT_DIR":
         file.write_text(json.dumps({"notebooks": [notebook], "parameters": {name: odd[0]}}))
         with pytest.raises(runs.RunError, match=f"a.yml: {name} is"):
-            sweep.read(file)
+            sweep.plan(file, tmp_path)
         with pytest.raises(runs.RunError, match=f"{name} is"):
             execute.plan([notebook], {name: str(odd[0])})
 

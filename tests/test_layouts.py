@@ -1,5 +1,6 @@
 """Whatever layout the images come in, they are read rightly, or what is wrong is said."""
 
+import os
 import re
 import sys
 import types
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers import manifest
-from helpers.data import datasets, images, tables
+from helpers.data import classes, datasets, duplicates, images, tables
 
 
 @pytest.fixture
@@ -243,8 +244,38 @@ def test_spellings_of_a_class_are_one_class(make):
         "total",
         "$\\bad{$",
     }
-    assert datasets.counts(found.table).loc["melanoma"].tolist() == [1, 1, 2]
-    assert datasets.counts(found.table).iloc[-1].tolist() == [4, 6, 10]
+
+
+@pytest.mark.parametrize(
+    "names, given, expected",
+    [
+        (["benign", "malignant"], "", ["malignant"]),
+        (["nv", "MEL", "bcc", "akiec"], "", ["MEL", "bcc"]),
+        (["0", "1"], "1", ["1"]),
+        (["good", "bad one"], " Bad_One ", ["bad one"]),
+    ],
+)
+def test_the_malignant_classes_are_known_or_named(names, given, expected):
+    assert classes.malignant(names, given) == expected
+
+
+@pytest.mark.parametrize(
+    "given, said", [("", "Whether '0' is malignant is not known .* MALIGNANT"), ("2", "names '2', but .* are 0, 1")]
+)
+def test_what_is_malignant_is_never_guessed(given, said):
+    with pytest.raises(ValueError, match=said):
+        classes.malignant(["0", "1"], given)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_odd_names_of_files_and_classes_reach_the_manifest_and_come_back(make, tmp_path):
+    names = ["12345678901234567890123", "caf\udce9", "a\rb", "{x}", "плоскоклеточнаякарцинома_" * 4, "$\\bad{$"]
+    root = make({f"{folder}/{name}.png": None for folder in ("total ", "$\\bad{$") for name in names})
+    table = duplicates.inspect(listed(root).table)
+    table = table.assign(group=table["image_id"])
+    manifest.write(table, tmp_path / "out" / "manifest.csv", root)
+    assert manifest.read(tmp_path / "out" / "manifest.csv", root).equals(table)
+    assert set(table["label"]) == {"total", "$\\bad{$"} and set(table["flag"]) == {""}
 
 
 def test_a_table_beside_class_folders_gives_facts_and_official_labels_but_no_labels(make):
@@ -333,7 +364,7 @@ def test_a_column_of_splits_is_obeyed_and_paths_tell_equal_names_apart(make):
         (
             {"a.png": None, "l.csv": "image,melanoma,keratosis\na,0,0\n"},
             {"labels_csv": "l.csv"},
-            "no column of labels: image, melanoma",
+            "no column of labels.*image.*melanoma",
         ),
     ],
 )
@@ -407,6 +438,13 @@ def test_a_broken_table_is_refused_by_file_and_line(make, text, said):
         listed(make({"a.png": None, "b.png": None, "l.csv": text}))
 
 
+def test_a_table_beside_the_images_that_says_nothing_of_them_is_told(make):
+    root = make({"nevus/a.png": None, "l.csv": "image,age\n", "m.csv": "image,age\nb,5\nc,6\n"})
+    assert listed(root).understood.endswith("Left aside: l.csv (no rows); 2 rows of m.csv without an image")
+    with pytest.raises(ValueError, match=r"LABELS_CSV is 'l.csv', but none of its columns .* names images"):
+        listed(root, labels_csv="l.csv")
+
+
 @pytest.mark.parametrize("data", [b"", b"\x00\x01\x02", b"\xff\xfe", b"\n\n"])
 def test_an_empty_or_binary_table_is_left_aside_and_refused_if_named(make, data):
     root = make({"nevus/a.png": None, "l.csv": data})
@@ -449,7 +487,9 @@ def test_a_named_table_belongs_to_the_set_it_lies_in(make):
     both = datasets.find(f"{one};{make({'nevus/c.png': None}, 'two')}")
     for given in ("mine.csv", str(one / "mine.csv")):
         assert datasets.list_images(both, given).table["label"].tolist() == ["melanoma", "nevus", "nevus"]
-    with pytest.raises(FileNotFoundError, match=r"LABELS_CSV is 'other.csv', but no such file is in any of the 2 sets"):
+    found = datasets.list_images(both, "mine.csv", label_column="dx").table  # the other set has folders
+    assert found["label"].tolist() == ["melanoma", "nevus", "nevus"]
+    with pytest.raises(FileNotFoundError, match=r"LABELS_CSV is 'other.csv', but no such file is in"):
         datasets.list_images(both, "other.csv")
 
 
@@ -472,9 +512,7 @@ def bare(monkeypatch, tmp_path):
     (course / "data").mkdir(parents=True)
     monkeypatch.setattr(datasets, "ROOT", course)
     monkeypatch.setattr(datasets, "SAMPLE", course / "data" / "sample")
-    monkeypatch.setattr(
-        datasets, "OURS", [course / "data" / "sample", course / "data" / "isic2019_labels.csv", datasets.OURS[2]]
-    )
+    monkeypatch.setattr(datasets, "OURS", [course / "data" / "sample", course / "data" / "isic2019_labels.csv"])
     monkeypatch.delenv("ISIC9_DIR", raising=False)
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
 
@@ -499,7 +537,7 @@ def test_the_order_of_looking(bare, image_set, tmp_path, monkeypatch, write_imag
     write_image(bare / "data" / "mine" / "Train" / "nevus" / "a.png", 1)
     assert datasets.find().root == bare / "data" / "mine"
     write_image(bare / "data" / "other" / "Train" / "nevus" / "a.png", 1)
-    with pytest.raises(ValueError, match=r"several sets \(mine, other\); name one in DATA_DIR"):
+    with pytest.raises(ValueError, match=r"several folders of images \(mine, other\); name one in DATA_DIR"):
         datasets.find()
     write_image(tmp_path / "other" / "nevus" / "a.png", 1)
     monkeypatch.setenv("ISIC9_DIR", str(tmp_path / "other"))
@@ -509,16 +547,15 @@ def test_the_order_of_looking(bare, image_set, tmp_path, monkeypatch, write_imag
     assert datasets.find("sample").synthetic and datasets.find(f"sample;{image_set}").synthetic
 
 
-@pytest.mark.parametrize("places", [["Train/nevus/a.png"], ["nevus/a.png", "melanoma/b.png"]])
-def test_a_set_unpacked_straight_into_data_is_found_without_the_sample(bare, write_image, places):
+def test_a_set_unpacked_straight_into_data_is_named_and_read_without_the_sample(bare, write_image):
     datasets.find("sample")
     (bare / "data" / "isic2019_labels.csv").write_text("isic_id,diagnosis\na,MEL\n")
-    for place in places:
+    for place in ("Train/nevus/a.png", "Test/melanoma/b.png", "c.png"):
         write_image(bare / "data" / place, 1)
-    found = listed("") if not datasets.find().synthetic else None
-    assert (
-        datasets.find().root == bare / "data" and len(found.table) == len(places) and "SYN" not in found.table.to_csv()
-    )
+    with pytest.raises(ValueError, match=r"several folders of images \(., Test, Train\); .* if all are one set"):
+        datasets.find()
+    found = listed(bare / "data")
+    assert splits(found) == {"a": "train", "b": "test"} and "1 images in no class folder" in found.understood
 
 
 def test_kaggle_sets_are_fetched_by_name_and_a_refusal_says_what_to_do(bare, make, monkeypatch, capsys):
@@ -659,12 +696,10 @@ def test_the_number_of_large_pictures_decoded_at_a_time_is_bounded(tmp_path, wri
             inside.remove(path)
         return size
 
-    assert images.read_files(read, paths, 4) == [(40, 40), (20, 16)] * 6 and set(most) == {1}
+    assert images.read_files(read, paths) == [(40, 40), (20, 16)] * 6 and set(most) == {1}
 
 
 def test_whatever_is_no_picture_is_refused_with_its_name_and_a_reason(tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.jpg").mkdir()
@@ -693,8 +728,6 @@ def test_mutated_files_of_every_format_end_in_one_kind_of_error(tmp_path, write_
 
 
 def test_ham_mini_is_read_as_published():
-    import os
-
     if not os.environ.get("HAM_DIR"):
         pytest.skip("HAM_DIR is not set")
     found = listed(os.environ["HAM_DIR"])

@@ -46,75 +46,75 @@ def write(tmp_path):
         ("EPOCHS: 2", "EPOCHS: two", "EPOCHS is 'two', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS:", "EPOCHS is None"),
         ("EPOCHS: 2", "OUT_DIR: here", "OUT_DIR .*--out-dir"),
+        ("LEARNING_RATE", "OUT_DIR", "OUT_DIR .*--out-dir"),
         ("EPOCHS: 2", "LABELS: auditted", "LABELS is 'auditted'.*published"),
-        ("EPOCHS: 2", "SEED: 3", "SEED takes one list of values in grid or seeds, or one value in parameters"),
-        ("[1e-3, 0.003]", "0.1", "LEARNING_RATE takes one list"),
-        ("[1e-3, 0.003]", "[0.1, 1e-1]", "LEARNING_RATE has a value twice"),
-        ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .1., but it takes one number"),
-        ("seeds: [0, 1]", "one_at_a_time: 3", "one_at_a_time is 3, but it takes true"),
-        ("seeds: [0, 1]", "seeds: 5", "seeds is 5, but it takes a list"),
-        ("seeds: [0, 1]", "seed: [5]", "'seed' is not one of notebooks, parameters, grid, seeds"),
+        ("EPOCHS: 2", "SEED: 3", "SEED takes one value in parameters, or one list in grid or seeds"),
+        ("  LEARNING_RATE: [1e-3, 0.003]", "  SEED: [3]", "SEED takes one value"),
+        ("[1e-3, 0.003]", "0.1", "each with a list of values; not {'LEARNING_RATE': 0.1}"),
+        ("[1e-3, 0.003]", "[]", "each with a list of values; not {'LEARNING_RATE': ..}"),
+        ("  LEARNING_RATE: [1e-3, 0.003]", "  - {EPOCHS: [1]}\n  - 5", "EPOCHS takes one value"),
+        ("  LEARNING_RATE: [1e-3, 0.003]", "  - {}\n  - 5", "each with a list of values; not 5"),
+        ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .1., but it takes a number from"),
+        ("seeds: [0, 1]", "seeds: 5", "'seeds' is 5, but a sweep takes lists of"),
+        ("seeds: [0, 1]", "seed: [5]", "'seed' is .5., but a sweep takes lists of notebooks, seeds"),
         ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
         ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
         ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(write, old, new, words):
+def test_a_wrong_file_is_refused_in_one_line(write, old, new, words, tmp_path):
     with pytest.raises(runs.RunError, match=words) as caught:
-        sweep.read(write(GOOD.replace(old, new)))
+        sweep.plan(write(GOOD.replace(old, new)), tmp_path)
     assert "some.yml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_that_asks_for_too_much_is_refused_in_one_line(write, tmp_path, monkeypatch):
+def test_a_file_that_grows_without_bounds_is_refused_in_one_line(write, tmp_path):
     with pytest.raises(runs.RunError, match="cannot be read as YAML: maximum recursion") as caught:
-        sweep.read(write("notebooks: " + "[" * 3000 + "]" * 3000))
+        sweep.plan(write("notebooks: " + "[" * 3000 + "]" * 3000), tmp_path)
     assert len(str(caught.value)) < 500
-    monkeypatch.setattr(sweep, "MOST", 3)
-    with pytest.raises(runs.RunError, match="4 runs, more than 3"):
-        sweep.plan(sweep.read(write()), tmp_path)
     bomb = "\n".join(f"  A{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
     with pytest.raises(runs.RunError) as caught:
-        sweep.read(write(f"notebooks: [01_eda]\ngrid:\n  A0: &a0 [1]\n{bomb}"))
+        sweep.plan(write(f"notebooks: [01_eda]\nparameters:\n  A0: &a0 [1]\n{bomb}"), tmp_path)
     assert len(str(caught.value)) < 1000
 
 
-def test_values_take_the_types_of_the_notebooks_parameters(write):
-    spec = sweep.read(write())
-    assert spec["parameters"] == {"DATA_DIR": "sample", "EPOCHS": 2}
-    assert spec["grid"] == {"LEARNING_RATE": [0.001, 0.003], "SEED": [0, 1]}
+@pytest.fixture
+def plan(write, tmp_path):
+    """Return a function that plans the runs of notebook 03 for a grid, given as YAML."""
+
+    def plan(rest=""):
+        return sweep.plan(write(f"notebooks: [03_baseline_cnn]\nparameters: {{EPOCHS: 2}}\n{rest}"), tmp_path / "out")[
+            0
+        ]
+
+    return plan
 
 
-def plan(tmp_path, notebooks, one=False, **grid):
-    spec = {"notebooks": notebooks, "parameters": {"LABELS": "audited"}, "grid": grid, "one_at_a_time": one}
-    return sweep.plan(spec, tmp_path / "out")
-
-
-def test_every_combination_has_a_folder_named_by_its_parameters(tmp_path):
-    jobs = plan(tmp_path, ["03_baseline_cnn"], LEARNING_RATE=[0.1, 0.2], SEED=[0, 1])
+def test_every_combination_has_a_folder_named_by_its_parameters(plan, tmp_path):
+    jobs = plan("grid: {LEARNING_RATE: [1e-1, 0.2, 0.1]}\nseeds: [0, 1]")
     assert [job["name"] for job in jobs] == [
         "LEARNING_RATE=0.1,SEED=0", "LEARNING_RATE=0.1,SEED=1", "LEARNING_RATE=0.2,SEED=0", "LEARNING_RATE=0.2,SEED=1",
     ]  # fmt: skip
-    assert jobs[1]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "SEED": 1}
+    assert jobs[1]["values"] == {"EPOCHS": 2, "LEARNING_RATE": 0.1, "SEED": 1}
     assert jobs[1]["folder"] == str(tmp_path / "out" / "LEARNING_RATE=0.1,SEED=1")
-    assert [job["name"] for job in plan(tmp_path, ["03_baseline_cnn"])] == ["run"]
+    assert [job["name"] for job in plan()] == ["run"]
     with pytest.raises(runs.RunError, match="share the folder 'METADATA=a-b'"):
-        plan(tmp_path, ["03_baseline_cnn"], METADATA=["a b", "a-b"])
+        plan("grid: {METADATA: [a b, a-b]}")
 
 
-def test_an_ablation_changes_one_parameter_at_a_time(tmp_path):
-    jobs = plan(tmp_path, ["03_baseline_cnn"], True, LEARNING_RATE=[0.1, 0.2], BATCH_SIZE=[8, 16, 32], SEED=[0, 1])
-    assert sorted(job["name"] for job in jobs if job["values"]["SEED"] == 1) == [
-        "BATCH_SIZE=16,SEED=1", "BATCH_SIZE=32,SEED=1", "LEARNING_RATE=0.2,SEED=1", "SEED=1",
+def test_of_several_grids_what_two_ask_for_is_run_once(plan):
+    jobs = plan("grid: [{}, {LEARNING_RATE: [0.1]}, {BATCH_SIZE: [8, 16]}, {BATCH_SIZE: [16, 32]}]\nseeds: [0, 1]")
+    assert [job["name"] for job in jobs if job["values"]["SEED"] == 1] == [
+        "SEED=1", "LEARNING_RATE=0.1,SEED=1", "BATCH_SIZE=8,SEED=1", "BATCH_SIZE=16,SEED=1", "BATCH_SIZE=32,SEED=1",
     ]  # fmt: skip
-    assert len(jobs) == 8
-    assert jobs[0]["values"] == {"LABELS": "audited", "LEARNING_RATE": 0.1, "BATCH_SIZE": 8, "SEED": 0}
+    assert len(jobs) == 10 and jobs[0]["values"] == {"EPOCHS": 2, "SEED": 0}
 
 
 def test_every_sweep_that_comes_with_the_course_can_be_planned(tmp_path):
     files = sorted((runs.FOLDER.parent / "sweeps").glob("*.yml"))
     assert len(files) >= 3
     for file in files:
-        assert len(sweep.plan(sweep.read(file), tmp_path)) > 1, file
+        assert len(sweep.plan(file, tmp_path)[0]) > 1, file
 
 
 def test_what_a_run_found_is_read_from_its_folder(tmp_path):
@@ -214,12 +214,12 @@ def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, ima
     assert (out / "BATCH_SIZE=8,SEED=1" / "log.txt").stat().st_mtime_ns == done
 
 
-def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(tmp_path):
-    first, *_ = plan(tmp_path, ["03_baseline_cnn"], SEED=[0, 1])
+def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(plan):
+    first, *_ = plan("seeds: [0, 1]")
     Path(first["folder"]).mkdir(parents=True)
     record = {"notebooks": first["notebooks"], "values": {"SEED": 0}, "seconds": 1, "images": "some"}
     (Path(first["folder"]) / "sweep.json").write_text(json.dumps(record))
-    with pytest.raises(runs.RunError, match=r"with LABELS 'not given', but this sweep says 'audited': .*--out-dir"):
+    with pytest.raises(runs.RunError, match=r"with EPOCHS not given, but this sweep says 2: .*--out-dir"):
         results.finished(first)
     assert results.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 

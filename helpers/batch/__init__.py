@@ -6,10 +6,10 @@ import time
 
 
 def follow_parent():
-    """End this process, at once, within a second of the end of the process that started it.
+    """End this process, at once, within a second of the end of the process that started it (not on Windows).
 
-    A run follows a sweep, and a kernel its run: whichever is killed, nothing stays behind. (ipykernel's own watch
-    misses it where an orphan's new parent is not process 1, as under systemd.) Windows tells no process of it.
+    So a kernel follows its run, and a run its sweep. ipykernel's own watch misses it where orphans do not go to
+    process 1, as under systemd.
     """
     parent = os.getppid()
 

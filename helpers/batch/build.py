@@ -1,8 +1,8 @@
 """Build the notebooks that people open from the sources that people edit.
 
-A source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), may hold ``{{badge}}`` and ``{{setup}}``: the build puts
-the badges and the set-up cell there, with the repository and the branch that stand in ``pyproject.toml``; the links in
-``README.md`` follow. A learner's copy, without outputs and solutions, goes to ``notebooks/exercises``.
+In a source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), ``{{badge}}`` and ``{{setup}}`` stand for
+``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``. A learner's
+copy, without outputs and solutions, goes to ``notebooks/exercises``.
 """
 
 import base64
@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 import jupytext
 import nbformat
@@ -23,9 +22,9 @@ import papermill
 from PIL import Image
 
 from helpers import manifest, runs
+from helpers.batch import execute
 from helpers.data import datasets
 
-COLAB, KAGGLE, BINDER = "https://colab.research.google.com", "https://kaggle.com", "https://mybinder.org"
 COURSE_FILES = ("helpers", "notebooks", "pyproject.toml", "colab_setup.sh", "requirements.txt")
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", re.MULTILINE | re.DOTALL)
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -40,10 +39,12 @@ def settings():
 
 def render(name):
     """Return the notebook made from a source, without outputs: cells, tags, badges, set-up cell and kernel."""
-    sources = runs.FOLDER / "src"
-    text = (sources / f"{name}.py").read_text(encoding="utf-8")
-    text = text.replace("# {{setup}}\n", (sources / "_setup.py").read_text(encoding="utf-8"))
-    for key, value in (settings() | {"badge": badges(name)}).items():
+    text, *parts = (
+        (runs.FOLDER / "src" / f"{part}.py").read_text(encoding="utf-8") for part in (name, "_badge", "_setup")
+    )
+    for key, part in zip(("# {{badge}}\n", "# {{setup}}\n"), parts):
+        text = text.replace(key, part)
+    for key, value in (settings() | {"notebook": name}).items():
         text = text.replace(f"{{{{{key}}}}}", value)
     notebook = jupytext.reads(text, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
@@ -76,50 +77,25 @@ def exercises(notebook):
     return learners
 
 
-def badges(name):
-    """Return the badges of a notebook as Markdown: links that open it in Colab, Kaggle and Binder."""
-    pictures = {COLAB: ("Colab", "assets/colab-badge.svg"), KAGGLE: ("Kaggle", "static/images/open-in-kaggle.svg")}
-    pictures[BINDER] = ("Binder", "badge_logo.svg")
-    links = [(title, f"{home}/{file}", _link(home, name)) for home, (title, file) in pictures.items()]
-    return "\n# ".join(f"[![Open in {title}]({picture})]({link})" for title, picture, link in links)
-
-
-def _link(home, name):
-    """Return the link that opens a notebook, such as "01_eda" or "exercises/01_eda", at one of the three sites."""
-    repository, branch = settings()["repository"], settings()["branch"]
-    place = f"{repository}/blob/{branch}/notebooks/{name}.ipynb"
-    return {
-        COLAB: f"{COLAB}/github/{place}",
-        KAGGLE: f"{KAGGLE}/kernels/welcome?src=https://github.com/{place}",
-        BINDER: f"{BINDER}/v2/gh/{repository}/{quote(branch, '')}?labpath={quote(f'notebooks/{name}.ipynb', '')}",
-    }[home]
-
-
-def with_links(text):
-    """Return ``text`` with its links to notebooks at Colab, Kaggle and Binder as ``pyproject.toml`` has them."""
-    link = rf"({COLAB}|{KAGGLE}|{BINDER})/[^)\s]*?notebooks(?:/|%2F)((?:exercises(?:/|%2F))?\w+)\.ipynb"
-    return re.sub(link, lambda found: _link(found[1], unquote(found[2])), text)
-
-
 def build(names):
     """Render, execute and store notebooks, in a copy of the course, so that only the embedded sample can be seen.
 
-    ``names`` are notebooks of the course, in the order in which they are executed; [] means all.
+    ``names`` are notebooks of the course, [] means all. Those before them are executed, too, as a reader would.
     """
+    wanted = [name for name, _ in execute.plan(names, {})]
     with tempfile.TemporaryDirectory() as folder:
         course = copy_course(Path(folder) / "course")
         os.environ["ISIC9_DIR"] = str(course / "data" / "sample")
-        files = {name: course / "notebooks" / f"{name}.ipynb" for name in runs.NOTEBOOKS}
-        for name, file in files.items():
+        for name in runs.NOTEBOOKS[: runs.NOTEBOOKS.index(wanted[-1]) + 1]:
+            file = course / "notebooks" / f"{name}.ipynb"
             nbformat.write(render(name), file)
-        for file in [files[name] for name in names or runs.NOTEBOOKS]:
             how = {"kernel_name": "python3", "coalesce_streams": True}  # of a progress bar, keep the last state
-            executed = papermill.execute_notebook(file, file, cwd=file.parent, progress_bar=True, **how)
+            executed = papermill.execute_notebook(file, file, cwd=file.parent, **how)
             for output in [output for cell in executed.cells for output in cell.get("outputs", [])]:
                 if "image/png" in output.get("data", {}):
                     output["data"]["image/png"] = _smaller(output["data"]["image/png"])
-            _store(file.stem, executed)
-    _link_readme()
+            if name in wanted:
+                _store(name, executed)
 
 
 def remote():
@@ -141,19 +117,19 @@ def rename(repository, branch):
         raise runs.RunError(f"{repository!r}, branch {branch!r}: expected a repository, owner/name, and a branch.")
     if check([]):
         raise runs.RunError("Build the notebooks first: python -m helpers build")
-    old, file = settings()["repository"], datasets.ROOT / "pyproject.toml"
-    text = re.sub(r'^repository = ".*"$', f'repository = "{repository}"', file.read_text(encoding="utf-8"), flags=re.M)
-    manifest.write_text(re.sub(r'^branch = ".*"$', f'branch = "{branch}"', text, flags=re.M), file)
+    old = settings()
+    for file in [datasets.ROOT / name for name in ("pyproject.toml", "README.md", "CITATION.cff")]:
+        text = file.read_text(encoding="utf-8").replace(old["repository"], repository)
+        for before, after in (("/blob/", "/"), ('branch = "', '"')):
+            text = text.replace(f"{before}{old['branch']}{after}", f"{before}{branch}{after}")
+        manifest.write_text(text, file)
     for name in runs.NOTEBOOKS:
         _store(name, nbformat.read(runs.FOLDER / f"{name}.ipynb", as_version=4))
-    for file in (datasets.ROOT / "README.md", datasets.ROOT / "CITATION.cff"):
-        manifest.write_text(file.read_text(encoding="utf-8").replace(old, repository), file)
-    _link_readme()
 
 
 def check(names):
     """Say which notebooks and learners' copies differ from their sources; return the exit status, 1 if one does."""
-    found = [sentence for name in names or runs.NOTEBOOKS for sentence in differences(name)]
+    found = [sentence for name, _ in execute.plan(names, {}) for sentence in differences(name)]
     print("\n".join(found) or "Every notebook equals its source.")
     return int(bool(found))
 
@@ -162,14 +138,11 @@ def differences(name):
     """Return what differs between a stored notebook or its learner's copy and the source: a list of sentences."""
     fresh, found = render(name), []
     for place, wanted in ((f"{name}.ipynb", fresh), (f"exercises/{name}.ipynb", exercises(fresh))):
-        if not (runs.FOLDER / place).exists():
-            found.append(f"{place} does not exist")
-            continue
-        stored = nbformat.read(runs.FOLDER / place, as_version=4).cells
-        parts = ("cell_type", "source", "metadata", *(["outputs"] if "/" in place else []))
-        for number, (old, new) in enumerate(itertools.zip_longest(stored, wanted.cells, fillvalue={})):
-            odd = [part for part in parts if old.get(part) != new.get(part)]
-            found += [f"{place} cell {number}: {', '.join(odd)}; not as in its source"] if odd else []
+        file, parts = runs.FOLDER / place, ["cell_type", "source", "metadata", *(["outputs"] if "/" in place else [])]
+        stored = nbformat.read(file, as_version=4).cells if file.exists() else []
+        pairs = enumerate(itertools.zip_longest(stored, wanted.cells, fillvalue={}))
+        odd = [str(number) for number, (old, new) in pairs if any(old.get(part) != new.get(part) for part in parts)]
+        found += [f"{place} is not as its source in cells {', '.join(odd)}"] if odd else []
     return found
 
 
@@ -179,14 +152,13 @@ def copy_course(folder):
     With the environment variable ``ISIC9_DIR`` set to ``folder/data/sample``, a notebook that is executed there with
     its defaults shows the sample alone, whatever images lie on this machine.
     """
+    shutil.copytree(datasets.find("sample").root, folder / "data" / "sample")
     for place in [*(datasets.ROOT / name for name in COURSE_FILES), *(datasets.ROOT / "data").glob("*.csv")]:
         target = folder / place.relative_to(datasets.ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir():
             shutil.copytree(place, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         else:
             shutil.copy(place, target)
-    shutil.copytree(datasets.find("sample").root, folder / "data" / "sample")
     return folder
 
 
@@ -200,15 +172,8 @@ def _store(name, executed):
         manifest.write_text(nbformat.writes(content) + "\n", runs.FOLDER / place)
 
 
-def _link_readme():
-    readme = datasets.ROOT / "README.md"
-    manifest.write_text(with_links(readme.read_text(encoding="utf-8")), readme)
-
-
 def _smaller(picture):
     """Return a base64 PNG with a palette of 256 colours, a third of the size: the notebooks live in git."""
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        palette = image.convert("RGB").quantize(256)
-    file = io.BytesIO()
-    palette.save(file, "PNG", optimize=True)
+    image, file = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
+    image.convert("RGB").quantize(256).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from pathlib import Path
 
 import papermill
 from nbclient.exceptions import DeadKernelError
@@ -13,40 +12,29 @@ from nbclient.exceptions import DeadKernelError
 from helpers import runs
 from helpers.data import datasets
 
-TOLD = ("RunError", "ManifestError", "ReportError", "PredictionsError", "FileNotFoundError")  # their message is enough
-ROOMS = re.compile(r"helpers[/\\][\w/\\]+\.py:\d+")  # so is that of what a room of the course refuses
-FOLLOW = (
-    "__import__('sys').path.insert(0, {root!r}); "
-    "__import__('helpers.batch').batch.follow_parent()"
-)  # leaves no name behind in the notebook
+TOLD = ("RunError", "ManifestError", "ReportError", "PredictionsError", "ValueError", "OSError", "FileNotFoundError")
+FOLLOW = "__import__('sys').path.insert(0, {root!r}); __import__('helpers.batch').batch.follow_parent()"
 
 
 def plan(notebooks, given):
-    """Check what is to be run before anything starts; return (notebook, its parameters) in the order of the course.
+    """Check what is to be run before anything starts; return [(notebook, its parameters)] in the order of the course.
 
     ``notebooks`` are names, none of them means all. ``given`` is {parameter: value}; text stands for a value of any
-    type, a path is taken from the current folder on. RunError on an unknown notebook, a parameter that none of the
-    notebooks has, or a value of the wrong type or range.
+    type. RunError on an unknown notebook, a parameter that none of them has, or a value of the wrong type or range.
     """
     chosen = [name.removesuffix(".ipynb") for name in notebooks] or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
-    everything = sorted({name for parameters in known.values() for name in parameters})
+    everything = set().union(*known.values())
     for name in given:
         if name not in everything:
-            raise runs.RunError(f"{', '.join(chosen)} has no parameter {name!r}; it has {', '.join(everything)}.")
-    given = {name: located(value) if name in ("DATA_DIR", "METADATA") else value for name, value in given.items()}
+            raise runs.RunError(
+                f"{', '.join(chosen)} has no parameter {name!r}; it has {', '.join(sorted(everything))}."
+            )
     return [
         (notebook, runs.checked(notebook, {name: value for name, value in given.items() if name in known[notebook]}))
         for notebook in runs.NOTEBOOKS
         if notebook in chosen
     ]
-
-
-def located(value):
-    """Return a path as an absolute one, for a notebook runs in another folder; what is not one path stays as it is."""
-    if not isinstance(value, str) or value in ("", "sample") or ";" in value or value.startswith("kaggle:"):
-        return value
-    return str(Path(value).expanduser().absolute())
 
 
 def run(notebooks, given):
@@ -55,14 +43,14 @@ def run(notebooks, given):
     RunError or FileNotFoundError before anything starts, if a parameter is wrong or no images are where it says; else
     RunError if a notebook fails.
     """
-    begun, steps = time.perf_counter(), plan(notebooks, given)
-    if data_dir := next((values["DATA_DIR"] for _, values in steps if values.get("DATA_DIR")), ""):
-        datasets.find(data_dir)
+    begun, steps = time.perf_counter(), dict(plan(notebooks, given))
+    for place in {values["DATA_DIR"] for values in steps.values()} - {""}:
+        datasets.find(place)
     folder = runs.open_folder(given["OUT_DIR"])
-    for notebook, values in steps:
+    for notebook, values in steps.items():
         print(notebook, flush=True)
         execute(notebook, values | {"OUT_DIR": str(folder)}, folder)
-    if "05_evaluation" in dict(steps):
+    if "05_evaluation" in steps:
         from helpers.evaluation import report
 
         print(report.summary(folder))
@@ -72,18 +60,17 @@ def run(notebooks, given):
 def execute(notebook, values, folder):
     """Execute one notebook; the executed copy goes to ``folder/notebooks``.
 
-    RunError if a cell fails, with the notebook, the cell's number and the error; or if the kernel dies.
+    RunError if a cell fails (with its number; the message alone of what the course itself refuses, else the last lines
+    of the traceback), if the copy cannot be written, or if the kernel dies.
     """
-    executed = folder / "notebooks" / f"{notebook}.ipynb"
+    source, executed = runs.FOLDER / f"{notebook}.ipynb", folder / "notebooks" / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
     for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # papermill takes paths as format strings
-    files = [str(path).replace("{", "{{").replace("}", "}}") for path in (runs.FOLDER / executed.name, executed)]
     try:
         papermill.execute_notebook(
-            *files,
+            *(re.sub(r"[{}]", r"\g<0>\g<0>", str(file)) for file in (source, executed)),  # taken as format strings
             values,
             progress_bar=sys.stderr.isatty(),
             cwd=runs.FOLDER,
@@ -92,10 +79,10 @@ def execute(notebook, values, folder):
             extra_arguments=[f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"],
         )
     except papermill.PapermillExecutionError as error:
-        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
-        place = next((line for line in reversed(trace) if re.search(r"\.py:\d+", line)), "")
-        told = error.ename in TOLD or (error.ename in ("ValueError", "OSError") and ROOMS.search(place))
-        reason = error.evalue if told else "\n".join(trace[-8:])
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip()
+        places = re.findall(r"\S+\.py:\d+", trace) or [""]
+        ours = re.search(r"\bhelpers[/\\]", places[-1]) and error.ename in TOLD
+        reason = error.evalue if ours else "\n".join(trace.splitlines()[-8:])
         raise runs.RunError(
             f"{notebook} failed in cell {error.exec_count}:\n{reason}\nThe whole notebook with its error: {executed}"
         ) from error

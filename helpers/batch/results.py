@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
@@ -13,14 +12,11 @@ from helpers.runs import RunError
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
 
-class Unreadable(ValueError):
-    """A finished run one of whose files is gone or broken; the message names the folder and what is wrong."""
-
-
 def finished(job):
-    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is not.
+    """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is to do.
 
-    RunError if what is finished there was made with other notebooks or parameters, Unreadable if it is broken.
+    A finished run one of whose files is gone or broken is to do again, which is said. RunError if what is finished
+    there was made with other notebooks or parameters.
     """
     file = Path(job["folder"]) / MARK
     if not file.exists():
@@ -30,14 +26,13 @@ def finished(job):
         there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
         outcome = record | {"status": "finished", "found": found(file.parent)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{file.parent}: a file of this finished run is gone or broken ({error}).") from error
-    for name in sorted({*there, *asked}):
-        was, now = (values.get(name, "not given") for values in (there, asked))
+        print(f"{file.parent} is done again: a file of this finished run is gone or broken ({error}).", flush=True)
+        return None
+    for name in sorted(there.keys() | asked.keys()):
+        was, now = (repr(values[name]) if name in values else "not given" for values in (there, asked))
         if was != now:
-            raise RunError(
-                f"{file.parent} holds a finished run with {name} {was!r}, but this sweep says {now!r}: choose "
-                "another --out-dir."
-            )
+            said = f"{file.parent} holds a finished run with {name} {was}, but this sweep says {now}"
+            raise RunError(f"{said}: choose another --out-dir.")
     return outcome
 
 
@@ -60,24 +55,27 @@ def found(folder):
         }
     if (scores := folder / "report" / "metrics.json").exists():
         metrics = json.loads(scores.read_text(encoding="utf-8"))
-        for model, values in [*metrics["models"].items(), ("data", metrics["data"])]:
+        for model, values in (metrics["models"] | {"data": metrics["data"]}).items():
             facts[model] = facts.get(model, {}) | values
-    flat = pd.json_normalize(facts).to_dict("records") if facts else [{}]
-    return {key: value for key, value in flat[0].items() if key.split(".")[1] not in ("parameters", "versions")}
+    flat = pd.json_normalize([facts]).iloc[0]
+    return flat[~flat.index.str.contains(r"^\w+\.(?:parameters|versions)\.")].to_dict()
 
 
 def write(jobs, outcomes, record, folder):
     """Write ``results.csv`` and ``results.html``, and return the table: a row for each run that has ended.
 
-    Its columns are run, status, the parameters, what to ``record``, seconds, images and error. The page shows, of
-    finished runs that differ in ``SEED`` alone, mean, standard deviation (std) and number (n), and a plot.
+    Its columns are run, status, the parameters, what to ``record`` ([]: each network's val_accuracy), seconds, images
+    and error. The page shows, of finished runs that differ in ``SEED`` alone, mean, standard deviation (std) and number
+    (n), and a plot.
     """
     ended = [(job, outcomes[job["name"]]) for job in jobs if job["name"] in outcomes]
     rows = [{"run": job["name"], **job["values"], **outcome.get("found", {}), **outcome} for job, outcome in ended]
-    columns = ["run", "status", *jobs[0]["values"], *record, "seconds", "images", "error"]
-    table = pd.DataFrame(rows, columns=columns)
+    record = record or sorted({key for row in rows for key in row.get("found", {}) if key.endswith(".val_accuracy")})
+    parameters = dict.fromkeys(name for job in jobs for name in job["values"])
+    table = pd.DataFrame(rows, columns=["run", "status", *parameters, *record, "seconds", "images", "error"])
     defused = table.astype(object).map(_defused).rename(columns=_defused)
     manifest.write_text(defused.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
     done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images = ", ".join(done["images"].unique())
@@ -86,14 +84,16 @@ def write(jobs, outcomes, record, folder):
     if len(failed):
         sections["What failed"] = "\n".join(failed["run"] + ": " + failed["error"]).splitlines()
     if numbers := [key for key in record if pd.api.types.is_numeric_dtype(done[key]) and done[key].notna().any()]:
-        means = done.groupby("combination", sort=False)[numbers].agg(["mean", "std", "count"])
-        means = means.rename(columns={"count": "n"}).rename_axis(index=None)
-        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(means)]
+        groups = done.groupby("combination", sort=False)[numbers]
+        spread = groups.agg(["mean", "std", "count"]).rename(columns={"count": "n"}).rename_axis(index=None)
+        sections["Spread over seeds"] = ["In the plots below a dot is a run, a bar the mean.", _short(spread)]
     for key in numbers:
-        figure = Figure(figsize=(8, 1.2 + 0.5 * len(means)), layout="constrained")
-        axes = figure.add_subplot(title=f"{key}\n{images}")
-        sns.stripplot(done, x=key, y="combination", jitter=False, alpha=0.6, ax=axes)
-        axes.plot(means[key, "mean"], range(len(means)), "|", color="black", markersize=20)
+        figure = Figure(figsize=(8, 1.2 + 0.5 * len(spread)), layout="constrained")
+        axes = figure.add_subplot(title=f"{key}\n{images}", xlabel=key)
+        axes.plot(spread[key, "mean"], spread.index, "|", color="black", markersize=20)
+        axes.plot(done[key], done["combination"], "o", alpha=0.6)
+        axes.invert_yaxis()
+        axes.margins(y=0.5 / len(spread))
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
     return table

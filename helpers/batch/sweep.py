@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import math
 import re
 import reprlib
 import sys
@@ -19,19 +18,17 @@ from helpers.batch import execute, results
 from helpers.data import datasets
 from helpers.runs import RunError, apart, open_folder
 
-KEYS = {"notebooks": list, "parameters": dict, "grid": dict, "seeds": list, "one_at_a_time": bool, "record": list}
-KINDS = {list: "a list", dict: "names with their values", bool: "true or false"}
-MOST = 10_000  # runs of one sweep; more is a slip of the pen
+KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
 
 
-def read(file):
-    """Read and check a sweep's YAML file; RunError on the first thing that is wrong, with what is allowed.
+def plan(file, folder):
+    """Read a sweep's YAML file; return its runs, each with a folder named by its parameters, and what to record.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
-    values} and ``seeds`` (values of ``SEED``), of which every combination is a run, or with ``one_at_a_time: true``
-    every one in which at most one parameter of the grid has another than its first value (an ablation); ``record``:
-    what goes into the table (``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed.
-    Returned is a dict of these keys, ``seeds`` being part of the grid; values are typed.
+    values}, of which every combination is a run, or a list of such grids (what several ask for is run once); ``seeds``,
+    values of ``SEED`` that each combination is run with; ``record``: what goes into the table (see
+    ``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed. A run is a dict of
+    ``name, folder, notebooks, values``. RunError on the first thing that is wrong, with what is allowed.
     """
     try:
         spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
@@ -40,56 +37,32 @@ def read(file):
     if not isinstance(spec, dict) or "notebooks" not in spec:
         raise RunError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
     for key, value in spec.items():
-        if key not in KEYS:
-            raise RunError(f"{file}: {reprlib.repr(key)} is not one of {', '.join(KEYS)}.")
-        if not isinstance(value, KEYS[key]) or value in ([], {}):
-            raise RunError(f"{file}: {key} is {reprlib.repr(value)}, but it takes {KINDS[KEYS[key]]}.")
-    seeds, fixed, grid = ([("SEED", spec["seeds"])] if "seeds" in spec else []), {}, {}
+        if key not in KEYS or not isinstance(value, KEYS[key]) or not value:
+            raise RunError(
+                f"{file}: {reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds "
+                "and what to record, parameters with a value each, and a grid of lists of values or a list of grids."
+            )
+    notebooks, fixed, jobs = [str(name) for name in spec["notebooks"]], spec.get("parameters", {}), {}
+    grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
     try:
-        notebooks = [notebook for notebook, _ in execute.plan([str(name) for name in spec["notebooks"]], {})]
-        for name, value in spec.get("parameters", {}).items():
-            fixed[name] = _typed(name, value, notebooks)
-        for name, values in [*spec.get("grid", {}).items(), *seeds]:
-            if name in fixed or name in grid or not isinstance(values, list) or not values:
-                raise RunError(f"{name} takes one list of values in grid or seeds, or one value in parameters.")
-            grid[name] = [_typed(name, value, notebooks) for value in values]
-            if len(set(grid[name])) < len(values):
-                raise RunError(f"{name} has a value twice: {reprlib.repr(values)}.")
+        for grid in grids if isinstance(grids, list) else [grids]:
+            if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+                raise RunError(f"a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
+            if twice := [*(grid.keys() & seeds.keys()), *(fixed.keys() & {*grid, *seeds})]:
+                raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
+            if "OUT_DIR" in {*grid, *fixed}:
+                raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
+            for combination in itertools.product(*(grid | seeds).values()):
+                steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
+                values = {name: value for _, typed in steps for name, value in typed.items()}
+                words = {name: re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(values[name]))[-60:] for name in grid | seeds}
+                name = ",".join(f"{key}={word}" for key, word in words.items()) or "run"
+                job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
+                if jobs.setdefault(name, job) != job:
+                    raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
-    record = list(dict.fromkeys(map(str, spec.get("record", []))))
-    ablation = spec.get("one_at_a_time", False)
-    return {"notebooks": notebooks, "parameters": fixed, "grid": grid, "one_at_a_time": ablation, "record": record}
-
-
-def _typed(name, value, notebooks):
-    if name == "OUT_DIR":
-        raise RunError("OUT_DIR is each run's own folder: leave it out; --out-dir is the sweep's folder.")
-    if not isinstance(value, (bool, int, float, str)):
-        raise RunError(f"{name} is {reprlib.repr(value)}, but it takes one number, truth value or text.")
-    return next(values[name] for _, values in execute.plan(notebooks, {name: value}) if name in values)
-
-
-def plan(spec, folder):
-    """Turn a sweep into runs: dicts of ``name, folder, notebooks, values``; each has a folder named by its parameters.
-
-    RunError if there are too many runs, or two would share a folder.
-    """
-    if (count := math.prod(map(len, spec["grid"].values()))) > MOST:
-        raise RunError(f"The sweep has {count} runs, more than {MOST}: make its grid smaller.")
-    jobs = {}
-    for combination in itertools.product(*spec["grid"].values()):
-        swept = dict(zip(spec["grid"], combination))
-        other = [key for key, value in swept.items() if key != "SEED" and value != spec["grid"][key][0]]
-        if spec["one_at_a_time"] and len(other) > 1:
-            continue
-        named = [key for key in swept if key in (*other, "SEED") or not spec["one_at_a_time"]]
-        name = ",".join(f"{key}={re.sub(r'[^A-Za-z0-9_.+-]+', '-', str(swept[key]))[-60:]}" for key in named) or "run"
-        if name in jobs:
-            raise RunError(f"Two runs would share the folder {name!r}: give values of other letters.")
-        values = spec["parameters"] | swept
-        jobs[name] = {"name": name, "folder": f"{folder}/{name}", "notebooks": spec["notebooks"], "values": values}
-    return list(jobs.values())
+    return list(jobs.values()), list(map(str, spec.get("record", [])))
 
 
 def perform(job):
@@ -106,41 +79,36 @@ def perform(job):
         images = datasets.find(job["values"].get("DATA_DIR", ""))
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
             apart(job["notebooks"], job["values"] | {"OUT_DIR": str(folder)}, log, **threads)
-        record = {
-            "notebooks": job["notebooks"],
-            "values": job["values"],
-            "seconds": round(time.perf_counter() - begun, 1),
-            "images": f"{images.source}{' (synthetic)' if images.synthetic else ''}",
-        }
+        record = {key: job[key] for key in ("notebooks", "values")}
+        record["seconds"] = round(time.perf_counter() - begun, 1)
+        record["images"] = f"{images.source}{' (synthetic)' if images.synthetic else ''}"
+        outcome = record | {"status": "finished", "found": results.found(folder)}
         manifest.write_text(json.dumps(record, indent=2), folder / results.MARK)
-        return job["name"], results.finished(job)
+        return job["name"], outcome
     except Exception as error:  # whatever it is, it belongs to this run, and the sweep goes on
         return job["name"], {"status": "failed", "error": str(error) or repr(error)}
 
 
-@contextlib.contextmanager
-def cluster(address):
-    """Let joblib's tasks go to a Dask scheduler, which gives those of a lost worker to another one; "" is this machine.
+def backend(scheduler):
+    """Return the context in which joblib's tasks go to a Dask scheduler at this address, or stay here ("" or None).
 
-    See https://distributed.dask.org/en/stable/resilience.html; raises RunError if no scheduler with a worker answers.
+    Dask gives the tasks of a lost worker to another one (https://distributed.dask.org/en/stable/resilience.html).
+    RunError if Dask is not installed, or no scheduler with a worker answers.
     """
-    if not address:
-        yield
-        return
+    if not scheduler:
+        return contextlib.nullcontext()
     try:
         from dask import distributed
 
-        client = distributed.Client(address, timeout=20)
-        client.wait_for_workers(1, timeout=20)
+        distributed.Client(scheduler, timeout=20).wait_for_workers(1, timeout=20)
     except ImportError as error:
         raise RunError("--scheduler needs Dask: python -m pip install 'dask[distributed]'") from error
     except (OSError, ValueError) as error:
         raise RunError(
-            f"No Dask scheduler with a worker answers at {address!r} ({error}). In the course's folder start: "
-            f"python -m dask scheduler, and: python -m dask worker {address} --nthreads 1"
+            f"No Dask scheduler with a worker answers at {scheduler!r} ({error}). In the course's folder start: "
+            f"python -m dask scheduler, and: python -m dask worker {scheduler} --nthreads 1"
         ) from error
-    with client, joblib.parallel_config(backend="dask"):
-        yield
+    return joblib.parallel_config(backend="dask")
 
 
 def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
@@ -148,7 +116,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
 
     Parameters
     ----------
-    file : path of the YAML file (see :func:`read`).
+    file : path of the YAML file (see :func:`plan`).
     out_dir : folder of the sweep, for one sweep at a time; "" is ``runs/<name of the file>``.
     at_once : runs at once on this machine; -1: as many as it has cores.
     scheduler : address of a Dask scheduler whose workers do the runs instead.
@@ -156,14 +124,9 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
 
     Before anything starts, RunError or FileNotFoundError if the file or what it asks for is wrong.
     """
-    spec, folder = read(file), Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
-    jobs = plan(spec, folder)
-    outcomes = {}
-    for job in jobs:
-        try:
-            outcomes |= {job["name"]: record} if (record := results.finished(job)) else {}
-        except results.Unreadable as error:
-            print(f"{error} It is done again.", flush=True)
+    folder = Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
+    jobs, record = plan(file, folder)
+    outcomes = {job["name"]: outcome for job in jobs if (outcome := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:
@@ -171,29 +134,20 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
         datasets.find(place)  # a Dask worker finds its own images
     open_folder(folder)
-
-    def written():
-        """Write the tables as far as the runs have come; return the table and all names that could be recorded."""
-        names = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
-        record = spec["record"] or [key for key in names if key.endswith(".val_accuracy")]
-        return results.write(jobs, outcomes, record, folder), names
-
-    with cluster(scheduler):
-        tasks = (joblib.delayed(perform)(job) for job in left)
+    with backend(scheduler):
         how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
-        ended = joblib.Parallel(-1 if scheduler else at_once, **how)(tasks)
+        ended = joblib.Parallel(-1 if scheduler else at_once, **how)(joblib.delayed(perform)(job) for job in left)
         for name, outcome in tqdm(ended, total=len(left), disable=None):
             outcomes[name] = outcome
-            row = written()[0].set_index("run").loc[name].drop([*jobs[0]["values"], "images"]).dropna()
-            said = [str(value).splitlines()[-1] if key == "error" else f"{key} {value}" for key, value in row.items()]
-            tqdm.write(f"{len(outcomes)}/{len(jobs)}  {name}  {'  '.join(said)}")
-    table, names = written()
-    failed, absent = (table["status"] == "failed").sum(), [key for key in spec["record"] if names and key not in names]
+            table = results.write(jobs, outcomes, record, folder)
+            said = [f"{key} {value}" for key, value in outcome.get("found", {}).items() if key in table]
+            error = outcome.get("error", "").splitlines()[-1:]
+            tqdm.write("  ".join([f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error]))
+    table = results.write(jobs, outcomes, record, folder)
+    failed = int((table["status"] == "failed").sum())
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")
-    if absent:
-        print(
-            f"No run has {', '.join(absent)}. Correct it under record and sweep again (finished runs are only read "
-            f"again); there are: {', '.join(names)}.",
-            file=sys.stderr,
-        )
+    if absent := [key for key in record if failed < len(table) and table[key].isna().all()]:
+        there = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
+        said = f"No run has {', '.join(absent)}; correct record and sweep again. There are: {', '.join(there)}."
+        print(said, file=sys.stderr)
     return int(failed > 0 or bool(absent))

@@ -9,11 +9,8 @@ import pandas as pd
 from scipy.stats.contingency import association
 
 from helpers import manifest
-from helpers.data import datasets, layouts
-from helpers.data.classes import OFFICIAL
-from helpers.data.duplicates import contradictory_pairs, group, inspect, near_duplicates  # noqa: F401
+from helpers.data import classes, datasets, duplicates, labels, layouts
 from helpers.data.images import UnreadableImage, open_rgb, read_files
-from helpers.data.labels import apply_labels, ledger, official_class, official_labels, with_metadata  # noqa: F401
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
 COUNTS = {
@@ -26,7 +23,7 @@ COUNTS = {
     "near_duplicate_pairs": "pairs of pictures that are nearly the same",
     "lesions_with_several_pictures": "lesions with several pictures",
 }
-SHOWN = 200  # pairs of each kind on the page; a phone must still open it
+SHOWN = 200  # groups of pictures of each kind on the page; a phone must still open it
 SIDE = 160  # px, longest side of a picture on the page
 
 
@@ -36,36 +33,35 @@ def findings(table, metadata, pairs=None):
     The counters are exact: two files are one picture if they decode to the same pixels, and each picture counts once.
     Pictures that are only nearly the same are counted in ``near_duplicate_pairs`` and nowhere else.
 
-    Parameters
-    ----------
-    table : manifest that :func:`inspect` has filled.
-    metadata : as :func:`official_labels` returns it.
-    pairs : as :func:`near_duplicates` returns them; None: they are searched.
-
-    Returns
-    -------
-    dict for ``json.dumps``. The counts are those of ``COUNTS``. ``lesions``: how many are known, and the part of those
-    with several pictures that a random 20 % for validation is expected to tear apart (0 to 1). By pair of labels, with
-    the number of pictures (``images``): ``contradictory_folders`` and ``official_label_disagreements``.
-    ``collections``: as :func:`collections` returns them. ``lists``: the files behind the counts.
+    Takes a manifest that ``duplicates.inspect`` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
+    ``pairs`` as ``duplicates.near_duplicates`` does (None: they are searched). Returns a dict for ``json.dumps``: the
+    counts of ``COUNTS``; ``lesions``: how many are known, and the part of those with several pictures that a random
+    20 % for validation is expected to tear apart (0 to 1); by pair of labels, with the number of pictures (``images``),
+    ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as :func:`collections` returns
+    them; ``lists``: the files behind the counts.
     """
-    pairs = near_duplicates(table) if pairs is None else pairs
-    table = with_metadata(table, metadata).sort_values("image_id")
+    pairs = duplicates.near_duplicates(table) if pairs is None else pairs
+    table = table.join(metadata, on="image_id").sort_values("image_id")
     root = os.path.commonpath([Path(path).parent for path in table["path"]])
     table["file"] = [layouts.text(Path(path).relative_to(root).as_posix()) for path in table["path"]]
-    known = table[table["picture"] != ""]
-    at = known.groupby("picture")["split"].agg(set)
-    twice = known[known.groupby("picture")["published_label"].transform("nunique") > 1]
-    folders = (twice["split"] + " " + twice["published_label"]).str.strip().groupby(twice["picture"])
-    folders = folders.agg(lambda places: " / ".join(sorted(set(places))))
-    again = known.duplicated(["picture", "split", "published_label"])
-    disagreements, unreadable = _disagreements(known), table[table["flag"] == "unreadable"]
+    table["folder"] = (table["split"] + " " + table["published_label"]).str.strip()
+    known, unreadable = table[table["picture"] != ""], table[table["flag"] == "unreadable"]
+    again = known[known.duplicated("picture", keep=False)]
+    pictures = again.groupby("picture").agg({"published_label": "nunique", "split": set, "folder": list})
+    folders = pictures["folder"].map(lambda places: " / ".join(sorted(set(places))))
+
+    def files(chosen):
+        """Return the files of each of these pictures, as a list of lists."""
+        rows = again[again["picture"].isin(chosen.index[chosen.astype(bool)])]
+        return [same[LISTED].to_dict("records") for _, same in rows.groupby("picture", sort=False)]
+
+    contradictory, disagreements = pictures["published_label"] > 1, _disagreements(known)
     lists = {
         "unreadable": unreadable[LISTED].assign(reason=unreadable["path"].map(_reason)).to_dict("records"),
-        "contradictory_images": _pictures(known, twice["picture"]),
-        "train_test_twins": _pictures(known, at.index[at.map({"train", "test"}.issubset)]),
-        "validation_twins": _pictures(known, at.index[at.map(lambda splits: "val" in splits and len(splits) > 1)]),
-        "same_class_duplicates": _pictures(known, known.loc[again, "picture"]),
+        "contradictory_images": files(contradictory),
+        "train_test_twins": files(pictures["split"].map({"train", "test"}.issubset)),
+        "validation_twins": files(pictures["split"].map(lambda splits: "val" in splits and len(splits) > 1)),
+        "same_class_duplicates": files(pictures["folder"].map(lambda places: len(set(places)) < len(places))),
         "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records"),
     }
     lesions = known.drop_duplicates("picture")["lesion_id"].str.split().explode().replace("", None).value_counts()
@@ -76,7 +72,7 @@ def findings(table, metadata, pairs=None):
         **{name: len(rows) for name, rows in lists.items()},
         "lesions_with_several_pictures": len(several),
         "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
-        "contradictory_folders": _counted(folders.rename("folders").to_frame()),
+        "contradictory_folders": _counted(folders[contradictory].rename("folders").to_frame()),
         "official_label_disagreements": _counted(disagreements[["published", "official"]]),
         "collections": collections(known)[1],
         "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")},
@@ -84,18 +80,12 @@ def findings(table, metadata, pairs=None):
 
 
 def collections(table):
-    """Say how far the collection gives the class away.
+    """Say how far the collection gives the class away in a manifest.
 
-    Parameters
-    ----------
-    table : manifest; rows without a label are passed over.
-
-    Returns
-    -------
-    counts : DataFrame of images by published class (rows) and collection (columns; "unknown" where it is empty).
-    found : dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
-        classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
-        collection}, {} if there is but one collection), ``images`` (``counts`` as dicts).
+    Returns the images by published class (rows) and collection (columns; "unknown" where it is empty), a DataFrame, and
+    a dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
+    classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
+    collection}, {} if there is but one collection), ``images`` (the counts as dicts).
     """
     counts = pd.crosstab(table["published_label"], table["collection"].replace("", "unknown"))
     known = counts.drop(columns="unknown", errors="ignore")
@@ -110,63 +100,49 @@ def command(data_dir, json_file="", html_file="", metadata=""):
     """Audit the images of ``data_dir`` (as ``datasets.find`` takes it) and return what was found, as text to print.
 
     The findings are written to ``json_file``, a page with the pictures side by side to ``html_file``; "" is neither.
-    ``metadata`` is a table of official labels and lesions, or "".
-
-    Raises
-    ------
-    OSError, ValueError
-        If there are no images, a table cannot be understood, or a file cannot be written: tried before the work.
+    ``metadata`` is a table of official labels and lesions, or "". OSError or ValueError if there are no images, a table
+    cannot be understood, or a file cannot be written, which is tried before the work.
     """
     for file in filter(None, (json_file, html_file)):
         if Path(file).is_dir() or not os.access(Path(file).absolute().parent, os.W_OK):
             raise OSError(f"{file} cannot be written: it is a folder, or its folder is not there or read-only.")
     images = datasets.find(data_dir)
     table, facts, understood = datasets.list_images(images)
-    known, table = official_labels(table, facts, metadata), inspect(table)
+    known, table = labels.official_labels(table, facts, metadata), duplicates.inspect(table)
     found = findings(table, known)
     if json_file:
         manifest.write_text(json.dumps(found, indent=1) + "\n", json_file)
     if html_file:
         page(html_file, found, table, images.synthetic)
+    counts, sentences = summary(found)
     drawn = " (SYNTHETIC: drawings, not patients)" if images.synthetic else ""
-    return f"Images: {images.source}, {images.root}{drawn}\n{understood}\n{text(found)}"
-
-
-def text(found):
-    """Return the counts of ``findings``, and what follows from them, as lines of text."""
-    counts, sentences = _summary(found)
-    return "\n".join([*(f"{number:6d} {meaning}" for meaning, number in counts.items()), *sentences])
+    lines = [f"Images: {images.source}, {images.root}{drawn}", understood]
+    return "\n".join([*lines, *(f"{number:6d} {meaning}" for meaning, number in counts.items()), *sentences])
 
 
 def page(file, found, table, synthetic):
     """Write the findings as one self-contained HTML page, with the first 200 groups of pictures of each kind.
 
-    Parameters
-    ----------
-    file : path of the page.
-    found : as :func:`findings` returns it.
-    table : the manifest it was made from; the files shown are read once more.
-    synthetic : bool, whether the images are drawings.
+    ``found`` is what :func:`findings` made of the manifest ``table``; the files shown are read once more. The page says
+    whether the images are drawings (``synthetic``).
     """
     from helpers import page as html  # it imports matplotlib, which the rest of the audit does without
 
-    counts, sentences = _summary(found)
+    counts, sentences = summary(found)
     sections = {
         "Counts": pd.DataFrame({"count": counts}),
         "Collections and lesions": [collections(table)[0], *sentences],
     }
     files = table.assign(caption=table["split"] + " " + table["published_label"] + ", " + table["image_id"])
     files = files.set_index("image_id")
-    for name in list(COUNTS)[2:7]:
-        groups = found["lists"][name]
-        if name == "near_duplicate_pairs":
-            groups = [[pair, {**pair, "image_id": pair["other_id"]}] for pair in groups]
+    lists, note = found["lists"], "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}"
+    shown = {name: [("", [row["image_id"] for row in rows]) for rows in lists[name]] for name in list(COUNTS)[2:6]}
+    pairs = [(note.format(**pair), [pair["image_id"], pair["other_id"]]) for pair in lists["near_duplicate_pairs"]]
+    for name, groups in {**shown, "near_duplicate_pairs": pairs}.items():
         contents = []
-        for rows in groups[:SHOWN]:
-            shown = files.loc[[row["image_id"] for row in rows]]
-            note = "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}" if "how" in rows[0] else ""
-            pictures = zip(read_files(_embedded, shown["path"]), shown["caption"])
-            contents.append({"caption": note.format(**rows[0]), "images": list(pictures)})
+        for caption, ids in groups[:SHOWN]:
+            pictures = zip(read_files(_embedded, files.loc[ids, "path"]), files.loc[ids, "caption"])
+            contents.append({"caption": caption, "images": list(pictures)})
         contents += [f"{len(groups) - SHOWN} more are in the JSON file."] * (len(groups) > SHOWN)
         sections |= {f"{COUNTS[name].capitalize()}: {len(groups)}": contents} if groups else {}
     if unreadable := found["lists"]["unreadable"]:
@@ -174,7 +150,7 @@ def page(file, found, table, synthetic):
     html.write(file, "Image audit", sections, ["SYNTHETIC: drawings, not photographs of patients."] * synthetic)
 
 
-def _summary(found):
+def summary(found):
     """Return {what was counted: how many}, and sentences on what collections and lesions do to a random split."""
     counts = {meaning: found[name] for name, meaning in COUNTS.items()}
     counts |= {f"pictures in {row['folders']}": row["images"] for row in found["contradictory_folders"]}
@@ -184,7 +160,7 @@ def _summary(found):
     if value is not None:
         sentences.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
     only = pd.Series(found["collections"]["one_collection_only"], dtype=str)
-    sentences += [f"Only in {name}: {', '.join(classes)}." for name, classes in only.groupby(only).groups.items()]
+    sentences += [f"Only in {name}: {', '.join(names)}." for name, names in only.groupby(only).groups.items()]
     if several := found["lesions_with_several_pictures"]:
         sentences.append(
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
@@ -209,20 +185,11 @@ def _embedded(path):
     return stream.getvalue()
 
 
-def _pictures(known, pictures):
-    """Return the files of each picture, as a list of lists."""
-    rows = known[known["picture"].isin(pictures)]
-    return [files[LISTED].to_dict("records") for _, files in rows.groupby("picture", sort=False)]
-
-
 def _disagreements(known):
     """Return one row per picture and class whose official label is another: published, official and the file."""
     rows = known[known["diagnosis"] != ""].drop_duplicates(["picture", "published_label"])
-    classes = set(known["published_label"])
-    official = [
-        official_class(diagnosis, label, classes) or OFFICIAL[diagnosis][0]
-        for diagnosis, label in zip(rows["diagnosis"], rows["published_label"])
-    ]
+    names, pairs = set(known["published_label"]), zip(rows["diagnosis"], rows["published_label"])
+    official = [labels.official_class(code, label, names) or classes.coded(code) for code, label in pairs]
     rows = rows.rename(columns={"published_label": "published"}).assign(official=official)
     return rows.loc[rows["official"] != rows["published"], ["published", "official", "image_id", "file", "split"]]
 

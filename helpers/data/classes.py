@@ -6,19 +6,16 @@ expression, what the ISIC Archive calls it on one of the levels of its diagnoses
 """
 
 import csv
+import functools
 import re
 from pathlib import Path
 
-_ROWS = list(csv.DictReader(Path(__file__).with_name("classes.csv").read_text("utf-8").splitlines()))
-STANDARD = [row["name"] for row in _ROWS]
-MALIGNANT = [*(row["name"] for row in _ROWS if row["malignant"] == "yes"), "malignant", "cancer"]
-BENIGN = [*(row["name"] for row in _ROWS if row["malignant"] == "no"), "benign"]
-# The classes that each ISIC 2019 diagnosis allows; the first is meant where none of them is claimed.
-OFFICIAL = {
-    row["isic_2019"]: [other["name"] for other in reversed(_ROWS) if other["isic_2019"] == row["isic_2019"]]
-    for row in _ROWS
-}
-_NAMES = {name: row["name"] for row in _ROWS for name in [row["name"], *row["other_names"].split("; ")]}
+
+@functools.cache
+def known():
+    """Return the rows of classes.csv, worst class first, as a list of dicts; ``other_names`` is a list."""
+    rows = csv.DictReader(Path(__file__).with_name("classes.csv").read_text("utf-8").splitlines())
+    return [row | {"other_names": row["other_names"].split("; ")} for row in rows]
 
 
 def plain(name):
@@ -28,42 +25,44 @@ def plain(name):
 
 def standard(name):
     """Return the standard name that a class's name or abbreviation means ("MEL", "Melanocytic_nevi"), else ``name``."""
-    return _NAMES.get(plain(name), " ".join(str(name).split()))
+    said = plain(name)
+    meant = (row["name"] for row in known() if said in [row["name"], *row["other_names"]])
+    return next(meant, " ".join(str(name).split()))
 
 
 def is_known(name):
-    """Say whether a class's name is a standard one, one of its abbreviations, "benign" or "malignant"."""
-    return plain(standard(name)) in MALIGNANT + BENIGN
+    """Say whether a class's name is a standard one, one of its abbreviations, "benign", "malignant" or "cancer"."""
+    said = plain(standard(name))
+    return said in ("benign", "malignant", "cancer") or any(row["name"] == said for row in known())
 
 
 def code(name):
-    """Return the ISIC 2019 code (a key of ``OFFICIAL``) of a diagnosis in anybody's words, "" if it has none."""
+    """Return the ISIC 2019 code of a diagnosis in anybody's words, "" if it has none."""
     meant, said = standard(name), name.strip().lower()
-    codes = (
-        row["isic_2019"] for row in _ROWS if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said)
-    )
-    return next(codes, "")
+    rows = (row for row in known() if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said))
+    return next((row["isic_2019"] for row in rows), "")
+
+
+def coded(diagnosis):
+    """Return the class that an ISIC 2019 code means: of two that it allows, the one that nobody claims by name."""
+    return [row["name"] for row in known() if row["isic_2019"] == diagnosis][-1]
 
 
 def malignant(names, given=""):
     """Return which of the class ``names`` are malignant, in their order.
 
-    Parameters
-    ----------
-    names : class names.
-    given : names of the malignant classes, separated by commas; "": what is known of the standard names.
-
-    Raises
-    ------
-    ValueError
-        If ``given`` names a class that is not there, or nothing is given and a name is no standard one.
+    ``given`` names the malignant classes, separated by commas; "": what is known of the standard names. ValueError if
+    it names a class that is not there, or nothing is given and a name is no standard one.
     """
     spelled = {plain(standard(name)): name for name in names}
-    wanted = [plain(standard(part)) for part in given.split(",")] if given.strip() else MALIGNANT
-    if given.strip() and (strange := [part for part in wanted if part not in spelled]):
-        raise ValueError(f"MALIGNANT names {strange[0]!r}, but the classes are {', '.join(names)}.")
-    if not given.strip() and (strange := [part for part in spelled if not is_known(part)]):
-        raise ValueError(
-            f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
-        )
+    if given.strip():
+        wanted = [plain(standard(part)) for part in given.split(",")]
+        if strange := [part for part in wanted if part not in spelled]:
+            raise ValueError(f"MALIGNANT names {strange[0]!r}, but the classes are {', '.join(names)}.")
+    else:
+        wanted = ["malignant", "cancer", *(row["name"] for row in known() if row["malignant"] == "yes")]
+        if strange := [name for name in names if not is_known(name)]:
+            raise ValueError(
+                f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
+            )
     return [name for part, name in spelled.items() if part in wanted]

@@ -1,7 +1,6 @@
 """Find the images, or make the embedded sample, and list them as a manifest."""
 
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -11,13 +10,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import classes, images, layouts, tables
+from helpers.data import classes, layouts, tables
 from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-TABLES = ("isic2019_labels.csv", "collections.csv", "public_scores.csv")
-OURS = [SAMPLE, *(ROOT / "data" / name for name in TABLES)]  # not the user's
+COLLECTIONS = ROOT / "data" / "collections.csv"
+OURS = [SAMPLE, COLLECTIONS, ROOT / "data" / "isic2019_labels.csv", ROOT / "data" / "public_scores.csv"]
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
@@ -41,33 +40,27 @@ class Listing(NamedTuple):
 
 
 def find(data_dir=""):
-    """Find the images to work on; the first of these that is there is taken.
+    """Find the images to work on, and return them as Images; the first of these that is there is taken.
 
-    ``data_dir`` as given; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``;
-    in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``.
-
-    Parameters
-    ----------
-    data_dir : "" to look for images, or a folder of images, "sample" for the embedded sample, "kaggle:owner/dataset"
-        for a set of Kaggle (downloaded once, by kagglehub), or several of these, separated by ";", as one set.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If ``data_dir`` or ``ISIC9_DIR`` is given and no images are there; if several sets lie in ``data/``.
+    ``data_dir``; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``; in Colab the Kaggle set
+    of the case study; else the embedded synthetic sample, made in ``data/sample``. ``data_dir`` (and ``ISIC9_DIR``) is
+    a folder of images, "sample", "kaggle:owner/dataset" for a set of Kaggle (downloaded once, by kagglehub), or several
+    of these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError if ``data/`` holds
+    several folders of images.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
             return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
     data = ROOT / "data"
-    placed = [place for place in sorted(data.glob("[!.]*")) if place not in OURS and place.is_dir() and _shows(place)]
-    if any(layouts.split_in(place.name) or _shows(place, deep=False) for place in placed):
-        placed = [data]
+    placed = sorted({here.relative_to(data).parts[:1] for here in _places(data)})
     if len(placed) > 1:
-        names = ", ".join(place.name for place in placed)
-        raise ValueError(f"data/ holds several sets ({names}); name one in DATA_DIR, or several, separated by ';'.")
+        raise ValueError(
+            f"{data} holds several folders of images ({', '.join('/'.join(place) or '.' for place in placed)}); name "
+            f"one in DATA_DIR, or several, separated by ';', or {str(data)!r} if all are one set."
+        )
     if placed:
-        return _images([(placed[0].name, placed[0])], "a set placed in data/")
+        folder = data.joinpath(*placed[0])
+        return _images([(folder.name, folder)], "a set placed in data/")
     if os.environ.get("COLAB_RELEASE_TAG"):
         try:
             return _images([_kaggle(KAGGLE_SET)], f"Kaggle {KAGGLE_SET}")
@@ -77,40 +70,30 @@ def find(data_dir=""):
 
 
 def list_images(found, labels_csv="", image_column="", label_column=""):
-    """List every image of the sets that ``find`` found, as a manifest, in whatever layout they are.
+    """List every image of the sets that ``find`` found, whatever their layout, and return a Listing.
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
     a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
     lesions and patients become groups, a column of splits is obeyed. Names of columns and of classes are known as
     columns.csv and classes.csv say.
 
-    Parameters
-    ----------
-    found : Images, as :func:`find` returns it.
-    labels_csv : path of the table of labels, absolute or in the set; "folders" for class folders; "": what fits alone.
-    image_column, label_column : its columns of image names and of classes; "": known by their names.
+    ``labels_csv`` is the path of the table of labels, in the set or absolute, "folders" for class folders, "" for what
+    fits alone; ``image_column`` and ``label_column`` are its columns of image names and of classes, "" if known by
+    their names. FileNotFoundError or ValueError if a set cannot be understood: with what was seen, and the parameter
+    that settles it.
 
-    Returns
-    -------
-    Listing. ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths; ``image_id`` is
-    the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once; ``group`` the
-    patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``. ``understood``: three
-    lines for each set.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a set cannot be understood: with what was seen, and the parameter that settles it.
+    Of the Listing, ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths;
+    ``image_id`` is the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once;
+    ``group`` the patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``.
+    ``understood`` has three lines for each set.
     """
     sets, understood, several = [], [], len(found.sets) > 1
     own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about
-    if several and labels_csv not in ("", "folders"):
-        files = [Path(folder, labels_csv) for folder in own]
-        own = [folder for folder, file in zip(own, files) if file.is_relative_to(folder) and file.is_file()]
+    if labels_csv not in ("", "folders"):
+        own = [folder for folder in own if (folder / labels_csv).is_file()]
+        own = [folder for folder in own if not several or (folder / labels_csv).is_relative_to(folder)]
     if not own:
-        raise FileNotFoundError(
-            f"LABELS_CSV is {labels_csv!r}, but no such file is in any of the {len(found.sets)} sets."
-        )
+        raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {found.root}.")
     for name, folder in found.sets:
         rows, said = layouts.read_set(folder, OURS, labels_csv if folder in own else "", image_column, label_column)
         if several:
@@ -139,17 +122,10 @@ def state(found):
     for _, folder in found.sets:
         for _, files, _ in layouts.walk(folder, OURS):
             for file in files:
-                if file.suffix.lower() in images.SUFFIXES | tables.SUFFIXES and file.is_file():
+                if (layouts.is_image(file) or file.suffix.lower() in tables.SUFFIXES) and file.is_file():
                     facts, name = file.stat(), os.fsencode(file.relative_to(folder).as_posix())
                     seen.append([name.hex(), facts.st_size, facts.st_mtime_ns])
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
-
-
-def counts(table):
-    """Return a table of images by published class (rows) and split (columns), with a row and a column of totals."""
-    sizes = pd.crosstab(table["published_label"], table["split"].replace("", "all"))
-    sizes = sizes.assign(total=sizes.sum(axis=1)).rename_axis(columns="split")
-    return pd.concat([sizes, sizes.sum().rename("total").to_frame().T]).rename_axis("published_label")
 
 
 def _images(sets, source):
@@ -167,7 +143,7 @@ def _named(variable, given):
     if given.startswith("kaggle:"):
         return _kaggle(given.removeprefix("kaggle:"))
     folder = Path(given).expanduser().absolute()
-    if not folder.is_dir() or not _shows(folder):
+    if not next(_places(folder), None):
         what = "holds no images" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
@@ -176,10 +152,9 @@ def _named(variable, given):
     return layouts.text(folder.name), folder
 
 
-def _shows(folder, deep=True):
-    """Say whether images lie in a folder, or in one of its folders (``deep``)."""
-    places = itertools.islice(layouts.walk(folder), None if deep else 1)
-    return any(file.suffix.lower() in images.SUFFIXES for _, files, _ in places for file in files)
+def _places(folder):
+    """Yield the folders below one, but for the course's own sample, in which images lie."""
+    return (here for here, files, _ in layouts.walk(folder, OURS) if any(map(layouts.is_image, files)))
 
 
 def _kaggle(handle):
@@ -199,10 +174,8 @@ def _kaggle(handle):
 
 
 def _ids(rows):
-    """Return a unique ``image_id`` for each row."""
-    ids = rows["path"].map(
-        lambda path: re.sub(r"[\0-\x1f]", " ", layouts.text(Path(path).stem))
-    )  # not every CSV quotes
+    """Return a unique ``image_id`` for each row; not every CSV quotes, so control characters become spaces."""
+    ids = rows["path"].map(lambda path: re.sub(r"[\0-\x1f]", " ", layouts.text(Path(path).stem)))
     places = rows["split"] + "-" + rows["published_label"].str.replace(r"\W+", "-", regex=True)
     ids = ids.mask(ids.duplicated(keep=False), ids + "@" + places)
     again = ids.groupby(ids).cumcount()
@@ -211,11 +184,10 @@ def _ids(rows):
 
 def _collection(rows):
     """Return who took each picture, by a column "collection", public ids, another column or the set; else ""."""
-    public = pd.read_csv(OURS[2], dtype=str, keep_default_na=False)
     ids = rows["path"].map(lambda path: tables.isic_id(Path(path).stem))
     number = pd.to_numeric(ids.str.extract(r"^ISIC_(\d{7})$")[0])
     found = rows["collection"]
-    for known in public.itertuples():
+    for known in pd.read_csv(COLLECTIONS, dtype=str, keep_default_na=False).itertuples():
         inside = rows["lesion_id"].str.match(known.lesions) if known.lesions else False
         if known.first_id:
             inside |= number.between(int(known.first_id), int(known.last_id))

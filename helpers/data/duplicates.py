@@ -13,57 +13,38 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from helpers.data.images import UnreadableImage, open_rgb, read_files
-from helpers.data.labels import with_metadata
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
 BLOCK = 256  # rows compared at once: memory grows with BLOCK x images, not with images x images
 
 
-def inspect(table, workers=None):
-    """Decode every image once and fill in what the pictures say.
+def inspect(table):
+    """Decode every image of a manifest once and fill in what the pictures say.
 
-    Parameters
-    ----------
-    table : manifest, as ``datasets.list_images`` makes it.
-    workers : int, threads that decode; None: as many as there are processors.
-
-    Returns
-    -------
-    manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB pixels),
-    ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has the flag
-    "unreadable", an empty ``label`` and no picture.
+    Returns the manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB
+    pixels), ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has
+    the flag "unreadable", an empty ``label`` and no picture.
     """
-    facts = pd.DataFrame(
-        read_files(_inspect_file, table["path"], workers),
-        index=table.index,
-        columns=["sha256", "picture", "phash", "width", "height"],
-    )
-    unreadable = facts["picture"] == ""
-    return table.assign(
-        **facts, label=table["label"].mask(unreadable, ""), flag=table["flag"].mask(unreadable, "unreadable")
-    )
+    names = ["sha256", "picture", "phash", "width", "height"]
+    table = table.assign(**pd.DataFrame(read_files(_inspect_file, table["path"]), table.index, names))
+    unreadable = table["picture"] == ""
+    return table.assign(label=table["label"].mask(unreadable, ""), flag=table["flag"].mask(unreadable, "unreadable"))
 
 
 def near_duplicates(table, max_distance=8, min_similarity=0.88):
     """Find the pairs of different pictures that are one picture re-encoded, resized, mirrored or turned.
 
     Two pictures are a candidate if the 64-bit pHash of one, in any of its eight orientations, lies within
-    ``max_distance`` of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of perceptual image
-    hash functions"). A candidate is confirmed if edges lie in the same places: the correlation of the brightness steps
-    between neighbouring pixels of 32 x 32 px grey copies. That does not change with brightness, contrast or white
-    balance, while skin lesions that merely look alike have their hairs and borders elsewhere.
+    ``max_distance`` bits (0 to 64) of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of
+    perceptual image hash functions"). A candidate is confirmed if edges lie in the same places: if the correlation (-1
+    to 1) of the brightness steps between neighbouring pixels of 32 x 32 px grey copies is at least ``min_similarity``.
+    That does not change with brightness, contrast or white balance, while skin lesions that merely look alike have
+    their hairs and borders elsewhere.
 
-    Parameters
-    ----------
-    table : manifest that :func:`inspect` has filled; the files are read once more.
-    max_distance : int, bits of 64 (0 to 64) by which the hashes may differ.
-    min_similarity : float, -1 to 1, the least correlation of a confirmed pair.
-
-    Returns
-    -------
-    DataFrame, one row per pair of pictures (a picture that lies in several files stands under its first
-    ``image_id``): ``image_id``, ``other_id``, ``distance`` (bits), ``similarity`` (correlation), ``how``: what was done
-    to the image to make the other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...).
+    Takes a manifest that :func:`inspect` has filled, and reads the files once more. Returns a DataFrame, one row per
+    pair of pictures (a picture that lies in several files stands under its first ``image_id``): ``image_id``,
+    ``other_id``, ``distance`` (bits), ``similarity`` (correlation), ``how``: what was done to the image to make the
+    other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...).
     """
     rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
     grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
@@ -84,20 +65,14 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 def group(table, metadata, pairs=None):
     """Tie together what must not be separated: one patient or lesion, one file's bytes, one picture, near-duplicates.
 
-    Parameters
-    ----------
-    table : manifest that :func:`inspect` has filled.
-    metadata : as :func:`official_labels` returns it.
-    pairs : as :func:`near_duplicates` returns them; None: they are searched.
-
-    Returns
-    -------
-    manifest with ``group``: the smallest ``image_id`` of the connected component, whatever the order of the rows.
+    Takes a manifest that :func:`inspect` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
+    ``pairs`` as :func:`near_duplicates` does (None: they are searched). Returns the manifest with ``group``: the
+    smallest ``image_id`` of the connected component, whatever the order of the rows.
     """
     pairs = near_duplicates(table) if pairs is None else pairs
     number = pd.Series(range(len(table)), table["image_id"])
-    ties = with_metadata(table, metadata).set_index("image_id")
-    ties = ties.assign(lesion_id=ties["lesion_id"].str.split())
+    ties = table.join(metadata, on="image_id").set_index("image_id")
+    ties["lesion_id"] = ties["lesion_id"].str.split()
     names = ["group", "lesion_id", "patient_id", "sha256", "picture"]
     keys = pd.concat([ties[name].explode().replace("", None).dropna().radd(f"{name} ") for name in names])
     left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
@@ -106,16 +81,6 @@ def group(table, metadata, pairs=None):
     graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
     component = connected_components(graph, directed=False)[1][: len(table)]
     return table.assign(group=table["image_id"].groupby(component).transform("min"))
-
-
-def contradictory_pairs(table):
-    """Return two manifests of equal length: row i of each is one picture, under two different published classes."""
-    rows = table[table["picture"] != ""].sort_values(["published_label", "image_id"])
-    rows = rows.drop_duplicates(["picture", "published_label"])
-    nth = rows.groupby("picture").cumcount()
-    first = rows[(nth == 0) & rows.duplicated("picture", keep=False)].sort_values("image_id")
-    second = rows[nth == 1].set_index("picture", drop=False).loc[first["picture"]]
-    return first.reset_index(drop=True), second.reset_index(drop=True)
 
 
 def _inspect_file(path):
@@ -146,11 +111,9 @@ def _close(hashes, others, max_distance):
     """Yield (i, j, distance) arrays of the pairs i < j whose hashes differ in at most ``max_distance`` bits."""
     for start in range(0, len(hashes), BLOCK):
         distances = np.bitwise_count(hashes[start : start + BLOCK, None] ^ others[None, start:])
-        i, j = np.nonzero(distances <= max_distance)
-        i, j, distance = i[i < j] + start, j[i < j] + start, distances[i, j][i < j]
-        for part in range(0, len(i), 16 * BLOCK):
-            chosen = slice(part, part + 16 * BLOCK)
-            yield i[chosen], j[chosen], distance[chosen].astype(int)
+        found = np.argwhere(np.triu(distances <= max_distance, 1))
+        for i, j in (part.T for part in np.array_split(found, 1 + len(found) // (16 * BLOCK))):
+            yield i + start, j + start, distances[i, j].astype(int)
 
 
 def _similarity(grey, others):

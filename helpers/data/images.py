@@ -23,18 +23,10 @@ def open_rgb(path, draft=None):
 
     The camera's orientation (EXIF) is applied; transparent parts are laid on white. Grey values of 16 or 32 bits and
     floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0 to 65,535 that holds them all,
-    else from 0 to their maximum.
-
-    Parameters
-    ----------
-    path : path of a file whose content (not its name) is JPEG, PNG, BMP, GIF, TIFF or WebP.
-    draft : (width, height) in pixels, or None; a JPEG is then decoded at a half, a quarter or an eighth of its size, as
-        long as it stays as large as that in both directions: faster, for whatever is resized afterwards.
-
-    Raises
-    ------
-    UnreadableImage
-        If the file is not there, is no regular file, is of another format, or cannot be decoded.
+    else from 0 to their maximum. With ``draft``, (width, height) in pixels, a JPEG is decoded at a half, a quarter or
+    an eighth of its size, as long as it stays as large as that in both directions: faster, for whatever is resized
+    afterwards. UnreadableImage if the file is not there, is no regular file, cannot be decoded, or if its content
+    (whatever its name) is not JPEG, PNG, BMP, GIF, TIFF or WebP.
     """
     try:
         with _opened(path) as image:
@@ -46,13 +38,12 @@ def open_rgb(path, draft=None):
         raise UnreadableImage(f"{path}: {error or type(error).__name__}") from error
 
 
-def read_files(read, paths, workers=None):
+def read_files(read, paths):
     """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without warnings.
 
     Pictures of more than ``LARGE`` pixels are read one at a time. A progress bar appears after ten seconds.
     """
-    paths = list(paths)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
         warnings.simplefilter("ignore")
         tasks = [(one if _pixels(path) > LARGE else many).submit(read, path) for path in paths]
         return [task.result() for task in tqdm(tasks, "Reading images", unit=" images", delay=10, mininterval=1)]

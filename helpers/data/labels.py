@@ -7,115 +7,79 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import tables
-from helpers.data.classes import OFFICIAL, code
+from helpers.data import classes, tables
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "isic2019_labels.csv"
 FACTS = ["diagnosis", *tables.FACTS]
 
 
 def official_labels(table, facts=None, file=""):
-    """Collect what is known of the images.
+    """Collect what is known of the images of ``table``, a manifest.
 
-    Every fact is taken from the first of these sources that knows it: ``file``, the set's own ``facts``, the ISIC 2019
-    facts that come with the course (for files whose names begin with an ISIC id). The lesion ids of all sources are
+    Every fact is taken from the first of these sources that knows it: the table ``file`` ("": none), whose columns are
+    known as columns.csv says; the set's own ``facts``, as ``datasets.list_images`` returns them (or None); the ISIC
+    2019 facts that come with the course, for files whose names begin with an ISIC id. The lesion ids of all sources are
     kept: each ties images together. A diagnosis that means no ISIC 2019 class is unknown; ``file`` is warned of.
 
-    Parameters
-    ----------
-    table : manifest.
-    facts : as ``datasets.list_images`` returns them beside ``table``, or None.
-    file : path of a table with a column of image names, or "": columns are known as columns.csv says, those of
-        ``data/isic2019_labels.csv`` and of the ISIC Archive's own ``metadata.csv`` among them.
-
-    Returns
-    -------
-    DataFrame, index ``image_id``, one row per row of ``table``, text, empty where unknown: ``diagnosis`` (a key of
-    ``classes.OFFICIAL``), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years),
-    ``sex``, ``anatom_site_general``.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If ``file`` is not there, cannot be read, or names none of the images.
+    Returns a DataFrame of text, one row per row of ``table``, index ``image_id``, empty where unknown: ``diagnosis``
+    (ISIC 2019 code), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``,
+    ``anatom_site_general``. FileNotFoundError or ValueError if ``file`` is not there, cannot be read, or names none of
+    the images.
     """
     sources = [facts, _said(SHIPPED, table)]
     if file:
         sources.insert(0, _said(file, table))
         if sources[0].empty:
+            given, name = tables.read(file), Path(table["path"].iloc[0]).stem
             raise ValueError(
-                f"{file} names none of the images: its columns are {', '.join(tables.header(file)[:6])}; give a table "
-                f"with their names in a column image or isic_id, such as {Path(table['path'].iloc[0]).stem!r}."
+                f"{file} names none of the images: it has {len(given)} rows and the columns "
+                f"{', '.join(given.columns[:6])}; give a table with their names, such as {name!r}, in a column image."
             )
         if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():
-            warnings.warn(
-                f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}; they count as "
-                "unknown.",
-                stacklevel=2,
-            )
+            said = f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}"
+            warnings.warn(f"{said}; they count as unknown.", stacklevel=2)
     sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in sources if source is not None]
     known = reduce(lambda first, next_one: first.mask(first == "", next_one), sources)
     ids = [sorted(set(" ".join(names).split())) for names in zip(*(source["lesion_id"] for source in sources))]
     return known.assign(lesion_id=list(map(" ".join, ids)))
 
 
-def with_metadata(table, metadata):
-    """Return ``table`` (a manifest) with the columns of ``metadata``, empty where nothing is known of an image."""
-    facts = metadata.reindex(table["image_id"]).fillna("")
-    return table.assign(**{name: facts[name].to_numpy() for name in facts})
-
-
-def official_class(diagnosis, published, classes):
+def official_class(diagnosis, published, names):
     """Return the class that ``diagnosis`` means for an image filed under ``published``, "" if there is none in the set.
 
     The published class stays where the diagnosis allows it (BKL allows two classes), and where neither can be told:
-    it is not the name of a diagnosis, and none of the set's ``classes`` is the official one.
+    it is not the name of a diagnosis, and none of the classes of the set (``names``) is the official one.
     """
-    meant, said = OFFICIAL[diagnosis][0], code(published)
-    return published if said == diagnosis or not (said or meant in classes) else meant if meant in classes else ""
+    meant, said = classes.coded(diagnosis), classes.code(published)
+    return published if said == diagnosis or not (said or meant in names) else meant if meant in names else ""
 
 
 def apply_labels(table, labels, metadata, min_class_size=20):
     """Decide which label each image is learned and tested under, and which images take no part.
 
-    ``published``: the folder is the label; only unreadable files are left out. As one picture may then stand in Test
-    and in Train, the rows of a published test (or validation) folder get groups of their own: "test/<group>",
-    "val/<group>".
+    ``labels`` is the policy. "published": the folder is the label; only unreadable files are left out. As one picture
+    may then stand in Test and in Train, the rows of a published test (or validation) folder get groups of their own:
+    "test/<group>", "val/<group>".
 
-    ``audited``: the official label where one is known of any file of the picture. A picture whose official, or else
+    "audited": the official label where one is known of any file of the picture. A picture whose official, or else
     published, labels contradict each other is left out ("contradiction"), also if the set has no class for the official
     one. What shares a group with Test leaves Train and validation, what shares one with validation leaves Train
-    ("test twin"). One copy of each picture stays ("duplicate"); near-duplicates stay, in one group. A class with too
-    few training images is left out of every split ("class too small").
+    ("test twin"). One copy of each picture stays ("duplicate"); near-duplicates stay, in one group. A class with fewer
+    than ``min_class_size`` training images is left out of every split ("class too small").
 
-    Parameters
-    ----------
-    table : manifest with groups; flags and labels of an earlier policy are forgotten.
-    labels : "published" or "audited".
-    metadata : as :func:`official_labels` returns it.
-    min_class_size : int, images that an audited class must have to be learned.
-
-    Returns
-    -------
-    manifest with ``label`` (empty where flagged), ``flag`` and ``group``.
-
-    Raises
-    ------
-    ValueError
-        If ``labels`` is neither policy, or the rows have no groups yet.
+    Takes a manifest with groups, of which flags and labels of an earlier policy are forgotten, and ``metadata`` as
+    :func:`official_labels` returns it. Returns a manifest with ``label`` (empty where flagged), ``flag`` and ``group``.
+    ValueError if ``labels`` is neither policy, or the rows have no groups yet.
     """
     if labels not in ("published", "audited"):
         raise ValueError(f"LABELS is {labels!r}; choose 'published' or 'audited'.")
     if (table["group"] == "").any():
-        raise ValueError("The images have no groups yet; call audit.group first.")
+        raise ValueError("The images have no groups yet; call duplicates.group first.")
     readable, group = table["flag"] != "unreadable", table["group"].str.replace("^(test|val)/", "", regex=True)
     if labels == "published":
+        label, flag = table["published_label"].where(readable, ""), table["flag"].where(~readable, "")
         own = table["split"].isin(["test", "val"])
-        return table.assign(
-            label=table["published_label"].where(readable, ""),
-            flag=table["flag"].where(~readable, ""),
-            group=group.where(~own, table["split"] + "/" + group),
-        )
+        return table.assign(label=label, flag=flag, group=group.where(~own, table["split"] + "/" + group))
     table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
 
     def flag(rows, reason):
@@ -137,11 +101,9 @@ def apply_labels(table, labels, metadata, min_class_size=20):
 def ledger(table):
     """Account for every image from the published to the audited count, class by class.
 
-    Returns
-    -------
-    DataFrame of images (int), index (``split``, ``class``): ``published`` (images in the class's folders), one column
-    per flag of ``manifest.FLAGS`` and "relabelled away" (0 or less), "relabelled here" (0 or more), and ``audited``,
-    their sum: the images that are learned or tested under the class. A class that is left out has none.
+    Returns a DataFrame of images (int), index (``split``, ``class``): ``published`` (images in the class's folders),
+    one column per flag of ``manifest.FLAGS`` and "relabelled away" (0 or less), "relabelled here" (0 or more), and
+    ``audited``, their sum: the images that are learned or tested under the class. A class that is left out has none.
     """
     moved = (table["flag"] == "") & (table["label"] != table["published_label"])
     away = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
@@ -161,12 +123,12 @@ def _said(file, table):
 
 def _settled(table, metadata):
     """Return the label of each row: what is officially, or else unanimously, said of its picture; "" if nothing is."""
-    said = with_metadata(table[table["picture"] != ""], metadata)
+    said = table[table["picture"] != ""].join(metadata["diagnosis"], on="image_id")
     said = said.groupby("picture")[["published_label", "diagnosis"]].agg(set)
-    classes, labels = set(table["published_label"]), {}
+    names, labels = set(table["published_label"]), {}
     for picture, published, diagnoses in said.itertuples():
-        official = {official_class(diagnosis, label, classes) for diagnosis in diagnoses - {""} for label in published}
-        one = len(diagnoses - {""}) == 1
-        kept = (official & published or official) if one else official | published
+        diagnoses -= {""}
+        official = {official_class(diagnosis, label, names) for diagnosis in diagnoses for label in published}
+        kept = (official & published or official) if len(diagnoses) == 1 else official | published
         labels[picture] = min(kept) if len(kept) == 1 else ""
     return table["picture"].map(labels).fillna("")

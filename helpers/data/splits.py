@@ -14,26 +14,14 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
 
     A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
     scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
-    and a class of one group in train.
+    and a class of one group in train. The fractions (0.05 to 0.5) are of the images left at that point, as near as
+    whole groups allow. The same ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at
+    random", or "first", which validates on each class's first groups by ``image_id``: a published Test that was cut so
+    may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
-    Parameters
-    ----------
-    table : manifest after ``audit.apply_labels``.
-    val_fraction, test_fraction : float, 0.05 to 0.5: this part of the images left at that point, as near as whole
-        groups allow.
-    seed : int; the same seed gives the same split whatever the order of the rows.
-    val_cut : "at random"; or "first", which validates on each class's first groups by ``image_id``. A published Test
-        that was cut so may come from another acquisition, and such a validation is the fairer rehearsal for it.
-
-    Returns
-    -------
-    manifest with ``split`` filled in every row that takes part.
-
-    Raises
-    ------
-    ValueError
-        If a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or classes to
-        divide; the message says what is missing.
+    Takes a manifest after ``labels.apply_labels``; returns it with ``split`` filled in every row that takes part.
+    ValueError if a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or
+    classes to divide; it says what is missing.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
@@ -44,13 +32,12 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     require(table)
     table = table.copy()
     for name, fraction in fractions.items():
-        rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])]
+        rows = table[(table["flag"] == "") & table["split"].isin(["", "train"])].sort_values("image_id")
         if manifest.active(table, name).empty:
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
-    missing = [name for name in manifest.SPLITS if manifest.active(table, name).empty]
-    if missing:
+    if missing := [name for name in manifest.SPLITS if manifest.active(table, name).empty]:
         raise ValueError(f"{_size(table)} are too few to keep some for {' and '.join(missing)}; give more images.")
     return manifest.check(table)
 
@@ -63,15 +50,14 @@ def require(table):
             f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
             "for training beside them, or give the folders no names of splits."
         )
-    rows, flagged = manifest.active(open_rows), table[table["flag"] != ""]
-    left = ", ".join(f"{count} as {flag!r}" for flag, count in flagged["flag"].value_counts().items())
-    left = f" Left out: {left}." if left else ""
-    small = open_rows.loc[open_rows["flag"] == "class too small", "published_label"].value_counts()
+    rows, flags = manifest.active(open_rows), table.loc[table["flag"] != "", "flag"].value_counts()
+    left = f" Left out: {', '.join(f'{count} as {flag!r}' for flag, count in flags.items())}." if len(flags) else ""
     if rows["label"].nunique() < 2:
+        small = open_rows.loc[open_rows["flag"] == "class too small", "published_label"].value_counts()
         if len(small):
             left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {small.iloc[0]}."
-        there = f"only the class {rows['label'].iloc[0]!r}" if len(rows) else "no image"
-        raise ValueError(f"{there.capitalize()} is left to learn from, but a classifier needs two classes.{left}")
+        there = f"Only the class {rows['label'].iloc[0]!r}" if len(rows) else "No image"
+        raise ValueError(f"{there} is left to learn from, but a classifier needs two classes.{left}")
     if rows["group"].nunique() < 2:
         raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
 
@@ -83,7 +69,7 @@ def _size(rows):
 
 def _held_out(rows, fraction, seed):
     """Return the index of the rows to hold out: about ``fraction`` of each class, in whole groups."""
-    rng, rows = np.random.default_rng(seed), rows.sort_values("image_id")
+    rng = np.random.default_rng(seed)
     groups, names = pd.factorize(rows["group"])
     # Few folds divide small classes best: the fewest that give the fraction to within 0.008.
     near = {k: abs(round(fraction * k) / k - fraction) for k in range(2, 21)}
@@ -109,7 +95,6 @@ def _held_out(rows, fraction, seed):
 
 def _first(rows, fraction):
     """Return the index of the first ``fraction`` of each class by image_id, with the rest of their groups."""
-    rows = rows.sort_values("image_id")
     groups = rows.groupby(["label", "group"], sort=False).size().rename("images").reset_index()
     before = groups.groupby("label")["images"].cumsum() - groups["images"]
     early = before < fraction * groups.groupby("label")["images"].transform("sum")

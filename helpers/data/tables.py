@@ -5,6 +5,7 @@ columns.csv; of several that mean the same, the first is taken.
 """
 
 import csv
+import functools
 import io
 import re
 from pathlib import Path, PurePosixPath
@@ -17,9 +18,8 @@ SUFFIXES = {".csv", ".tsv", ".tab"}
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SPLITS |= dict.fromkeys(["val", "valid", "validation"], "val")
 FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general"]
-_AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
-_NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?"}
-_NAMES = dict(csv.reader(Path(__file__).with_name("columns.csv").read_text("utf-8").splitlines()))
+AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
+NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?"}
 
 
 def isic_id(name):
@@ -28,10 +28,16 @@ def isic_id(name):
     return match[0] if match else name
 
 
+@functools.cache
+def _names():
+    """Return {meaning: names of columns} of columns.csv."""
+    return dict(csv.reader(Path(__file__).with_name("columns.csv").read_text("utf-8").splitlines()))
+
+
 def columns(names, meaning):
     """Return those of a table's column names that mean so (a ``meaning`` in columns.csv), the most usual first."""
     spelled = {classes.plain(name).replace(" ", "_"): name for name in reversed(names)}
-    return [spelled[name] for name in _NAMES[meaning].split() if name in spelled]
+    return [spelled[name] for name in _names()[meaning].split() if name in spelled]
 
 
 def header(file):
@@ -44,18 +50,11 @@ def header(file):
 
 
 def read(file):
-    """Read a table whose first line names the columns: delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or
-    Latin-1.
+    """Read a table: a first line of names, delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or Latin-1.
 
-    Returns
-    -------
-    DataFrame of text without outer blanks, "" where nothing is known; the index is the line in the file.
-
-    Raises
-    ------
-    ValueError
-        If it is empty or binary, a line has other cells than the first line names, or a column stands there twice; the
-        message names file and line.
+    Returns a DataFrame of text without outer blanks, "" where nothing is known; the index is the line in the file.
+    ValueError, with file and line, if it is empty or binary, a line has other cells than the first line names, or a
+    column stands there twice.
     """
     try:
         (_, names), *lines = _cells(Path(file).read_bytes())
@@ -71,26 +70,18 @@ def read(file):
                 f"{file}, line {number}: {len(cells)} cells, where the first line names {len(names)} columns; "
                 "mend the line (a text with a delimiter in it needs quotes)."
             )
-    rows = [["" if cell.lower() in _NOTHING else cell for cell in cells[: len(names)]] for _, cells in lines]
+    rows = [["" if cell.lower() in NOTHING else cell for cell in cells[: len(names)]] for _, cells in lines]
     return pd.DataFrame(rows, [number for number, _ in lines], names, dtype=str)
 
 
 def about(file, paths, image_column=""):
-    """Read what a table says about image files.
+    """Read what the table ``file`` says about the image files ``paths``; errors are those of :func:`read`.
 
-    Parameters
-    ----------
-    file : path of the table; errors are raised as :func:`read` does.
-    paths : list of paths of the image files.
-    image_column : its column of image names; "", or no column of it: known by its name.
-
-    Returns
-    -------
-    rows : DataFrame, the table's rows about the files; the index is the file's position in ``paths``.
-    facts : DataFrame of text, the first row of each file: the columns of ``FACTS``, ``split`` ("train", "val" or
-        "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis`` (a key of
-        ``classes.OFFICIAL``) and ``uncoded`` (a diagnosis that means none of these).
-    unused : int, the number of rows about no file.
+    ``image_column`` is its column of image names; "", or no column of it: known by its name. Returns three things: the
+    table's rows about the files; what the first row about each file says, text in the columns of ``FACTS``, ``split``
+    ("train", "val" or "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis``
+    (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code); and the number of rows about no file. The
+    index of both tables is the file's position in ``paths``.
     """
     table = read(file)
     names = [image_column] if image_column in table else columns(table.columns, "image")
@@ -124,39 +115,30 @@ def _match(values, paths):
 
 def _facts(table, file):
     """Return what the rows of a table say (see :func:`about`); refuse odd ages, and odd names of splits, by line."""
-    kinds = [*FACTS, "split", "collection", "origin"]
-    given = pd.DataFrame(
-        {kind: table[found[0]] if (found := columns(table.columns, kind)) else "" for kind in kinds}, table.index
-    )
-    age = given["age_approx"].str.extract(_AGE, re.IGNORECASE)[0].fillna("")
-    _refuse(given["age_approx"], age, file, "age", "a number of years")
+    meanings = [*FACTS, "split", "collection", "origin"]
+    found = {meaning: columns(table.columns, meaning) for meaning in meanings}
+    given = pd.DataFrame({meaning: table[names[0]] if names else "" for meaning, names in found.items()}, table.index)
+    age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
     split = given["split"].map(classes.plain).map(SPLITS).fillna("")
-    if columns(table.columns, "split")[:1] == ["split"]:
-        _refuse(given["split"], split, file, "split", "train, val or test")
-    elif (split == "").any():
-        split = ""  # a column "set" or "subset" that means something else
-    levels = table[[name for name in columns(table.columns, "label") if name != "benign_malignant"]].to_numpy()
-    codes = [next(filter(None, map(classes.code, row)), "") for row in levels]
+    if found["split"][:1] != ["split"] and (split == "").any():
+        given["split"] = split = ""  # a column "set" or "subset" that means something else
+    for name, read_as, expected in (("age_approx", age, "a number of years"), ("split", split, "train, val or test")):
+        if (wrong := given[(given[name] != "") & (read_as == "")]).size:
+            raise ValueError(
+                f"{file}, line {wrong.index[0]}: the {name.split('_')[0]} {wrong[name].iloc[0]!r} is not {expected}; "
+                "correct it, or leave it empty."
+            )
+    said = table[[name for name in columns(table.columns, "label") if name != "benign_malignant"]].to_numpy()
+    codes = [next(filter(None, map(classes.code, levels)), "") for levels in said]
+    words = [next((word for word in reversed(levels) if word.strip("01")), "") for levels in said]
     return given.assign(
         **{name: given[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")},
         age_approx=age.str.removesuffix(".0"),
         sex=given["sex"].str.lower().replace({"m": "male", "f": "female"}),
         split=split,
         diagnosis=codes,
-        uncoded=[
-            "" if code else next((word for word in reversed(row) if word.strip("01")), "")
-            for code, row in zip(codes, levels)
-        ],
+        uncoded=["" if code else word for code, word in zip(codes, words)],
     )
-
-
-def _refuse(given, understood, file, name, expected):
-    wrong = given[(given != "") & (understood == "")]
-    if len(wrong):
-        raise ValueError(
-            f"{file}, line {wrong.index[0]}: the {name} {wrong.iloc[0]!r} is not {expected}; "
-            "correct it, or leave it empty."
-        )
 
 
 def _cells(data):

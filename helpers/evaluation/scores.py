@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers import manifest as manifests
-from helpers.data import audit, datasets
+from helpers.data import datasets, duplicates
 from helpers.data import classes as names_of
 from helpers.evaluation.intervals import bootstrap, number, ratio, share, units
 from helpers.runs import RunError
@@ -30,7 +30,7 @@ def probabilities(table):
 
 def by_malignancy(names, malignant=()):
     """Return ``names`` in the order of tables: the malignant ones, then the standard order, then the alphabet."""
-    rank = {name: place for place, name in enumerate(names_of.STANDARD)}
+    rank = {name: place for place, name in enumerate(row["name"] for row in names_of.known())}
     known = {name: rank.get(names_of.standard(name), len(rank)) for name in names}
     return sorted(known, key=lambda name: (name not in malignant, known[name], name))
 
@@ -102,7 +102,7 @@ def external(data_dir, table, classes):
     labelled with the name in ``classes``; a sentence says how many of how many. Errors are those of ``datasets.find``.
     """
     own = {names_of.plain(names_of.standard(name)): name for name in classes}
-    rows = audit.inspect(datasets.list_images(datasets.find(data_dir)).table).query("flag == ''")
+    rows = duplicates.inspect(datasets.list_images(datasets.find(data_dir)).table).query("flag == ''")
     label = rows["label"].map(lambda name: own.get(names_of.plain(names_of.standard(name)), ""))
     known = rows["image_id"].isin(table["image_id"].str.split("@").str[0]) | rows["picture"].isin(table["picture"])
     found = rows.assign(label=label)[(label != "") & ~known].reset_index(drop=True)

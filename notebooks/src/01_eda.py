@@ -45,7 +45,7 @@ from scipy.stats import binomtest
 from sklearn.ensemble import RandomForestClassifier
 
 from helpers import figures, manifest, runs
-from helpers.data import audit, datasets, splits
+from helpers.data import audit, datasets, duplicates, labels, splits
 from helpers.data.images import open_rgb, read_files
 
 run = runs.start("01_eda", globals())
@@ -57,15 +57,18 @@ run = runs.start("01_eda", globals())
 # images belong to one lesion or patient, and what was left aside. If a line is wrong, every number below is wrong too.
 
 # %%
-published, facts, understood = datasets.list_images(run.images, LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN)
-print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+named = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
+published, facts, understood = datasets.list_images(run.images, *named)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 print(understood)
 
 # %% [markdown]
-# Expect classes of very unequal size.
+# Count the images of each class. Sets like this one often have classes of very unequal size.
 
 # %% tags=["nbval-check-output"]
-datasets.counts(published).rename_axis("class")
+sizes = pd.crosstab(published["published_label"], published["split"].replace("", "all"))
+print(f"{len(published)} images in {len(sizes)} classes")
+sizes.assign(total=sizes.sum(axis=1)).rename_axis(index="class")
 
 # %% [markdown]
 # That count was made from a table with one row per image, the **manifest**. Every step of the course takes this table
@@ -74,7 +77,7 @@ datasets.counts(published).rename_axis("class")
 # when a picture is saved again or made smaller.
 
 # %%
-table = audit.inspect(published)
+table = duplicates.inspect(published)
 table[["image_id", "published_label", "split", "collection", "width", "height"]].head(3)
 
 # %% [markdown]
@@ -93,9 +96,9 @@ splits.require(table.assign(group=table["image_id"]))  # else it says what is mi
 
 # %%
 readable = table[table["flag"] == ""]
-two = readable.sample(frac=1, random_state=SEED).groupby("label").head(2).sort_values("label", kind="stable")
-figures.image_grid(two["path"].tolist(), two["label"].tolist(), 6, synthetic=run.images.synthetic,
-                   title=f"Two images of each of {two['label'].nunique()} classes")
+two = readable.sample(frac=1, random_state=SEED).groupby("label").head(2).sort_values("label")
+title = f"Two images of each of {two['label'].nunique()} classes"
+figures.image_grid(two["path"].tolist(), two["label"].tolist(), 6, title, run.images.synthetic)
 
 # %% [markdown]
 # ## How unequal are the classes?
@@ -106,18 +109,20 @@ figures.image_grid(two["path"].tolist(), two["label"].tolist(), 6, synthetic=run
 
 # %% tags=["nbval-check-output"]
 sizes = readable[readable["split"] != "test"]["label"].value_counts()
-print(f"Largest class: {sizes.index[0]} with {sizes.iloc[0]} images, {sizes.iloc[0] / sizes.sum():.0%} of all; "
-      f"smallest: {sizes.index[-1]} with {sizes.iloc[-1]}.")
+(largest, most), (smallest, fewest) = sizes.iloc[[0, -1]].items()
+print(f"Largest class: {largest} with {most} images, {most / sizes.sum():.0%} of all;",
+      f"smallest: {smallest} with {fewest}.")
 
 # %%
 bars = pd.crosstab(readable["label"], readable["split"].replace("", "train"))
-bars = bars.loc[bars.sum(axis=1).sort_values().index, [name for name in figures.SPLIT_COLOURS if name in bars]]
+bars = bars.loc[bars.sum(axis=1).sort_values().index, bars.columns[::-1]]
 figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-bars.plot.barh(stacked=True, color=figures.SPLIT_COLOURS, width=0.8, ylabel="", xlabel="images", ax=axes)
+bars.plot.barh(stacked=True, color=figures.SPLIT_COLOURS, width=0.8, ax=axes)
+axes.set(xlabel="images", ylabel="")
 axes.bar_label(axes.containers[-1], padding=3)
 axes.margins(x=0.08)
-figures.titled(figure, f"{sizes.index[0].capitalize()} has {sizes.iloc[0] / sizes.iloc[-1]:.0f} times as many training "
-               f"images as {sizes.index[-1]}", synthetic=run.images.synthetic)
+title = f"To learn from: {most / fewest:.0f} times as many of {largest} as of {smallest}"
+figures.titled(figure, title, synthetic=run.images.synthetic)
 plt.show()
 
 # %% [markdown]
@@ -136,11 +141,11 @@ normalised = np.asarray(resized, dtype="float32") / 255
 print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
 figure, places = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
 for axes, image in zip(places, (original, resized)):
-    width, height = image.size
-    axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))  # the middle, to see its pixels
+    width, height = image.size  # show the middle only, to see its pixels
+    axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))
     axes.set(title=f"the middle of {width} x {height} pixels", xticks=[], yticks=[])
-kept = SIZE**2 / original.width / original.height
-figures.titled(figure, f"The network's image has {kept:.0%} of the pixels", synthetic=run.images.synthetic)
+title = f"The network's image has {SIZE**2 / original.width / original.height:.0%} of the pixels"
+figures.titled(figure, title, synthetic=run.images.synthetic)
 plt.show()
 
 # %% [markdown]
@@ -153,20 +158,21 @@ readable.value_counts(["width", "height"]).head(5).rename("images").to_frame()
 # %% [markdown]
 # ## Colour and brightness
 #
-# Measure the mean of each colour channel. If one class were simply redder, a network would need no structure to name
+# Measure the mean of the colour channels. If one class were simply redder, a network would need no structure to name
 # it; where the boxes overlap, colour alone is not enough.
 
 # %%
-pixels = np.stack(read_files(lambda path: np.asarray(open_rgb(path, (32, 32)).resize((32, 32))), readable["path"]))
+small = read_files(lambda path: open_rgb(path, (32, 32)).resize((32, 32)), readable["path"])
+pixels = np.stack([np.asarray(image) for image in small])
 means = pixels.mean(axis=(1, 2))
-colours = readable.assign(red=means[:, 0], green=means[:, 1], blue=means[:, 2], brightness=means.mean(axis=1))
+colours = readable.assign(red=means[:, 0], blue=means[:, 2], brightness=means.mean(axis=1))
 typical = colours.groupby("label")["brightness"].median().sort_values()
 figure, places = plt.subplots(1, 3, figsize=(11, 4.5), sharey=True, layout="constrained")
 for axes, column in zip(places, ("red", "blue", "brightness")):
-    sns.boxplot(colours, x=column, y="label", order=sorted(typical.index), color="#56B4E9", fliersize=1.5, ax=axes)
+    sns.boxplot(colours, x=column, y="label", order=sorted(typical.index), fliersize=1.5, ax=axes)
     axes.set_ylabel("")
-figures.titled(figure, f"Mean colour, 0 to 255: {typical.index[0]} is darkest ({typical.iloc[0]:.0f}), "
-               f"{typical.index[-1]} brightest ({typical.iloc[-1]:.0f})", synthetic=run.images.synthetic)
+title = " to ".join(f"{value:.0f} ({name})" for name, value in typical.iloc[[0, -1]].items())
+figures.titled(figure, f"Median brightness, 0 to 255: {title}", synthetic=run.images.synthetic)
 plt.show()
 
 # %% [markdown]
@@ -175,11 +181,11 @@ plt.show()
 # families?
 
 # %%
-mean = {name: pixels[readable["label"] == name].mean(axis=0) for name in sorted(readable["label"].unique())}
-warmth = {name: (image[:4, :, 0] - image[:4, :, 2]).mean() for name, image in mean.items()}  # red less blue, upper edge
-figures.image_grid(list(mean.values()), list(mean), min(len(mean), 5), synthetic=run.images.synthetic,
-                   title=f"Mean images: the edge is yellowest for {max(warmth, key=warmth.get)}, "
-                   f"bluest for {min(warmth, key=warmth.get)}")
+names = sorted(readable["label"].unique())
+mean = [pixels[readable["label"] == name].mean(axis=0) for name in names]
+edge = pd.Series([(image[:4, :, 0] - image[:4, :, 2]).mean() for image in mean], names)
+title = f"Mean images: the edge is yellowest for {edge.idxmax()}, bluest for {edge.idxmin()}"
+figures.image_grid(mean, names, min(len(mean), 5), title, run.images.synthetic)
 
 # %% [markdown]
 # ## What the pictures say: the audit
@@ -189,21 +195,24 @@ figures.image_grid(list(mean.values()), list(mean), min(len(mean), 5), synthetic
 # them.
 
 # %% tags=["nbval-check-output"]
-metadata = audit.official_labels(table, facts, METADATA)
-found = audit.findings(table, metadata)
-pd.Series({meaning: found[name] for name, meaning in audit.COUNTS.items()}).rename("count").to_frame()
+metadata = labels.official_labels(table, facts, METADATA)
+pairs = duplicates.near_duplicates(table)
+found = audit.findings(table, metadata, pairs)
+pd.DataFrame({"count": {meaning: found[name] for name, meaning in audit.COUNTS.items()}})
 
 # %% [markdown]
 # Look at the contradictions, if there are any. Each column is one picture, with the two classes it is filed under.
 # Nobody can learn to tell these apart, because there is nothing to tell.
 
 # %%
-first, second = audit.contradictory_pairs(table)
-pairs = pd.concat([first[:6], second[:6]])
-titles = [f"{row.split}: {row.published_label}\n{row.image_id.split('@')[0]}" for row in pairs.itertuples()]
-if len(first):
-    display(figures.image_grid(pairs["path"].tolist(), titles, len(pairs) // 2, synthetic=run.images.synthetic,
-                               title=f"{len(first)} pictures are filed under two classes"))
+rows = readable.drop_duplicates(["picture", "published_label"]).sort_values("published_label")
+twice = rows[rows.duplicated("picture", keep=False)].groupby("picture")
+both = pd.concat([twice.nth(0).sort_values("picture")[:6], twice.nth(1).sort_values("picture")[:6]])
+if len(both):
+    titles = (both["split"] + ": " + both["published_label"]).tolist()
+    title = f"{found['contradictory_images']} pictures are filed under two classes"
+    display(figures.image_grid(both["path"].tolist(), titles, len(both) // 2, title,
+                               run.images.synthetic))
 else:
     print("No picture is filed under two classes.")
 
@@ -211,8 +220,7 @@ else:
 # Next, the pictures whose official label is known and is another than the folder's name:
 
 # %% tags=["nbval-check-output"]
-wrong = pd.DataFrame(found["official_label_disagreements"], columns=["published", "official", "images"])
-wrong = wrong.set_axis(["filed under", "officially", "pictures"], axis=1)
+wrong = pd.DataFrame(found["official_label_disagreements"])
 wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
 
 # %% [markdown]
@@ -233,11 +241,12 @@ wrong if len(wrong) else print("No official label that is known is another than 
 # The **ledger** accounts for every image, class by class; rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
-grouped = audit.group(table, metadata)
-labelled = audit.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
-ledger = audit.ledger(labelled)
+grouped = duplicates.group(table, metadata, pairs)
+labelled = labels.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
+ledger = labels.ledger(labelled)
 moves = ledger.drop(columns=["published", "audited"])
-shown = ledger.loc[moves.any(axis=1), ["published", *moves.columns[moves.any()], "audited"]].replace(0, "")
+columns = ["published", *moves.columns[moves.any()], "audited"]
+shown = ledger.loc[moves.any(axis=1), columns].replace(0, "")
 shown if len(shown) else print("Every image keeps its label and takes part.")
 
 # %% [markdown]
@@ -252,7 +261,7 @@ print(f"Of {len(ids)} files whose official label is another:", fate.value_counts
 left = ledger.drop("test", errors="ignore").groupby("class").sum()
 for name in left.index[left["audited"] == 0]:
     lost = left.loc[name].drop(["published", "audited"])
-    print(f"{name} is left out: {left['published'][name]} training images;", lost[lost != 0].to_dict())
+    print(f"{name} is left out: {left['published'][name]} images;", lost[lost != 0].to_dict())
 print(f"{(left['audited'] > 0).sum()} of {len(left)} classes can be learned.")
 
 # %% [markdown]
@@ -276,7 +285,7 @@ placed.assign(total=placed.sum(axis=1))
 # %% [markdown]
 # ## What could a network cheat with?
 #
-# A set like this one is put together from **collections**: pictures that one group of people took, with their own
+# A set may be put together from **collections**: pictures that one group of people took, with their own
 # cameras, light and patients. If a class comes from one collection only, class and collection are **confounded**: they
 # change together, and nothing in the training images can tell which of the two a network has learned. A network then
 # may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion.
@@ -287,11 +296,12 @@ counts, tie = audit.collections(train.assign(published_label=train["label"]))
 collections = sorted(set(train["collection"]) - {""})
 several = len(collections) > 1
 if several:
-    print(f"{len(tie['one_collection_only'])} of {len(counts)} classes come from one collection only. Cramér's V of class "
-          f"and collection is {tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
+    alone = f"{len(tie['one_collection_only'])} of {len(counts)}"
+    print(f"{alone} classes come from one collection only. Cramér's V of class and collection is",
+          f"{tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
 else:
-    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can tell from these "
-          "images whether class and collection go together.")
+    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can",
+          "tell from these images whether class and collection go together.")
 counts.rename_axis(index="class", columns="training images from")
 
 # %% [markdown]
@@ -302,14 +312,14 @@ counts.rename_axis(index="class", columns="training images from")
 
 # %%
 def corners(path):
-    """Return the four corners of an image, 12 of 96 pixels a side, as an array (4, 144, 3) of 0 to 255."""
+    """Return the corners of an image, 12 of 96 pixels a side: an array (4, 144, 3), 0 to 255."""
     image = np.asarray(open_rgb(path, (96, 96)).resize((96, 96)))
     ends = slice(0, 12), slice(84, 96)
     return np.stack([image[rows, columns].reshape(-1, 3) for rows in ends for columns in ends])
 
 
 def describe(blocks):
-    """Return mean, spread and five percentiles of each channel of each corner: arrays (n, 4, 144, 3) to (n, 84)."""
+    """Return mean, spread, percentiles of each channel and corner: (n, 4, 144, 3) to (n, 84)."""
     levels = np.moveaxis(np.percentile(blocks, [5, 25, 50, 75, 95], axis=2), 0, 2)
     facts = [blocks.mean(axis=2, keepdims=True), blocks.std(axis=2, keepdims=True), levels]
     return np.concatenate(facts, axis=2).reshape(len(blocks), -1)
@@ -320,13 +330,15 @@ def describe(blocks):
 # could move a score of so few images.
 
 # %%
-cut = {name: np.stack(read_files(corners, rows["path"])) for name, rows in (("train", train), ("val", val))}
+parts = {"train": train, "val": val}
+cut = {name: np.stack(read_files(corners, part["path"])) for name, part in parts.items()}
 forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
 answers = forest.fit(describe(cut["train"]), train["label"]).predict(describe(cut["val"]))
 right = (answers == val["label"]).sum()
 interval = binomtest(int(right), len(val)).proportion_ci(method="wilson")
 majority = (val["label"] == train["label"].mode()[0]).mean()
-pd.DataFrame({"validation images classified correctly": [f"{majority:.0%}", f"{right / len(val):.0%}"],
+score = f"{right / len(val):.0%}"
+pd.DataFrame({"validation images classified correctly": [f"{majority:.0%}", score],
               "95 % interval": ["", f"{interval.low:.0%} to {interval.high:.0%}"]},
              index=[f"always {train['label'].mode()[0]}", "random forest, four corners"])
 
@@ -334,38 +346,37 @@ pd.DataFrame({"validation images classified correctly": [f"{majority:.0%}", f"{r
 # This is all that the forest saw of one validation image of each class:
 
 # %%
-rows = val.reset_index(drop=True).groupby("label").head(1).sort_values("label")
-covered = []
-for path in rows["path"]:
-    image = np.full((96, 96, 3), 128)
-    for block, (top, left_) in zip(corners(path), [(0, 0), (0, 84), (84, 0), (84, 84)]):
-        image[top : top + 12, left_ : left_ + 12] = block.reshape(12, 12, 3)
-    covered.append(image)
-figures.image_grid(covered, rows["label"].tolist(), min(len(covered), 5), synthetic=run.images.synthetic,
-                   title=f"From these corners alone, {right / len(val):.0%} of validation is classified correctly")
+rows = val.drop_duplicates("label").sort_values("label")
+covered = np.full((len(rows), 96, 96, 3), 128)
+for image, path in zip(covered, rows["path"]):
+    blocks = corners(path).reshape(4, 12, 12, 3)
+    image[:12, :12], image[:12, 84:], image[84:, :12], image[84:, 84:] = blocks
+title = f"From such corners alone, {score} of validation is classified correctly"
+figures.image_grid(covered, rows["label"].tolist(), min(len(rows), 5), title, run.images.synthetic)
 
 # %% [markdown]
-# What does it mean? The corners show hardly any lesion. If they do better than the majority class, they tell something
-# else that goes with the class.
+# What does it mean? The corners of a dermoscopic image show mostly skin. If they do better than the majority class, they
+# tell something that goes with the class, but is not the lesion.
 
 # %%
 above = interval.low > majority
-print(f"The forest is {'better than' if above else 'not clearly better than'} always answering with the largest class: "
-      f"{'a network can be right without looking at a lesion.' if above else 'these images show no such shortcut.'}")
+print(f"The forest is{'' if above else ' not clearly'} better than always naming one class:",
+      "a network may be right without looking at a lesion." if above else
+      "here the corners alone do not give the class away.")
 if several:
     guess = forest.fit(describe(cut["train"]), train["collection"]).predict(describe(cut["val"]))
     homes = train.groupby("label")["collection"].agg(set)
     test = manifest.active(table, "test")
-    strange = sum(collection not in homes[label] for label, collection in zip(test["label"], test["collection"]))
-    told = (guess == val["collection"]).mean()
-    print(f"The same corners name the collection of {told:.0%} of the validation images.")
-    print(f"In Test, {strange} of {len(test)} images come from a collection from which Train has none of their class:",
-          "there the shortcut misleads, and validation does not show it." if strange else
-          "nothing here would show the harm; only images from elsewhere can.")
+    strange = sum(row.collection not in homes[row.label] for row in test.itertuples())
+    told = f"{(guess == val['collection']).mean():.0%} of the validation images"
+    print(f"The same corners name the collection of {told}.")
+    print(f"For {strange} of {len(test)} Test images, Train has none of this class and origin:",
+          "there a shortcut misleads, and validation does not show it." if strange else
+          "nothing here would show the harm of a shortcut; only images from elsewhere can.")
 
 # %% [markdown]
-# Keep this number beside every accuracy of the course: a network has to beat the corners before it has learned
-# anything about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
+# Keep the score of the corners beside every accuracy of the course: a network that does no better may have learned
+# nothing about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
 #
 # ## Who are the patients?
 #
@@ -373,7 +384,7 @@ if several:
 # of whom it has seen few.
 
 # %%
-known = audit.with_metadata(used, metadata)
+known = used.join(metadata, on="image_id")
 for name, title in (("sex", "sex"), ("anatom_site_general", "body site")):
     share = known[known[name] != ""][name].value_counts()
     print(f"{title}, known of {share.sum()} of {len(known)} images:", share.to_dict())
@@ -381,10 +392,10 @@ aged = known.assign(age=pd.to_numeric(known["age_approx"])).dropna(subset=["age"
 if len(aged):
     ages = aged.groupby("label")["age"].median().sort_values()
     figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-    sns.boxplot(aged, x="age", y="label", order=sorted(ages.index), color="#56B4E9", fliersize=1.5, ax=axes)
+    sns.boxplot(aged, x="age", y="label", order=sorted(ages.index), fliersize=1.5, ax=axes)
     axes.set_ylabel("")
-    figures.titled(figure, f"Age: median {ages.iloc[0]:.0f} ({ages.index[0]}) to {ages.iloc[-1]:.0f} ({ages.index[-1]})",
-                   synthetic=run.images.synthetic)
+    title = " to ".join(f"{age:.0f} ({name})" for name, age in ages.iloc[[0, -1]].items())
+    figures.titled(figure, f"Age: median {title}", synthetic=run.images.synthetic)
     plt.show()
 
 # %% [markdown]
@@ -446,7 +457,7 @@ both = used[used["split"] != "test"]
 one, other = train_test_split(both, test_size=VAL_FRACTION, random_state=SEED)
 torn = len(set(one["group"]) & set(other["group"]))
 ### END SOLUTION
-print(f"{torn} groups torn in two by a random split, {len(set(train['group']) & set(val['group']))} by the course's")
+print(f"{torn} groups torn in two by a random split, {crossing} by the course's")
 assert 0 <= torn <= (both["group"].value_counts() > 1).sum()
 
 # %% [markdown]
@@ -460,9 +471,9 @@ assert 0 <= torn <= (both["group"].value_counts() > 1).sum()
 # %% tags=["solution"]
 # @title Solution 3
 ### BEGIN SOLUTION
-grey_cut = {name: np.repeat(blocks.mean(axis=3, keepdims=True), 3, axis=3) for name, blocks in cut.items()}
-forest.fit(describe(grey_cut["train"]), train["label"])
-grey = forest.score(describe(grey_cut["val"]), val["label"])
+greyed = {name: np.repeat(blocks.mean(3, keepdims=True), 3, 3) for name, blocks in cut.items()}
+forest.fit(describe(greyed["train"]), train["label"])
+grey = forest.score(describe(greyed["val"]), val["label"])
 ### END SOLUTION
-print(f"majority class {majority:.2f}, grey corners {grey:.2f}, corners in colour {right / len(val):.2f}")
+print(f"majority class {majority:.2f}, corners grey {grey:.2f}, in colour {right / len(val):.2f}")
 assert 0 < grey < 1

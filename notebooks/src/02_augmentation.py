@@ -30,9 +30,7 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 # %%
 # %matplotlib inline
 import random
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import Augmentor
@@ -62,7 +60,8 @@ run = runs.start("02_augmentation", globals())
 # %% tags=["nbval-check-output"]
 table = run.manifest()
 train = manifest.active(table, "train")
-print(f"{len(train)} training images{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+note = " (SYNTHETIC: drawings, not patients)" if run.images.synthetic else ""
+print(f"{len(train)} training images{note}")
 train["label"].value_counts().rename("training images").to_frame()
 
 # %% [markdown]
@@ -72,7 +71,8 @@ train["label"].value_counts().rename("training images").to_frame()
 # of two classes in a scratch folder first.
 
 # %%
-scratch = Path(os.path.relpath(tempfile.mkdtemp(dir=run.folder, prefix="scratch-")))
+scratch = Path(OUT_DIR).expanduser() / "scratch-02"
+shutil.rmtree(scratch, ignore_errors=True)  # of an earlier try
 classes = sorted(train["label"].unique())
 few = train[train["label"].isin(classes[:2])].groupby("label").head(3)
 for number, row in enumerate(few.itertuples()):
@@ -83,10 +83,12 @@ for number, row in enumerate(few.itertuples()):
 # %% [markdown]
 # A pipeline is a list of operations, each with the probability with which it is applied. `sample(8)` draws an image at
 # random, sends it through the pipeline and writes the result, eight times. It takes no seed: run it again, and you get
-# others.
+# others. (`%%capture --no-stdout` hides its progress bar.)
 
 # %%
-pipeline = Augmentor.Pipeline(str(scratch / "images" / classes[0]), output_directory="../../augmented")
+# %%capture --no-stdout
+one_class = scratch / "images" / classes[0]
+pipeline = Augmentor.Pipeline(str(one_class), output_directory="../../augmented")
 pipeline.rotate(probability=0.7, max_left_rotation=10, max_right_rotation=10)
 pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
@@ -97,16 +99,19 @@ pipeline.sample(8)
 
 # %%
 written = sorted((scratch / "augmented").iterdir())
-figures.image_grid(written, [f"new image {number}" for number in range(1, 9)], 8, synthetic=run.images.synthetic,
-                   title="Eight images that Augmentor made out of three")
+figures.image_grid(written, [f"new image {number}" for number in range(1, 9)], 8,
+                   title="Eight images that Augmentor made out of three",
+                   synthetic=run.images.synthetic)
 
 # %% [markdown]
 # `process()` sends every image through the pipeline once: expect one file more for each of the three. The names end in
 # a random number (a UUID), so nothing is ever replaced: run the cell twice, and you have twice as many.
 
 # %%
+# %%capture --no-stdout
 pipeline.process()
-print(f"{len(written)} files before process(), {len(list((scratch / 'augmented').iterdir()))} after it, for example")
+now = list((scratch / "augmented").iterdir())
+print(f"{len(written)} files before process(), {len(now)} after it, for example")
 print(written[0].name)
 
 # %% [markdown]
@@ -114,9 +119,10 @@ print(written[0].name)
 #
 # Without an `output_directory`, Augmentor writes into the very folder that it reads. Give it the folder of the classes,
 # as public notebooks do, and count the files by folder: there is a class more, called `output`. Given the folder of
-# *one* class, it writes below that class, and the next program takes the copies for originals.
+# *one* class, it writes below that class, and a program that looks into sub-folders may take the copies for originals.
 
 # %%
+# %%capture --no-stdout
 default = Augmentor.Pipeline(str(scratch / "images"))
 default.flip_left_right(probability=0.5)
 default.sample(10)
@@ -125,9 +131,10 @@ default.sample(10)
 # Count by folder, then throw the scratch folder away.
 
 # %% tags=["nbval-check-output"]
-files = [file.relative_to(scratch / "images") for file in (scratch / "images").rglob("*") if file.is_file()]
+images = scratch / "images"
+folders = [file.relative_to(images).parts[0] for file in images.rglob("*") if file.is_file()]
 shutil.rmtree(scratch)
-pd.Series([file.parts[0] for file in files]).value_counts(sort=False).sort_index().rename("files").to_frame()
+pd.Series(folders).value_counts().sort_index().rename("files").to_frame()
 
 # %% [markdown]
 # ## Is 0.5 really 0.5?
@@ -152,18 +159,19 @@ class Count(Augmentor.Operations.Operation):
 
 # %% tags=["nbval-check-output"]
 def applied(probability, draws=5_000):
-    """Return the share of draws in which an operation was applied, by Augmentor and by the course."""
+    """Return the share of draws in which an operation was applied: Augmentor's, the course's."""
     theirs, ours = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]]), Augmentor.Pipeline()
     for counting in (theirs, ours):
         counting.add_operation(Count(probability))
     theirs.sample(draws)
     for seed in range(draws):
         augmentation.apply(ours, Image.new("RGB", (1, 1)), f"{probability} {seed}")
-    return {"Augmentor": theirs.operations[0].applied / draws, "the course": ours.operations[0].applied / draws}
+    return theirs.operations[0].applied / draws, ours.operations[0].applied / draws
 
 
 random.seed(SEED)
-measured = pd.DataFrame({probability: applied(probability) for probability in (0.1, 0.3, 0.5, 0.7, 0.9)}).T
+shares = {probability: applied(probability) for probability in (0.1, 0.3, 0.5, 0.7, 0.9)}
+measured = pd.DataFrame(shares, index=["Augmentor", "the course"]).T
 measured.rename_axis("written").round(3)
 
 # %% [markdown]
@@ -176,11 +184,12 @@ extra = measured.sub(measured.index, axis=0).rename_axis("probability written").
 long = extra.melt("probability written", var_name="", value_name="applied − written")
 figure = Figure(figsize=(8, 3), layout="constrained")
 axes = figure.add_subplot()
-sns.barplot(long, x="probability written", y="applied − written", hue="", palette=["#D55E00", "#009E73"], ax=axes)
+sns.barplot(long, x="probability written", y="applied − written", hue="",
+            palette=["#D55E00", "#009E73"], ax=axes)
 axes.axhline(0, color="black", linewidth=0.8)
 axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
-figures.titled(figure, f"Augmentor applies an operation more often than written: by {extra['Augmentor'].mean():.3f} on "
-                       "average", synthetic=False)
+figures.titled(figure, f"Augmentor applies an operation more often than written: by "
+                       f"{extra['Augmentor'].mean():.3f} on average", synthetic=False)
 
 # %% [markdown]
 # ## One operation at a time
@@ -202,9 +211,11 @@ for name in ("rotate90", "flip_left_right", "flip_top_bottom"):
     shown[name] = alone(name, lesion)
 shown["zoom"] = alone("zoom", lesion, min_factor=1.25, max_factor=1.25)
 for seed in range(2):
-    shown[f"rotate, draw {seed}"] = alone("rotate", lesion, seed, max_left_rotation=15, max_right_rotation=15)
-figures.image_grid(shown.values(), [name.replace("_", "\n", 1) for name in shown], 7, synthetic=run.images.synthetic,
-                   title="Turned, flipped or zoomed, it is the same lesion")
+    shown[f"rotate, draw {seed}"] = alone("rotate", lesion, seed, max_left_rotation=15,
+                                          max_right_rotation=15)
+figures.image_grid(shown.values(), [name.replace("_", "\n", 1) for name in shown], 7,
+                   title="Turned, flipped or zoomed, it is the same lesion",
+                   synthetic=run.images.synthetic)
 
 # %% [markdown]
 # On skin there is no up: turns and flips are safe, and quarter turns and flips lose no pixel. Rotation and zoom cut off
@@ -216,10 +227,11 @@ figures.image_grid(shown.values(), [name.replace("_", "\n", 1) for name in shown
 # %%
 factors = [0.5, 0.7, 0.9, 1, 1.1, 1.4, 2]
 kinds = {"random_brightness": "brightness", "random_contrast": "contrast", "random_color": "colour"}
-light = [alone(name, lesion, min_factor=factor, max_factor=factor) for name in kinds for factor in factors]
+light = [alone(name, lesion, min_factor=factor, max_factor=factor)
+         for name in kinds for factor in factors]
 names = [f"{kind}\n× {factor:g}" for kind in kinds.values() for factor in factors]
 figures.image_grid(light, names, len(factors), synthetic=run.images.synthetic,
-                   title="From 0.9 to 1.1 it is another lamp; at 0.5 or 2 it may be another diagnosis")
+                   title="0.9 to 1.1 is another lamp; 0.5 or 2 may be another diagnosis")
 
 # %% [markdown]
 # Doctors read asymmetry, border, colour and structure (the ABCD rule of dermoscopy). So the pipeline changes light and
@@ -238,13 +250,14 @@ augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 
 # %% [markdown]
-# Seven draws of the whole pipeline, each with a seed of its own. Now and then nothing is applied, and the picture stays
-# as it is.
+# Seven draws of the whole pipeline, each with a seed of its own. Once in 300 draws or so nothing at all is applied, and
+# the picture stays as it is.
 
 # %%
 draws = [augmentation.apply(augmentor, lesion, seed) for seed in range(7)]
 figures.image_grid([lesion, *draws], ["original", *[f"seed {seed}" for seed in range(7)]], 8,
-                   title="One lesion, seven draws of the whole pipeline", synthetic=run.images.synthetic)
+                   title="One lesion, seven draws of the whole pipeline",
+                   synthetic=run.images.synthetic)
 
 # %% [markdown]
 # ## Fill the classes
@@ -255,7 +268,8 @@ figures.image_grid([lesion, *draws], ["original", *[f"seed {seed}" for seed in r
 
 # %%
 largest = train["label"].value_counts().max()
-augmented = augmentation.fill_classes(table, augmentor, TARGET or largest, run.folder / "augmented", seed=SEED)
+augmented = augmentation.fill_classes(table, augmentor, TARGET or largest,
+                                      run.folder / "augmented", seed=SEED)
 manifest.write(augmented, run.folder / "augmented.csv", run.images.root)
 new = augmented[augmented["parent"] != ""]
 megabytes = sum(Path(path).stat().st_size for path in new["path"]) / 1e6
@@ -266,7 +280,8 @@ print(f"{len(new)} new images, {megabytes:.1f} MB on disk")
 
 # %% tags=["nbval-check-output"]
 after = manifest.active(augmented, "train")
-balance = pd.DataFrame({"originals": train["label"].value_counts(), "with copies": after["label"].value_counts()})
+balance = pd.DataFrame({"originals": train["label"].value_counts(),
+                        "with copies": after["label"].value_counts()})
 balance["copies per original"] = (balance["with copies"] / balance["originals"] - 1).round(1)
 balance.sort_index()
 
@@ -282,7 +297,7 @@ axes = balance.sort_values("originals")[["with copies", "originals"]].plot.barh(
 for bars in axes.containers:
     axes.bar_label(bars, padding=3, fontsize=8)
 axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
-figures.titled(figure, f"{smallest}: from {counts['originals']} to {counts['with copies']} training images",
+figures.titled(figure, f"{smallest}: from {counts['originals']} to {counts['with copies']} images",
                synthetic=run.images.synthetic)
 
 # %% [markdown]
@@ -321,7 +336,9 @@ def histogram(image):
     return counts.reshape(48, 16).sum(axis=1) / (image.width * image.height)
 
 
-pictures = {"original": lesion} | {f"copy {seed}": augmentation.apply(pipeline, lesion, seed) for seed in (1, 2)}
+pictures = {"original": lesion}
+for seed in (1, 2):
+    pictures[f"copy {seed}"] = augmentation.apply(pipeline, lesion, seed)
 figure = Figure(figsize=(9.5, 2.4), layout="constrained")
 for place, (name, picture) in enumerate(pictures.items()):
     left, right = (figure.add_subplot(1, 6, 2 * place + side) for side in (1, 2))
@@ -350,10 +367,12 @@ rows, found = [], []
 for row in pool.sample(min(len(pool), 2000), random_state=SEED).itertuples():
     original = small(row.path)
     for copy in range(5):
-        picture = augmentation.apply(pipeline, original, f"{SEED} {row.image_id} {copy}") if copy else original
+        seed = f"{SEED} {row.image_id} {copy}"
+        picture = augmentation.apply(pipeline, original, seed) if copy else original
         rows.append([row.image_id, row.group, row.code, copy])
         found.append(histogram(picture))
-everything, histograms = pd.DataFrame(rows, columns=["image_id", "group", "code", "copy"]), np.array(found)
+everything = pd.DataFrame(rows, columns=["image_id", "group", "code", "copy"])
+histograms = np.array(found)
 test_histograms = np.array([histogram(small(path)) for path in test["path"]])
 
 # %% [markdown]
@@ -363,8 +382,8 @@ test_histograms = np.array([histogram(small(path)) for path in test["path"]])
 first, image = everything["copy"] == 0, pd.factorize(everything["image_id"])[0]
 nearest = KNeighborsClassifier(n_neighbors=1).fit(histograms[first], image[first])
 share = nearest.score(histograms[~first], image[~first])
-print(f"{first.sum()} originals, {(~first).sum()} copies; {share:.0%} of the copies are more similar to their own "
-      "original than to any other.")
+print(f"{first.sum()} originals, {(~first).sum()} copies; {share:.0%} of the copies are more "
+      "similar to their own original than to any other.")
 
 # %% [markdown]
 # Three ways to split the same images, a fifth for validation each time. The third keeps all pictures of a lesion on one
@@ -377,9 +396,10 @@ def three_ways(seed):
     splitter = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
     learned, checked = next(splitter.split(originals, groups=originals["group"]))
     own = everything["group"].isin(originals["group"].iloc[learned])
+    how = {"test_size": 0.2, "random_state": seed}
     return {
-        "augmented, then split at random": train_test_split(everything, test_size=0.2, random_state=seed),
-        "split at random, no copies": train_test_split(originals, test_size=0.2, random_state=seed),
+        "augmented, then split at random": train_test_split(everything, **how),
+        "split at random, no copies": train_test_split(originals, **how),
         "split by lesion first, then augmented": (everything[own], originals.iloc[checked]),
     }
 
@@ -397,7 +417,8 @@ def overlap(learned, checked):
 
 seeds = [(SEED + number) % 2**32 for number in range(3)]
 splits = [(way, seed, *parts) for seed in seeds for way, parts in three_ways(seed).items()]
-shared = pd.DataFrame([{"way": way, "seed": seed, **overlap(*parts)} for way, seed, *parts in splits])
+shared = pd.DataFrame([{"way": way, "seed": seed, **overlap(*parts)}
+                       for way, seed, *parts in splits])
 shared.drop(columns="seed").groupby("way", sort=False).mean().round(3)
 
 # %% [markdown]
@@ -415,16 +436,17 @@ def scores(learned, checked):
 leak = pd.DataFrame([{"way": way, "seed": seed, **scores(*parts)} for way, seed, *parts in splits])
 leak["copies in training"] = shared["copies in training"]
 manifest.write_text(leak.to_csv(index=False), run.folder / "leak.csv")
-shown = leak.rename(columns={"test": "Test"}).pivot(index="way", columns="seed", values=["validation", "Test"])
+leak = leak.rename(columns={"test": "Test"})
+shown = leak.pivot(index="way", columns="seed", values=["validation", "Test"])
 shown.reindex(leak["way"].unique()).round(2)
 
 # %% [markdown]
-# The same as a figure: look how far the yellow dots are from the green ones in each row.
+# The same as a figure: look how far the orange dots are from the green ones in each row.
 
 # %%
-mean = leak.groupby("way", sort=False)[["validation", "test"]].mean()
+mean = leak.groupby("way", sort=False)[["validation", "Test"]].mean()
 leaked, honest = mean.iloc[0], mean.iloc[2]
-long = leak.rename(columns={"test": "Test"}).melt("way", ["validation", "Test"], "scored on", "accuracy")
+long = leak.melt("way", ["validation", "Test"], "scored on", "accuracy")
 figure = Figure(figsize=(9.5, 3), layout="constrained")
 axes = figure.add_subplot()
 sns.stripplot(long, y="way", x="accuracy", hue="scored on", size=9, jitter=False, dodge=True,
@@ -432,16 +454,17 @@ sns.stripplot(long, y="way", x="accuracy", hue="scored on", size=9, jitter=False
 axes.set(xlim=(0, 1), ylabel="", xlabel="accuracy, a dot for each of three splits")
 axes.grid(axis="x", alpha=0.3)
 axes.legend(frameon=False, title="", loc="upper left", bbox_to_anchor=(1, 1))
-figures.titled(figure, f"Augmented before the split, validation promises {leaked['validation']:.0%}; "
-                       f"Test keeps {leaked['test']:.0%}", synthetic=run.images.synthetic)
+figures.titled(figure, f"Augmented before the split, validation promises "
+                       f"{leaked['validation']:.0%}; Test keeps {leaked['Test']:.0%}",
+               synthetic=run.images.synthetic)
 
 # %% [markdown]
 # The means of three seeds, in words:
 
 # %%
 for name, row in {"after the leak": leaked, "with the split first": honest}.items():
-    print(f"{name:20} {row['validation']:.0%} on validation, {row['test']:.0%} on Test: a gap of "
-          f"{row['validation'] - row['test']:.2f}")
+    print(f"{name:20} {row['validation']:.0%} on validation, {row['Test']:.0%} on Test: a gap of "
+          f"{row['validation'] - row['Test']:.2f}")
 
 # %% [markdown]
 # This classifier compares colours and knows nothing of skin. It is the same in every row; what differs is whether
@@ -459,7 +482,7 @@ run.done()
 # ## What you saw
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
-# - **Count**: it applies an operation of probability 0.5 in 55 % of the cases.
+# - **Count**: it applies an operation of probability 0.5 in about 55 % of the cases.
 # - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the
 #   diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
@@ -501,15 +524,16 @@ new_images = (2 * sizes.max() - sizes).sum()
 copies = 2 * sizes.max() / sizes.min() - 1
 ### END SOLUTION
 assert new_images == 2 * largest * len(classes) - len(train), "what does each class lack?"
-assert abs(copies - (2 * largest / balance["originals"].min() - 1)) < 0.01, "new images of the class by its originals"
+expected = 2 * largest / balance["originals"].min() - 1
+assert abs(copies - expected) < 0.01, "new images of the class by its originals"
 print(f"{new_images} new images; {copies:.1f} copies of each original of the smallest class")
 
 # %% [markdown]
 # ### Exercise 3
 #
-# **Find the leak.** The first three lines of the cell below are a whole experiment, and it leaks. They have three faults: find them, and
-# write below them a `learned` and a `checked` that mend all three, with `everything` and its columns `group` and
-# `copy`. *Expected: validation falls to about the third row of the table above.*
+# **Find the leak.** The first three lines of the cell below are a whole experiment, and it leaks. They have three
+# faults: find them, and write below them a `learned` and a `checked` that mend all three, with `everything` and its
+# columns `group` and `copy`. *Expected: validation falls to about the third row of the table above.*
 
 # %% tags=["solution"]
 # @title Solution 3

@@ -46,7 +46,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, classification_report, roc_a
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers import figures, manifest, runs
-from helpers.data import audit, classes, labels
+from helpers.data import classes, duplicates, labels
 from helpers.evaluation import decisions, explain, intervals, predict, report, scores
 
 run = runs.start("05_evaluation", globals())
@@ -75,8 +75,8 @@ predictions["regularised"].head(3).round(2)
 # %% tags=["nbval-check-output"]
 audited = table
 if LABELS == "published":
-    official = audit.official_labels(table, file=run.folder / "metadata.csv")
-    audited = labels.apply_labels(audit.group(table, official), "audited", official, MIN_CLASS_SIZE)
+    official = labels.official_labels(table, file=run.folder / "metadata.csv")
+    audited = labels.apply_labels(duplicates.group(table, official), "audited", official, MIN_CLASS_SIZE)
 truth = {"published": table.set_index("image_id")["published_label"],
          "audited": audited.set_index("image_id")["label"]}
 test = {(name, which): scores.labelled(rows[rows["split"] == "test"], truth[which])

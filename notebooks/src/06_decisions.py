@@ -44,7 +44,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import RocCurveDisplay, log_loss, roc_auc_score, roc_curve
 
 from helpers import figures, runs
-from helpers.data import audit, classes
+from helpers.data import classes, labels
 from helpers.evaluation import decisions, explain, intervals, report, scores
 from helpers.figures import model_colours, titled
 
@@ -302,7 +302,7 @@ plt.show()
 
 # %%
 shown = scores.outcomes(test["regularised"]).merge(table[["image_id", "path", "sha256"]], on="image_id")
-known = audit.with_metadata(shown, audit.official_labels(table, file=run.folder / "metadata.csv"))
+known = shown.join(labels.official_labels(table, file=run.folder / "metadata.csv"), on="image_id")
 known = known.rename(columns={"anatom_site_general": "site"})
 ages = pd.to_numeric(known["age_approx"], errors="coerce")
 known["age"] = pd.cut(ages, [-1, 39, 59, 150], labels=["0 to 39", "40 to 59", "60 and over"])

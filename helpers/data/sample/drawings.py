@@ -17,19 +17,12 @@ STRAY = 0.01  # chance of a structure that does not belong to the diagnosis
 
 
 def draw(recipe, lesion_rng, photo_rng, clinic):
-    """Draw one photograph of a lesion, as a clinic takes it.
+    """Draw one photograph of a lesion, as a clinic takes it: a uint8 array (180, 180, 3).
 
-    Parameters
-    ----------
-    recipe : has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten), ``soft``
-        (width of the border) and ``found``: the chance of each of ``STRUCTURES`` that belongs there, in drawing order.
-    lesion_rng, photo_rng : NumPy Generators. The first settles the lesion (the same in all its photographs),
-        the second angle, zoom, light and artefacts.
-    clinic : a key of ``CLINICS``: whose colour, sharpness and frame the photograph has.
-
-    Returns
-    -------
-    uint8 array (180, 180, 3).
+    ``recipe`` has ``colours`` (hex, one is chosen), ``wave`` (bulges), ``jag`` (teeth), ``bites`` (moth-eaten),
+    ``soft`` (width of the border) and ``found``: the chance of each of ``STRUCTURES`` that belongs there, in drawing
+    order. Of the NumPy Generators, ``lesion_rng`` settles the lesion (the same in all its photographs), ``photo_rng``
+    angle, zoom, light and artefacts. ``clinic`` is a key of ``CLINICS``: whose colour and frame the photograph has.
     """
     rng, (light, artefacts) = photo_rng, CLINICS[clinic]
     image = _light(_view(_lesion(_skin(lesion_rng), recipe, lesion_rng), rng), rng, **light)

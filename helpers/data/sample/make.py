@@ -4,10 +4,9 @@ Every picture is drawn from numbers alone (see :mod:`helpers.data.sample.drawing
 planted on purpose and recorded in ``defects.csv``; the largest is a shortcut: in Train, the clinic tells the class.
 """
 
+import functools
 import io
 import os
-import re
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,18 +17,9 @@ from PIL import Image, ImageOps
 
 from helpers.data.sample import drawings
 
-MARK, TABLES = "SYNTHETIC.txt", ["defects.csv", "metadata.csv"]
-NOTE = "Generated drawings, not photographs of patients; to try methods on (seed {}, edition 2).\n"
+MARK = "SYNTHETIC.txt"
+NOTE = "Generated drawings, not photographs of patients; to try methods on (seed 0, edition 2).\n"
 SITES = ["head/neck", "anterior torso", "posterior torso", "upper extremity", "lower extremity"]
-# Each class, from classes.csv: official code, pictures drawn for Test and Train, mean age, clinic, outline, structures
-# found in it with their chances (see drawings.draw).
-_TABLE = pd.read_csv(Path(__file__).with_name("classes.csv"), index_col="name", converters={"colours": str.split})
-_TABLE["found"] = [
-    {name: float(chance) for name, chance in re.findall("(\\D+) ([.0-9]+);? ?", text)} for text in _TABLE["found"]
-]
-CLASSES = dict(zip(_TABLE.index, _TABLE.itertuples(index=False, name="Class")))
-# The shortcut: in Train a class comes from its own clinic only. So many of the last Test pictures of these do not.
-OTHER_CLINIC = dict.fromkeys(["actinic keratosis", "dermatofibroma", "melanoma", "nevus", "squamous cell carcinoma"], 6)
 # Planted defects. kind, split, class, what it really is, also filed under (same bytes), pictures, share with metadata.
 PLANTED = [
     ("contradiction", "Train", "seborrheic keratosis", "melanoma", "melanoma", 14, 0.5),
@@ -49,98 +39,76 @@ COPIES = [
     ("near-duplicate", "vascular lesion", "compressed again"),
 ]
 SHARED_LESIONS = ["basal cell carcinoma", "melanoma", "nevus", "pigmented benign keratosis"]  # in Test and in Train
+# The shortcut: in Train a class comes from its own clinic only. The last six Test pictures of these do not.
+OTHER_CLINIC = ["actinic keratosis", "dermatofibroma", "melanoma", "nevus", "squamous cell carcinoma"]
 
 
-def make_sample(folder, seed=0, workers=None):
-    """Make the sample in ``folder``, or complete it there, and return the folder.
+@functools.cache
+def recipes():
+    """Return {class: what classes.csv says of it}: its official code, pictures drawn for Test and Train, mean age,
+    clinic, outline, and the structures found in it with their chances (see ``drawings.draw``)."""
 
-    Parameters
-    ----------
-    folder : path of the folder; what is missing in it is drawn elsewhere first, and SYNTHETIC.txt is put in last.
-    seed : int; the same seed gives the same files with the same NumPy and Pillow, whatever ``workers`` is.
-    workers : int, threads that draw; None: as many as there are processors.
+    def chances(text):
+        return {name: float(chance) for name, chance in (part.rsplit(" ", 1) for part in text.split("; "))}
 
-    Returns
-    -------
-    Path of the folder. In it: ``Train/<class>/*.jpg`` and ``Test/<class>/*.jpg`` (RGB, 180 x 180 px),
-    ``SYNTHETIC.txt``, ``metadata.csv`` (the collection of every image, and official label, lesion and patient of most)
-    and ``defects.csv`` (what is planted: kind, path, the other file, detail).
+    converters = {"colours": str.split, "found": chances}
+    table = pd.read_csv(Path(__file__).with_name("classes.csv"), converters=converters)
+    return {row.name: row for row in table.itertuples(index=False, name="Recipe")}
 
-    Raises
-    ------
-    FileExistsError
-        If ``folder`` holds other files than the sample's; nothing in it is touched.
+
+def make_sample(folder):
+    """Make the sample in ``folder``, which may hold a part of one, and return the folder's Path.
+
+    In it: ``Train/<class>/*.jpg`` and ``Test/<class>/*.jpg`` (RGB, 180 x 180 px), the same on every machine with the
+    same NumPy and Pillow; ``metadata.csv`` (the collection of every image, and official label, lesion and patient of
+    most); ``defects.csv`` (what is planted: kind, path, the other file, detail); and, put in last, ``SYNTHETIC.txt``.
+    FileExistsError if the folder holds other files than the sample's; nothing in it is touched.
     """
-    folder, photos = Path(folder), _plan(seed)
-    note, ours = NOTE.format(seed), {*TABLES, MARK, *(path for photo in photos for path in photo["paths"])}
+    folder, photos = Path(folder), _plan()
+    ours = ["defects.csv", "metadata.csv", *(path for photo in photos for path in photo["paths"]), MARK]
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if not path.is_dir()}
-    if there >= ours and (folder / MARK).read_text("utf-8") == note:
+    if there >= set(ours) and (folder / MARK).read_text("utf-8") == NOTE:
         return folder
-    other = there - ours if there - {*TABLES} else there  # a lone metadata.csv is somebody's own
-    if other or folder.is_file():
-        strange = min(other, default="no folder")
-        raise FileExistsError(f"{folder} holds {strange}, not of the sample; move it away, or delete the folder.")
+    if other := there - set(ours):
+        raise FileExistsError(f"{folder} holds {min(other)}, not of the sample; move it away, or delete the folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        _build(building, photos, seed, workers)
-        (building / MARK).write_text(note, encoding="utf-8", newline="\n")
-        for file in sorted(ours, key=MARK.__eq__):  # the mark last
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as building:
+        _build(Path(building), photos)
+        for file in ours:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (building / file).replace(folder / file)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            Path(building, file).replace(folder / file)
     return folder
 
 
-def _build(folder, photos, seed, workers):
-    """Write all files but the mark into the empty ``folder``."""
-    for place in {(folder / path).parent for photo in photos for path in photo["paths"]}:
-        place.mkdir(parents=True, exist_ok=True)
-
-    def save(photo):
-        data = _jpeg(photo, seed)
-        for path in photo["paths"]:
-            (folder / path).write_bytes(data)
-
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:  # threads: forking after TensorFlow's import may hang
-        list(pool.map(save, photos))
+def _build(folder, photos):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads: forking after TensorFlow's import may hang
+        for photo, data in zip(photos, pool.map(_jpeg, photos)):
+            for path in photo["paths"]:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(data)
     defects = pd.DataFrame(photos).query("kind != ''")[["kind", "path", "other_path", "detail"]]
-    for name, table in zip(TABLES, (defects, _metadata(photos, seed))):
+    for name, table in (("defects.csv", defects), ("metadata.csv", _metadata(photos))):
         table.to_csv(folder / name, index=False, lineterminator="\n")
+    (folder / MARK).write_text(NOTE, encoding="utf-8", newline="\n")
 
 
-def _plan(seed):
+def _plan():
     """Return one dict per file name: what it shows (look, lesion, index), its paths, what is wrong with it (kind)."""
-    rng = np.random.default_rng([seed, 0])
+    rng = np.random.default_rng([0, 0])
     photos = [
         {"split": split, "home": name, "look": name, "also": "", "known": rng.random() < 0.8, "kind": "", "detail": ""}
         for split in ("Test", "Train")
-        for name, recipe in CLASSES.items()
+        for name, recipe in recipes().items()
         for _ in range(recipe.test if split == "Test" else recipe.train)
     ]
     for kind, split, home, look, also, number, share in PLANTED:
         for i, photo in enumerate(_sound(photos, split, home)[:number]):
             known = i < share * number
-            detail = "cut off" if kind == "unreadable" else f"metadata: {CLASSES[look].code if known else 'none'}"
+            detail = "cut off" if kind == "unreadable" else f"metadata: {recipes()[look].code if known else 'none'}"
             photo.update(kind=kind, look=look, also=also, known=known, detail=detail)
-    _choose_lesions(photos, rng)
-    _choose_clinics(photos)
-    for number, (kind, home, detail) in enumerate(COPIES):
-        original = _sound(photos, "Train", home)[number]
-        photos.append({**original, "kind": kind, "detail": detail, "known": False, "of": original})
-    return _number(photos, rng)
-
-
-def _sound(photos, split, home):
-    return [photo for photo in photos if (photo["split"], photo["home"], photo["kind"]) == (split, home, "")]
-
-
-def _choose_lesions(photos, rng):
-    """Give every photo a lesion, in place: most have one of their own, some show one that is in Train already."""
     for index, photo in enumerate(photos):
-        photo.update(index=index, lesion=index)
-    for name in CLASSES:
+        photo.update(index=index, lesion=index, clinic=recipes()[photo["look"]].clinic)
+    for name in recipes():  # some show a lesion that is in Train already
         train = _sound(photos, "Train", name)
         pairs = [pair for pair in zip(train[1:], train) if rng.random() < 0.15]
         if name in SHARED_LESIONS:
@@ -148,19 +116,20 @@ def _choose_lesions(photos, rng):
         for photo, earlier in pairs:
             photo.update(lesion=earlier["lesion"], known=True)
             earlier["known"] = True
+    for photo in [photo for name in OTHER_CLINIC for photo in _sound(photos, "Test", name)[-6:]]:
+        (other,) = set(drawings.CLINICS) - {photo["clinic"]}
+        photo.update(clinic=other, kind="other collection", detail=f"{other}, from which Train has no {photo['home']}")
+    for number, (kind, home, detail) in enumerate(COPIES):
+        original = _sound(photos, "Train", home)[number]
+        photos.append({**original, "kind": kind, "detail": detail, "known": False, "of": original})
+    return _numbered(photos, rng)
 
 
-def _choose_clinics(photos):
-    """Give every photo its clinic, in place: that of what it shows, but the other one to some of Test."""
-    for photo in photos:
-        photo["clinic"] = CLASSES[photo["look"]].clinic
-    for name, number in OTHER_CLINIC.items():
-        for photo in _sound(photos, "Test", name)[-number:]:
-            (other,) = set(drawings.CLINICS) - {photo["clinic"]}
-            photo.update(clinic=other, kind="other collection", detail=f"{other}, from which Train has no {name}")
+def _sound(photos, split, home):
+    return [photo for photo in photos if (photo["split"], photo["home"], photo["kind"]) == (split, home, "")]
 
 
-def _number(photos, rng):
+def _numbered(photos, rng):
     """Return the photos in the order of their numbers: Test before Train, each in random order."""
     early = ("melanoma", "nevus")  # they stand before the Test images that Train files under them
     photos = [photos[i] for i in rng.permutation(len(photos))]
@@ -173,11 +142,11 @@ def _number(photos, rng):
     return photos
 
 
-def _metadata(photos, seed):
+def _metadata(photos):
     """Return the table of what is officially known: the collection of every photo, the other facts of most."""
     rows = []
     for photo in photos:
-        rng, shown = np.random.default_rng([seed, 3, photo["lesion"]]), CLASSES[photo["look"]]
+        rng, shown = np.random.default_rng([0, 3, photo["lesion"]]), recipes()[photo["look"]]
         age = int(np.clip(5 * round(rng.normal(shown.age, 14) / 5), 15, 85))
         facts = (shown.code, f"SYN_L{photo['lesion']:06d}", age, *map(rng.choice, (["female", "male"], SITES)))
         rows.append((photo["id"], photo["clinic"], *(facts if photo["known"] else [""] * len(facts))))
@@ -185,10 +154,10 @@ def _metadata(photos, seed):
     return pd.DataFrame(rows, columns=["isic_id", "collection", *facts])
 
 
-def _jpeg(photo, seed):
+def _jpeg(photo):
     """Return the bytes of one file: a pure function of the plan's row, so any order is right."""
-    lesion, angle = (np.random.default_rng([seed, *key]) for key in ((1, photo["lesion"]), (2, photo["index"])))
-    image = Image.fromarray(drawings.draw(CLASSES[photo["look"]], lesion, angle, photo["clinic"]))
+    lesion, angle = (np.random.default_rng([0, *key]) for key in ((1, photo["lesion"]), (2, photo["index"])))
+    image = Image.fromarray(drawings.draw(recipes()[photo["look"]], lesion, angle, photo["clinic"]))
     detail, stream = photo["detail"], io.BytesIO()
     if detail == "mirrored":
         image = ImageOps.mirror(image)
