@@ -1,19 +1,19 @@
-"""Decisions and calibration against scikit-learn, SciPy and cases worked by hand; that the figures draw."""
+"""Decisions and calibration, in helpers and in notebook 06, against scikit-learn, SciPy and cases worked by hand."""
 
-import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.optimize
-from PIL import Image
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
+from tiny import cell_functions
 
-from helpers.evaluation import calibration, decisions, figures, scores
+from helpers.evaluation import decisions, intervals, scores
 from helpers.figures import model_colours
 
 pytestmark = pytest.mark.filterwarnings("error")
+CELLS = cell_functions("06_decisions")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
 
 
@@ -52,22 +52,19 @@ def test_questions_that_cannot_be_asked_say_why():
         decisions.binary(data[:0], ["melanoma"])
 
 
-def test_ranking_equals_scikit_learn_and_is_never_certain():
-    found = decisions.binary(drawn(), ["melanoma"])
-    rank = decisions.ranking(found)
-    assert rank["auc"] == metrics.roc_auc_score(found["truth"], found["probability"])
-    assert rank["auc_interval"][0] < rank["auc"] < rank["auc_interval"][1]
-    perfect = decisions.ranking(view([True] * 3 + [False] * 9, [0.9] * 3 + [0.1] * 9))
-    assert perfect["auc"] == 1 and perfect["auc_interval"][0] < 0.9
-    one_lesion = view([True] * 3 + [False] * 9, [0.9] * 3 + [0.1] * 9).assign(group=["g"] * 3 + [""] * 9)
-    assert decisions.ranking(one_lesion)["auc_interval"][0] < perfect["auc_interval"][0]
+def test_an_area_under_the_curve_is_never_certain():
+    low, high = intervals.area(0.8, 30, 90)
+    assert 0.6 < low < 0.8 < high < 0.95
+    assert intervals.area(1, 3, 9)[1] == 1 and intervals.area(1, 1, 9)[0] < intervals.area(1, 3, 9)[0] < 0.9
+    perfect = view([True] * 3 + [False] * 9, [0.9] * 3 + [0.1] * 9)
+    assert CELLS["area"](perfect).startswith("1.00 (0.")
 
 
 @pytest.mark.parametrize("sensitivity, threshold", [(0.9, 0.2), (0.91, 0.1), (0.7, 0.4), (0.05, 0.9), (1, 0.1)])
 def test_threshold_is_the_highest_that_finds_enough(sensitivity, threshold):
     found = [0.9, 0.8, 0.8, 0.6, 0.5, 0.4, 0.4, 0.3, 0.2, 0.1]  # 0.7 of 10 is 7, though 0.7 * 10 > 7 in floats
     data = view([True] * 10 + [False] * 5, [*found, 0.05, 0.15, 0.35, 0.85, 0.95])
-    assert decisions.threshold_for_sensitivity(data, sensitivity) == threshold
+    assert CELLS["threshold_for"](data, sensitivity) == threshold
     assert decisions.operating_point(data, threshold)["sensitivity"] >= sensitivity
 
 
@@ -92,25 +89,17 @@ def test_calibration_error_equals_scikit_learns_curve():
     places = np.minimum((data["confidence"] * 10).astype(int), 9)
     n = np.bincount(places)[np.unique(places)]
     expected = (np.abs(accuracy - confidence) * n).sum() / len(data)
-    assert calibration.error(data["confidence"], data["correct"]) == pytest.approx(expected)
-    by_hand = calibration.error([0, 0.7, 0.7, 1], [False, True, False, True])  # a bin holds its upper edge
-    assert by_hand == pytest.approx((0 + 2 * 0.2 + 0) / 4)
-    assert calibration.error([0.65, 0.7], [True, False]) == pytest.approx(abs(0.35 - 0.7) / 2)
-    assert np.isnan(calibration.error([], []))
+    assert CELLS["calibration_error"](data["confidence"].to_numpy(), data["correct"]) == pytest.approx(expected)
 
 
-def test_calibration_error_by_chance_is_that_of_resampled_outcomes():
+def test_calibration_error_by_chance_shrinks_with_more_images():
     confidence = scores.outcomes(drawn(60))["confidence"].to_numpy()
-    draws = np.random.default_rng(3).random((1000, 60)) < confidence
-    expected = np.percentile([calibration.error(confidence, draw) for draw in draws], 95)
-    assert calibration.error_by_chance(confidence, seed=3) == pytest.approx(expected)
-    assert calibration.error_by_chance(np.tile(confidence, 100)) < 0.03 < calibration.error_by_chance(confidence)
-    assert np.isnan(calibration.error_by_chance([]))
+    assert CELLS["by_chance"](np.tile(confidence, 100)) < 0.03 < CELLS["by_chance"](confidence)
 
 
 def test_temperature_is_that_of_the_least_log_loss():
     data = drawn(sharp=3.0)
-    temperature = calibration.fit_temperature(data)
+    temperature = CELLS["best_temperature"](data)
     chance = scores.probabilities(data)
 
     def loss(value):
@@ -119,49 +108,20 @@ def test_temperature_is_that_of_the_least_log_loss():
 
     best = scipy.optimize.brute(loss, [(0.5, 10)], Ns=400)[0]
     assert temperature == pytest.approx(best, rel=1e-3) and temperature > 1.5
-    cooled = calibration.apply_temperature(data, temperature)
+    cooled = CELLS["softened"](data, temperature)
     assert metrics.log_loss(data["label"], scores.probabilities(cooled), labels=NAMES) == pytest.approx(
         loss([temperature])
     )
     assert (scores.outcomes(cooled)["predicted"] == scores.outcomes(data)["predicted"]).all()
-    np.testing.assert_allclose(scores.probabilities(calibration.apply_temperature(data, 1)), chance)
+    np.testing.assert_allclose(scores.probabilities(CELLS["softened"](data, 1)), chance)
 
 
-def test_temperature_of_sure_and_of_constant_models():
+def test_the_temperature_of_a_sure_model_stays_finite():
     columns = [f"p_{name}" for name in NAMES]
-    constant = drawn(20).assign(**dict.fromkeys(columns, 0.25))
-    assert calibration.fit_temperature(constant) == 1
-    sure = constant.assign(**dict(zip(columns, np.eye(4)[[NAMES.index(name) for name in constant["label"]]].T)))
-    assert 0.05 <= calibration.fit_temperature(sure) <= 20
-    assert np.isfinite(scores.probabilities(calibration.apply_temperature(sure, 20))).all()
-    with pytest.raises(ValueError, match="No image has a label"):
-        calibration.fit_temperature(drawn(5).assign(label="wart"))
-
-
-def test_figures_draw_and_name_the_sample(tmp_path):
-    Image.new("RGB", (20, 20), "pink").save(tmp_path / "one.png")
-    data = drawn(60)
-    shown = scores.outcomes(data[:7]).assign(path=tmp_path / "one.png")
-    note = {"title": "A title", "synthetic": True}
-    classes = scores.per_class(data).rename(columns={"recall": "value", "recall_low": "low", "recall_high": "high"})
-    rows = classes.assign(name=classes.index, colour="#000000", model="a")
-    point = decisions.operating_point(decisions.binary(data, ["melanoma"]), 0.3)
-    patients = decisions.per_thousand(point, 0.02)
-    gallery = figures.gallery(shown, columns=3, **note)
-    overlays = figures.overlay(np.full((7, 8, 8, 3), 200), np.ones((7, 8, 8)))
-    drawings = [
-        gallery,
-        figures.gallery(shown, overlays, ["a note"] * 7, columns=3, **note),
-        figures.gallery(shown[:0], **note),
-    ]
-    drawings += [figures.intervals(rows, "model", **note), figures.intervals(rows[:0], line=0.5, **note)]
-    drawings += [figures.thousand({"a": patients, "b": patients}, **note), figures.thousand({}, **note)]
-    for number, figure in enumerate(drawings):
-        figure.savefig(tmp_path / f"{number}.png")
-        assert figure.get_suptitle() == "A title  ·  synthetic sample: drawings, not patients"
-    assert matplotlib.pyplot.get_fignums() == []
-    dots = [len(part.get_offsets()) for part in drawings[5].axes[0].collections]
-    assert dots == patients["value"].tolist() and sum(dots) == 1000
+    data = drawn(20)
+    sure = data.assign(**dict(zip(columns, np.eye(4)[[NAMES.index(name) for name in data["label"]]].T)))
+    assert 0.05 <= CELLS["best_temperature"](sure) <= 20
+    assert np.isfinite(scores.probabilities(CELLS["softened"](sure, 20))).all()
 
 
 def test_every_model_has_a_colour_and_the_courses_networks_keep_theirs():

@@ -47,9 +47,9 @@ def test_a_training_image_is_its_own_nearest_and_a_strange_one_is_called_so(run_
     assert reasons == [] and list(found["image"]) == [known, str(red)]
     first, second = found.to_dict("records")
     assert first["nearest"] == table["image_id"].iloc[2] and first["nearest_label"] == table["label"].iloc[2]
-    assert first["distance"] == pytest.approx(0, abs=1e-6) and first["percentile"] == 0
+    assert first["distance"] == pytest.approx(0, abs=1e-6)
     assert first["like_training"] == "yes"
-    assert second["distance"] > 0.3 and second["percentile"] == 100
+    assert second["distance"] > 0.3
     assert second["like_training"] == "not like what I learned from"
 
 
@@ -73,7 +73,7 @@ def test_an_unreadable_picture_is_named_and_the_others_are_done(run_folder, tmp_
     table = pd.read_csv(tmp_path / "out" / "answers.csv")
     assert list(table["image"]) == [str(good)] and table["like_training"][0]
     assert call(run_folder, tmp_path / "broken.jpg") == 1
-    assert capsys.readouterr().out == ",".join(table.columns) + "\n"
+    assert "broken.jpg" in capsys.readouterr().err
 
 
 def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, capsys):
@@ -88,7 +88,7 @@ def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
     assert call(run_folder, good, "--model", "transfer") == 1
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 2 and "no run folder" in lines[0] and lines[1].endswith("it has regularised.")
+    assert len(lines) == 2 and "no run folder" in lines[0] and "transfer" in lines[1] and "trains it again" in lines[1]
     text = (run_folder / "regularised" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
     (run_folder / "regularised" / "predictions.csv").write_text(text)
     assert call(run_folder, good) == 1

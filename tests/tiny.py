@@ -1,5 +1,6 @@
 """A course of the same helpers with notebooks of a few lines: what runs it is tested in seconds, killed and all."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -52,6 +53,15 @@ def course(folder, **bodies):
         notebook["metadata"] = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
         jupytext.write(notebook, folder / "notebooks" / f"{name[1:]}.ipynb")
     return folder
+
+
+def cell_functions(notebook, **names):
+    """Return the functions that the cells of a notebook define, by name; ``names`` are what they find around them."""
+    tree = ast.parse((datasets.ROOT / "notebooks" / "src" / f"{notebook}.py").read_text())
+    tree.body = [part for part in tree.body if isinstance(part, (ast.Import, ast.ImportFrom, ast.FunctionDef))]
+    space = {"SEED": 0, **names}
+    exec(compile(tree, notebook, "exec"), space)
+    return space
 
 
 def start(folder, *arguments, **options):

@@ -79,7 +79,7 @@ def _heatmaps(both, images, classes):
 
 
 def _batches(values):
-    return [values[start : start + BATCH] for start in range(0, max(len(values), 1), BATCH)]
+    return [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
 
 
 def _copy(model):

@@ -21,7 +21,7 @@ def predict(run_dir, pictures, model="regularised"):
     farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
     last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
-    RunError if the folder has no such run or network, OSError if its images are gone.
+    RunError if the folder has no such run or network or no picture can be read, OSError if its images are gone.
     """
     file = Path(run_dir).expanduser() / "manifest.csv"
     if not file.is_file():
@@ -34,13 +34,13 @@ def predict(run_dir, pictures, model="regularised"):
     if names != sorted(train["label"].unique()):
         raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
     readable, reasons = _readable(pictures)
+    if not readable:
+        raise runs.RunError("\n".join(reasons))
     pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
     chances, seen = explain.predict(network, pixels), explain.features(network, load(train))
     memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen)
     usual, _ = memory.kneighbors(explain.features(network, load(val)))
-    nothing = np.zeros((0, 1)), np.zeros((0, 1), int)
-    near = memory.kneighbors(explain.features(network, pixels)) if readable else nothing
-    distances, places = (part[:, 0] for part in near)
+    distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
     found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
     found["probability"] = chances.max(axis=1)
     found[[f"p_{name}" for name in names]] = chances

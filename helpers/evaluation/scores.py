@@ -10,8 +10,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers import manifest as manifests
-from helpers.data import datasets, duplicates
 from helpers.data import classes as names_of
+from helpers.data import datasets, duplicates
 from helpers.evaluation.intervals import bootstrap, number, ratio, share, units
 from helpers.runs import RunError
 

@@ -54,7 +54,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import figures, manifest, runs
 from helpers.data import classes, datasets
-from helpers.evaluation import errors, scores
+from helpers.evaluation import explain, scores
 from helpers.training import backbones, callbacks, pipeline
 
 # %% [markdown]
@@ -199,8 +199,8 @@ if backbone:
 looks = {"validation": val_pixels}
 places = val["collection"].to_numpy()
 if len(set(places) - {""}) > 1:
-    looks["colours of the same collection"] = errors.exchange_colours(val_pixels, places, True, SEED)
-    looks["colours of another collection"] = errors.exchange_colours(val_pixels, places, False, SEED)
+    looks["colours of the same collection"] = explain.exchange_colours(val_pixels, places, True, SEED)
+    looks["colours of another collection"] = explain.exchange_colours(val_pixels, places, False, SEED)
 outside = pd.DataFrame()
 if EXTERNAL_DIR:
     listed = datasets.list_images(datasets.find(EXTERNAL_DIR)).table
