@@ -71,6 +71,7 @@ def taught():
     ids=["dense softmax", "activation", "logits"],
 )
 def test_heatmap_worked_by_hand(head):
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((6, 6, 3)),
@@ -86,7 +87,7 @@ def test_heatmap_worked_by_hand(head):
         heat = np.maximum((maps * kernel[:, index] / 36).sum(axis=-1), 0)
         top = heat.max(axis=(1, 2), keepdims=True)
         expected = np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
-        np.testing.assert_allclose(explain.grad_cam(model, images, [index] * 3), expected, atol=1e-5)
+        np.testing.assert_allclose(explain.grad_cam(model, images, [index] * 3), expected, atol=1e-4)
 
 
 def test_a_network_opens_with_the_pixels_it_was_trained_on(tmp_path, write_image):
