@@ -73,7 +73,7 @@ def test_an_unreadable_picture_is_named_and_the_others_are_done(run_folder, tmp_
     table = pd.read_csv(tmp_path / "out" / "answers.csv")
     assert list(table["image"]) == [str(good)] and table["like_training"][0]
     assert call(run_folder, tmp_path / "broken.jpg") == 1
-    assert capsys.readouterr().out == ",".join(table.columns) + "\n"
+    assert "broken.jpg" in capsys.readouterr().err
 
 
 def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, capsys):

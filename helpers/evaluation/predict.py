@@ -21,7 +21,7 @@ def predict(run_dir, pictures, model="regularised"):
     farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
     last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
-    RunError if the folder has no such run or network, OSError if its images are gone.
+    RunError if the folder has no such run or network or no picture can be read, OSError if its images are gone.
     """
     file = Path(run_dir).expanduser() / "manifest.csv"
     if not file.is_file():
@@ -36,27 +36,21 @@ def predict(run_dir, pictures, model="regularised"):
     names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
     if names != sorted(train["label"].unique()):
         raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
-    columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names)]
-    columns += ["nearest", "nearest_label", "distance", "like_training"]
     readable, reasons = _readable(pictures)
     if not readable:
-        return pd.DataFrame(columns=columns), reasons
+        raise runs.RunError("\n".join(reasons))
     pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
     chances, seen = explain.predict(network, pixels), explain.features(network, load(train))
     memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen)
     usual, _ = memory.kneighbors(explain.features(network, load(val)))
     distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
-    near = train.iloc[places]
-    found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names]).assign(
-        image=readable,
-        predicted=np.array(names)[chances.argmax(axis=1)],
-        probability=chances.max(axis=1),
-        nearest=near["image_id"].to_numpy(),
-        nearest_label=near["label"].to_numpy(),
-        distance=distances,
-        like_training=np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes"),
-    )
-    return found[columns], reasons
+    found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
+    found["probability"] = chances.max(axis=1)
+    found[[f"p_{name}" for name in names]] = chances
+    found["nearest"], found["nearest_label"] = train[["image_id", "label"]].to_numpy()[places].T
+    found["distance"] = distances
+    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes")
+    return found, reasons
 
 
 def command(run_dir, pictures, model, csv):

@@ -85,11 +85,9 @@ def predictions_table(rows, probabilities, classes):
 
 
 def labelled(predictions, truth=None):
-    """Return the predictions that have a true label, in ``label``; other columns stay as they are.
+    """Return the predictions with the true label of ``truth``, a Series by image_id; None: with the table's own.
 
-    ``truth`` is a Series of labels with image_id as its index, for instance a manifest's ``published_label``; None: the
-    table's own labels. An image without a label (missing or "") is left out; one of a class that the model does not
-    know stays in, as an error.
+    An image without a label (missing or "") is left out; one of a class that the model does not know is an error.
     """
     label = predictions["label"] if truth is None else predictions["image_id"].map(truth).fillna("")
     return predictions.assign(label=label)[label != ""].reset_index(drop=True)
@@ -143,9 +141,8 @@ def per_class(labelled, malignant=()):
 def score(labelled, seed=0):
     """Return the scores of a labelled table as a dictionary that JSON can hold; None where a score is undefined.
 
-    n (images), accuracy, balanced_accuracy (mean recall of the classes that have images), macro_f1 (mean F1 of the
-    classes that have images or are predicted), and <score>_interval of the three: 95 %, [low, high], by lesion
-    (``group``): Wilson's for the accuracy, a bootstrap's for the others.
+    n (images), accuracy, balanced_accuracy (mean recall of the classes that have images), macro_f1 (mean F1 of those
+    and of the predicted ones), and <score>_interval: 95 %, [low, high], by lesion (``group``); Wilson's, bootstraps'.
     """
     table = outcomes(labelled)
     every = sorted({*classes(labelled), *table["label"]})
@@ -170,8 +167,8 @@ def compare(a, b, seed=0):
     """Compare two models on the same labelled images, else raise RunError; return a dictionary.
 
     n, only_a_right, only_b_right (images); mcnemar_p (exact, two-sided; McNemar 1947; it takes images as independent);
-    difference (accuracy of ``a`` less that of ``b``; None with no image) and difference_interval (95 % percentile
-    interval of a paired bootstrap over the groups where known, else the images; None with fewer than two).
+    difference (accuracy of ``a`` less that of ``b``; None with no image) and difference_interval (of a paired bootstrap
+    by lesion; None with fewer than two).
     """
     first, second = (outcomes(table).set_index("image_id", drop=False).sort_index() for table in (a, b))
     if not first["label"].equals(second["label"]):

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +31,9 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
     file = Path(cache_dir) / f"pixels-{key}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        for old in file.parent.glob(f"{file.stem}.part*"):
-            if time.time() - old.stat().st_mtime > 3600:  # a killed run's; pixels are written all the time
-                old.unlink(missing_ok=True)
-        part = file.with_suffix(f".part{os.getpid()}")
-        try:
-            _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        part = file.with_suffix(".part")  # what a killed run leaves, the next one overwrites
+        _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
+        part.replace(file)
     return np.load(file, mmap_mode="r")
 
 

@@ -194,14 +194,13 @@ network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, call
 history = callbacks.finish(network, training)
 
 # %% [markdown]
-# Did it stop by itself?
+# Did early stopping end it?
 
 # %%
 best, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
-stopped = len(history) < epochs
 print(f"The lowest validation loss came in epoch {best['epoch']:.0f}.",
       f"{PATIENCE} epochs later, after {len(history)} of {epochs}, early stopping ended the training."
-      if stopped else f"All {epochs} epochs were run: early stopping had no reason to act.")
+      if stopping.stopped_epoch else f"In {len(history)} of {epochs} epochs, it had no reason to act.")
 
 # %% [markdown]
 # ## Read the curves

@@ -170,11 +170,11 @@ def power(gap):
 
 
 found = [f"of {gap:.2f} or more" for gap in np.arange(1, 101) / 100 if power(gap) >= 0.8]
-least = found[0] if found else "of more than 1, so none"
-compared = (f"The regularised network alone is right on {versus['only_a_right']} of {n} images, "
-            f"the baseline alone on {versus['only_b_right']} "
-            f"({report.p_value(versus['mcnemar_p'])}). The accuracies differ by {report.estimate(versus, 'difference')}; four of five such "
-            f"Tests would show a difference {least}.")
+least = found[0] if found else "of more than 1, so none,"
+compared = (f"The regularised network alone is right on {versus['only_a_right']} of {n} images, the "
+            f"baseline alone on {versus['only_b_right']} ({report.p_value(versus['mcnemar_p'])}). Their "
+            f"accuracies differ by {report.estimate(versus, 'difference')}. A true difference {least} "
+            "would be found by four of five such Tests.")
 display(Markdown(compared))
 
 # %% [markdown]

@@ -358,7 +358,8 @@ cam
 # %% [markdown]
 # **Do not trust it yet.** An edge detector would make pretty maps too, without having learned anything. So draw the
 # network's weights at random and make the maps again (Adebayo and others, 2018): maps that show what was learned must
-# change, so that their rank correlation (Spearman's) with the first ones is well below 1.
+# change, so that their rank correlation (Spearman's) with the first ones is well below 1. A map that stays dark is left
+# out.
 
 # %%
 many = shown.sample(min(40, len(shown)), random_state=SEED)

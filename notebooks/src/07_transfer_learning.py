@@ -141,7 +141,7 @@ def turn_and_crop(images, seed, crop=0.3, light=0.15):
     """Return a batch, float32 0 to 255, each image turned or flipped, cropped and lit at random."""
     n, size = images.shape[:2]
     draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
-    # With the flips below, mirroring a batch along its diagonal or not makes all eight views equally likely.
+    # With the flips below, mirroring a batch along its diagonal makes all eight views equally likely.
     images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
     side = 1 - crop * (1 + draw[1]) / 2
     middle = 0.5 + draw[2:4] * (1 - side) / 2
@@ -313,7 +313,7 @@ if backbone:
     print(f"{tuned:,} of {network.count_params():,} weights may change.")
 
 # %% [markdown]
-# Train, with the callbacks of notebook 03 but early stopping: the learning rate falls to zero with the last epoch.
+# Train, with the callbacks of notebook 03 except early stopping: the learning rate falls to zero with the last epoch.
 
 # %%
 if backbone:
