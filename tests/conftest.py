@@ -66,6 +66,18 @@ def isic9():
     return os.environ["ISIC9_DIR"]
 
 
+def cells(notebook, *starts, **names):
+    """Run the code cells of a notebook's source that begin with these texts; return all ``names`` then defined."""
+    import jupytext
+
+    from helpers import runs
+
+    sources = [cell["source"] for cell in jupytext.read(runs.FOLDER / "src" / f"{notebook}.py").cells]
+    for start in starts:
+        exec(next(source for source in sources if source.startswith(start)), names)
+    return names
+
+
 def rows(**columns):
     """Return a manifest with the given columns, the others empty."""
     from helpers import manifest

@@ -1,18 +1,23 @@
 """Every score is checked against scikit-learn, statsmodels, SciPy or a case worked by hand."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.ndimage
 import scipy.stats
+from conftest import cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers.evaluation import errors, intervals, scores
+from helpers.evaluation import explain, intervals, report, scores
+from helpers.runs import RunError
 
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
 
@@ -46,12 +51,12 @@ def test_scores_equal_scikit_learn():
         "macro_f1": metrics.f1_score(labels, called, average="macro"),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    assert found["n"] == 118 and found["n_unknown_class"] == 0
+    assert found["n"] == 118
     wilson = proportion_confint((labels == called).sum(), 118, method="wilson")
     assert found["accuracy_interval"] == pytest.approx(wilson, abs=1e-12)
 
 
-def test_bootstrap_interval_equals_scipys():
+def test_interval_equals_scipys():
     data = drawn()
     labels, called = data["label"].to_numpy(), scores.outcomes(data)["predicted"].to_numpy()
 
@@ -62,21 +67,20 @@ def test_bootstrap_interval_equals_scipys():
         (np.arange(118),), macro_f1, vectorized=False, n_resamples=600, method="percentile", random_state=1
     ).confidence_interval
     ours = scores.score(data)
-    assert ours["macro_f1_bootstrap_interval"] == pytest.approx(tuple(theirs), abs=0.02)
+    assert ours["macro_f1_interval"] == pytest.approx(tuple(theirs), abs=0.02)
     assert scores.score(data) == ours != scores.score(data, seed=1)
 
 
 def test_each_resample_is_scored_as_scikit_learn_would(monkeypatch):
     data, caught = drawn(60), []
     labels, called = data["label"].to_numpy(), scores.outcomes(data)["predicted"].to_numpy()
-    monkeypatch.setattr(scores, "bootstrap", lambda statistic, *_: caught.append(statistic) or [None] * 3)
+    monkeypatch.setattr(scores, "bootstrap", lambda statistic, *_: caught.append(statistic) or [None] * 2)
     scores.score(data)
     for weights in np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), 20):
         rows = np.repeat(np.arange(60), weights)
         recalls = [np.mean(called[rows][labels[rows] == name] == name) for name in np.unique(labels[rows])]
         f1 = metrics.f1_score(labels[rows], called[rows], average="macro")
-        expected = [np.mean(labels[rows] == called[rows]), np.mean(recalls), f1]
-        assert caught[0](weights[None].astype(float))[0] == pytest.approx(expected)
+        assert caught[0](weights[None].astype(float))[0] == pytest.approx([np.mean(recalls), f1])
 
 
 def test_several_images_of_a_lesion_count_as_one():
@@ -86,9 +90,9 @@ def test_several_images_of_a_lesion_count_as_one():
     once, as_images, as_lesions = scores.score(data), scores.score(four), scores.score(lesions)
     assert as_lesions["accuracy_interval"] == pytest.approx(once["accuracy_interval"])
     assert np.ptp(as_lesions["accuracy_interval"]) > 1.7 * np.ptp(as_images["accuracy_interval"])
-    assert np.ptp(as_lesions["macro_f1_bootstrap_interval"]) > 1.6 * np.ptp(as_images["macro_f1_bootstrap_interval"])
+    assert np.ptp(as_lesions["macro_f1_interval"]) > 1.6 * np.ptp(as_images["macro_f1_interval"])
     assert scores.score(four.assign(group="")) == as_images
-    assert scores.score(lesions.assign(group="one"))["accuracy_bootstrap_interval"] is None
+    assert scores.score(lesions.assign(group="one"))["macro_f1_interval"] is None
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 5))
@@ -127,7 +131,6 @@ def test_class_that_the_model_does_not_know_counts_as_an_error():
     data = drawn(30)
     data.loc[:4, "label"] = "dermatofibroma"
     found, called = scores.score(data), scores.outcomes(data)["predicted"]
-    assert found["n_unknown_class"] == 5
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(data["label"], called, average="macro"))
     row = scores.per_class(data).loc["dermatofibroma"]
     assert row["recall"] == 0 and np.isnan(row["precision"]) and row["warning"] == "not learned"
@@ -180,72 +183,79 @@ def test_compare_of_equal_of_no_and_of_other_images():
     same = scores.compare(data, data)
     assert (same["mcnemar_p"], same["difference"], same["difference_interval"]) == (1, 0, [0, 0])
     assert scores.compare(data[:0], data[:0])["difference"] is None
-    with pytest.raises(scores.PredictionsError, match="other images or labels"):
+    with pytest.raises(RunError, match="other images or labels"):
         scores.compare(data, data[:19])
 
 
 def test_smallest_difference_is_found_with_its_power():
-    gap = scores.smallest_difference(118, 0.3)
-    random, found = np.random.default_rng(5), 0
+    b = drawn()
+    a = b.sample(frac=1, random_state=0).set_index(b.index).assign(image_id=b["image_id"], label=b["label"])
+    test = {("regularised", "audited"): a, ("baseline", "audited"): b}
+    tools = {"np": np, "binom": scipy.stats.binom, "scores": scores, "report": report}
+    found = cells("05_evaluation", "versus = ", test=test, SEED=0, display=print, Markdown=str, **tools)
+    gap, share = float(re.search(r"0\.\d\d", found["least"])[0]), found["one_right"] / 118
+    random, shown = np.random.default_rng(5), 0
     for _ in range(1000):
-        a, b, _ = random.multinomial(118, [(0.3 + gap) / 2, (0.3 - gap) / 2, 0.7])
-        found += scipy.stats.binomtest(a, a + b).pvalue < 0.05
-    assert 0.75 < found / 1000 < 0.9 and 0.1 < gap < 0.2
-    assert scores.smallest_difference(1000, 0.3) < gap < scores.smallest_difference(40, 0.3)
-    assert scores.smallest_difference(4, 0.5) is None
+        only_a, only_b, _ = random.multinomial(118, [(share + gap) / 2, (share - gap) / 2, 1 - share])
+        shown += scipy.stats.binomtest(only_a, only_a + only_b).pvalue < 0.05
+    assert 0.75 < shown / 1000 < 0.9 and 0.1 < gap < 0.3
 
 
-def test_classes_of_another_set_are_matched_by_their_standard_names():
-    rows = pd.DataFrame({"image_id": list("abcd"), "label": ["MEL", "Melanocytic_nevi", "VASC", "wart"]})
-    kept = scores.matched(rows, NAMES)
-    assert kept[["image_id", "label"]].to_numpy().tolist() == [
-        ["a", "melanoma"],
-        ["b", "nevus"],
-        ["c", "vascular lesion"],
-    ]
+def test_classes_of_another_set_are_matched_by_their_standard_names(tmp_path, write_image, capsys):
+    for seed, name in enumerate(["MEL", "Melanocytic_nevi", "VASC", "wart"]):
+        write_image(tmp_path / name / f"{name}.png", seed)
+    found = scores.external(tmp_path, pd.DataFrame(columns=["image_id", "picture"], dtype=str), NAMES)
+    assert dict(zip(found["image_id"], found["label"])) == {
+        "MEL": "melanoma",
+        "Melanocytic_nevi": "nevus",
+        "VASC": "vascular lesion",
+    }
+    assert capsys.readouterr().out == "3 of 4 images are new and of classes that the networks learned.\n"
+    known = found.assign(picture="").iloc[:1]
+    assert len(scores.external(tmp_path, known, NAMES)) == 2  # its name is known
+    assert len(scores.external(tmp_path, found.assign(image_id="other").iloc[:1], NAMES)) == 2  # its picture is
 
 
-def test_kinds_of_error_are_counted_on_both_sides():
-    result = errors.among([False, False, True], {"dark": [True, False, False], "odd": [False, False, True]})
-    assert result["of 2 misclassified"].to_dict() == {"dark": "1 (50%)", "odd": "0 (0%)"}
-    assert result["of 1 classified correctly"].to_dict() == {"dark": "0 (0%)", "odd": "1 (100%)"}
-    assert errors.among([True], {"dark": [True]})["of 0 misclassified"].tolist() == ["0 (0%)"]
-
-
-def test_quality_tells_dark_and_blurred_pictures():
+def test_kinds_of_error_are_counted_on_both_sides(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
     blurred = scipy.ndimage.gaussian_filter(noise.astype(float), (2, 2, 0))
-    found = errors.quality(np.stack([noise, noise // 4, blurred]))
-    assert found["brightness"][1] < 0.3 * found["brightness"][0] and found["sharpness"][2] < 0.2 * found["sharpness"][0]
+    pixels = np.stack([noise, noise // 4, blurred, *[noise] * 20])
+    data = sure(["melanoma", "nevus", "wart"], ["basal cell carcinoma", "nevus", "nevus"])
+    facts = data.assign(group="", published_label=data["label"], label=["melanoma", "nevus", ""])
+    facts["flag"], train = ["", "", "contradiction"], pd.DataFrame({"label": ["nevus"] * 20})
+    opened = SimpleNamespace(open_network=lambda folder: (None, lambda rows: pixels))
+    tools = {"pd": pd, "laplace": scipy.ndimage.laplace, "scores": scores, "explain": opened, "SEED": 0}
+    tools |= {"learned": NAMES, "malignant": NAMES[:2], "run": SimpleNamespace(folder=tmp_path)}
+    tools |= {"test": {("regularised", "published"): data}, "audited": facts, "train": train}
+    found = cells("05_evaluation", "network, load = ", **tools)["error_kinds"]
+    assert found["of 2 misclassified"].tolist() == [0, 1, 1, 1, 2]
+    assert found["of 1 classified correctly"].tolist() == [1, 1, 0, 0, 0]
 
 
 def test_by_collection_by_hand():
     train = pd.DataFrame({"label": ["melanoma"] * 3 + ["nevus"], "collection": ["A", "A", "B", "B"]})
-    homes = errors.homes(train)
-    assert homes == {"melanoma": "A", "nevus": "B"}
     data = sure(
         ["melanoma", "melanoma", "nevus", "wart"], ["melanoma", "nevus", "nevus", "melanoma"], ["melanoma", "nevus"]
     )
-    shown = scores.outcomes(data).assign(collection=["A", "B", "B", ""])
-    result = errors.by_collection(shown, homes)
-    assert list(result.index) == [("A", "this collection"), ("B", "another"), ("B", "this collection")]
+    every = scores.outcomes(data).assign(collection=["A", "B", "B", ""])
+    found = cells("05_evaluation", "def share(hits)", train=train, every=every, np=np, intervals=intervals)
+    result = found["by_collection"]
+    assert list(result.index) == [("A", True), ("B", False), ("B", True)]
     assert result["images"].tolist() == [1, 1, 1]
     assert [text[:4] for text in result["accuracy"]] == ["1.00", "0.00", "1.00"]
-    assert [text[:4] for text in result["called a class of its own collection"]] == ["1.00", "1.00", "1.00"]
+    assert [text[:4] for text in result["called a class from it"]] == ["1.00", "1.00", "1.00"]
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_exchanged_colours_are_those_of_the_partner_and_nothing_else(same):
-    random = np.random.default_rng(1)
-    levels = np.array([60, 80, 160, 180])
-    pixels = np.clip(levels[:, None, None, None] + random.normal(0, 5, (4, 12, 12, 3)), 0, 255)
-    changed = errors.exchange_colours(pixels, ["A", "A", "B", "B"], same)
+    levels, noise = np.array([60, 80, 160, 180]), np.random.default_rng(1).normal(0, 5, (4, 12, 12, 3))
+    pixels = np.clip(levels[:, None, None, None] + noise, 0, 255)
+    changed = explain.exchange_colours(pixels, ["A", "A", "B", "B"], same)
     means = changed.mean(axis=(1, 2, 3))
-    expected = [80, 60, 180, 160] if same else None
     if same:
-        assert means == pytest.approx(expected, abs=2)
+        assert means == pytest.approx([80, 60, 180, 160], abs=2)
     else:
         assert (means[:2] > 120).all() and (means[2:] < 120).all()
     for old, new in zip(pixels, changed):
         assert np.corrcoef(old[..., 0].ravel(), new[..., 0].ravel())[0, 1] > 0.99
-    np.testing.assert_allclose(errors.exchange_colours(pixels[:2], ["A", "B"], True), pixels[:2], rtol=1e-4)
+    np.testing.assert_allclose(explain.exchange_colours(pixels[:2], ["A", "B"], True), pixels[:2], rtol=1e-4)

@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 from keras import layers
 
-from helpers.evaluation import explain, report
+from helpers.evaluation import explain
+from helpers.runs import RunError
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore:__array__:DeprecationWarning")  # Keras with NumPy 2 saving
 
@@ -70,6 +71,7 @@ def taught():
     ids=["dense softmax", "activation", "logits"],
 )
 def test_heatmap_worked_by_hand(head):
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((6, 6, 3)),
@@ -85,7 +87,7 @@ def test_heatmap_worked_by_hand(head):
         heat = np.maximum((maps * kernel[:, index] / 36).sum(axis=-1), 0)
         top = heat.max(axis=(1, 2), keepdims=True)
         expected = np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
-        np.testing.assert_allclose(explain.grad_cam(model, images, [index] * 3), expected, atol=1e-5)
+        np.testing.assert_allclose(explain.grad_cam(model, images, [index] * 3), expected, atol=1e-4)
 
 
 def test_a_network_opens_with_the_pixels_it_was_trained_on(tmp_path, write_image):
@@ -98,14 +100,13 @@ def test_a_network_opens_with_the_pixels_it_was_trained_on(tmp_path, write_image
     opened, load = explain.open_network(folder)
     assert load(rows).shape == (1, 32, 32, 3) and load(rows)[0, 0].any()
     np.testing.assert_allclose(explain.predict(opened, load(rows)), model.predict(load(rows), verbose=0), atol=1e-5)
-    assert explain.predict(opened, load(rows)[:0]).shape == (0, 3)
     (folder / "run.json").write_text('{"parameters": {"KEEP_ASPECT": true}}')
     assert not explain.open_network(folder)[1](rows)[0, 0].any()  # black above what is wide
     (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:500])
-    with pytest.raises(report.ReportError, match=r"model\.keras cannot be read"):
+    with pytest.raises(RunError, match=r"model\.keras cannot be read"):
         explain.open_network(folder)
     (folder / "model.keras").unlink()
-    with pytest.raises(report.ReportError, match=r"model\.keras cannot be read"):
+    with pytest.raises(RunError, match=r"model\.keras cannot be read"):
         explain.open_network(folder)
 
 
@@ -115,36 +116,6 @@ def test_heatmaps_lie_on_what_was_taught(taught):
     assert heat.shape == (96, 32, 32) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
     assert heat[squares].mean() > 3 * heat[~squares].mean()
     assert explain.grad_cam(model, images[40:41], classes[40:41])[0] == pytest.approx(heat[40], abs=1e-4)
-
-
-def test_random_weights_change_the_heatmaps(taught):
-    model, images, classes, _ = taught
-    before = model.get_weights()
-    similarity = explain.randomised_similarity(model, images[:24], classes[:24])
-    assert similarity.shape == (1, 24) and np.nanmean(similarity) < 0.7
-    again = explain.randomised_similarity(model, images[:24], classes[:24])
-    np.testing.assert_allclose(similarity, again, atol=1e-3)
-    several = explain.randomised_similarity(model, images[:4], classes[:4], seeds=[0, 1])
-    np.testing.assert_allclose(several[0], similarity[0, :4], atol=1e-3)
-    assert several.shape == (2, 4) and not np.allclose(several[0], several[1], atol=0.01, equal_nan=True)
-    for weight, after in zip(before, model.get_weights()):
-        np.testing.assert_array_equal(weight, after)
-
-
-def test_similarity_is_spearmans_and_undefined_for_flat_maps(monkeypatch):
-    maps = np.random.default_rng(0).random((2, 3, 8, 8))
-    maps[1, 1], maps[1, 2] = 2 * maps[0, 1], 0
-    given = iter(maps)
-    monkeypatch.setattr(explain, "grad_cam", lambda *_: next(given))
-    result = explain.randomised_similarity(network(with_softmax()), None, None)[0]
-    assert result[0] == pytest.approx(scipy.stats.spearmanr(maps[0, 0].ravel(), maps[1, 0].ravel()).statistic)
-    assert result[1] == pytest.approx(1) and np.isnan(result[2])
-
-
-def test_layer_is_the_last_convolution_with_its_activation():
-    model = network(with_softmax())
-    copy, outputs = explain._copy(model)
-    assert explain._last_spatial(copy, outputs) == model.layers[4].name  # not the pooling that follows
 
 
 def test_nested_network_that_other_models_share():
@@ -159,9 +130,7 @@ def test_nested_network_that_other_models_share():
     assert explain.features(model, pictures(4, 16)).shape == (4, 4)
 
 
-def test_odd_requests_are_refused_or_empty():
-    model = network(with_softmax())
-    assert explain.grad_cam(model, pictures(0), []).shape == (0, 32, 32)
+def test_networks_without_what_is_asked_for_are_refused():
     flat = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten()])
     with pytest.raises(ValueError, match="no convolution"):
         explain.grad_cam(flat, pictures(), [0] * 4)

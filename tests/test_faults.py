@@ -211,7 +211,7 @@ def test_a_broken_file_is_made_again_or_named_with_the_way_out(
     capsys.readouterr()
     try:
         evaluate(image_set, out)
-    except (scores.PredictionsError, report.ReportError) as error:
+    except runs.RunError as error:
         assert str(file) in str(error) and "run" in str(error) and "\n" not in str(error)
         file.unlink()
         capsys.readouterr()

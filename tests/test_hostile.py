@@ -105,7 +105,7 @@ def small():
 def test_code_in_a_foreign_network_is_not_run_and_a_broken_one_is_named(tmp_path):
     file = tmp_path / "model.keras"
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Lambda(lambda x: 1 / 0 if x is None else x)]).save(file)
-    with pytest.raises(report.ReportError, match=r"model\.keras cannot be read.*run the notebook"):
+    with pytest.raises(runs.RunError, match=r"model\.keras cannot be read.*run the notebook"):
         explain.open_network(tmp_path)
     small().save(file)
     whole, rng, refused = file.read_bytes(), np.random.default_rng(0), 0
@@ -116,7 +116,7 @@ def test_code_in_a_foreign_network_is_not_run_and_a_broken_one_is_named(tmp_path
         file.write_bytes(broken[: rng.integers(0, len(whole)) if case % 2 else None])
         try:
             explain.open_network(tmp_path)
-        except report.ReportError as error:
+        except runs.RunError as error:
             refused += str(file) in str(error)
     assert refused >= 20
 

@@ -1,26 +1,19 @@
 """Images become batches: every kind of file, the promised order, the same changes for the same seed."""
 
-import jupytext
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import rows
+from conftest import cells, rows
 from PIL import Image
 
-from helpers import runs
 from helpers.training import pipeline
 
 
 @pytest.fixture(scope="module")
 def notebook_04():
     """The names that notebook 04's cells define which change a batch, with its default parameters."""
-    cells = [cell["source"] for cell in jupytext.read(runs.FOLDER / "src" / "04_dropout_augmented_cnn.py").cells]
-    names = {"tf": tf, "SEED": 0, "COLOUR_EXCHANGE": 1.0}
-    for cell in cells:
-        if cell.startswith(("def turn_and_crop", "def exchange_colours")):
-            exec(cell, names)
-    return names
+    return cells("04_dropout_augmented_cnn", "def turn_and_crop", "def exchange_colours", tf=tf, COLOUR_EXCHANGE=1.0)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from helpers import manifest
 from helpers.evaluation import scores
+from helpers.runs import RunError
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["melanoma", "nevus"]
@@ -78,7 +79,7 @@ def test_the_manifest_says_split_and_label(tmp_path, rows):
 )
 def test_broken_row_is_refused_with_its_line(tmp_path, rows, bad, words):
     file = written(tmp_path, "image_id,p_melanoma,p_nevus", "a,0.5,0.5", "", bad, "c,0.5,0.5")
-    with pytest.raises(scores.PredictionsError, match=words):
+    with pytest.raises(RunError, match=words):
         scores.read_predictions(file, rows)
 
 
@@ -91,9 +92,9 @@ def test_broken_row_is_refused_with_its_line(tmp_path, rows, bad, words):
     ],
 )
 def test_missing_column_is_refused_with_its_name(tmp_path, rows, header, column):
-    with pytest.raises(scores.PredictionsError, match=f"line 1: column '{column}' is missing"):
+    with pytest.raises(RunError, match=f"line 1: column '{column}' is missing"):
         scores.read_predictions(written(tmp_path, header, "a,0.5,0.5"), rows)
-    with pytest.raises(scores.PredictionsError, match="line 1: column 'p_<class>' is missing"):
+    with pytest.raises(RunError, match="line 1: column 'p_<class>' is missing"):
         scores.read_predictions(written(tmp_path, "image_id,p_melanoma", "a,1"))
 
 
@@ -114,7 +115,7 @@ def test_a_file_that_is_no_table_is_refused_with_its_name_and_the_way_out(tmp_pa
     file = tmp_path / "predictions.csv"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(scores.PredictionsError, match=r"predictions\.csv.*(write|line)"):
+    with pytest.raises(RunError, match=r"predictions\.csv.*(write|line)"):
         scores.read_predictions(file, rows)
 
 

@@ -12,7 +12,7 @@ from nbclient.exceptions import DeadKernelError
 from helpers import runs
 from helpers.data import datasets
 
-TOLD = ("RunError", "ManifestError", "ReportError", "PredictionsError", "ValueError", "OSError", "FileNotFoundError")
+TOLD = ("RunError", "ManifestError", "ValueError", "OSError", "FileNotFoundError")
 FOLLOW = "__import__('sys').path.insert(0, {root!r}); __import__('helpers.batch').batch.follow_parent()"
 
 

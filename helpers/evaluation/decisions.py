@@ -1,11 +1,10 @@
 """From probabilities to decisions: yes-or-no views, thresholds, and what they mean for patients."""
 
-import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import confusion_matrix
 
 from helpers.evaluation import scores
-from helpers.evaluation.intervals import area, number, share, units
+from helpers.evaluation.intervals import share, units
 
 
 def binary(labelled, positive):
@@ -22,38 +21,18 @@ def binary(labelled, positive):
     return labelled.filter(["image_id", "group"]).assign(truth=truth, probability=probability)
 
 
-def ranking(view):
-    """Return {"auc", "auc_interval"}: how well a yes-or-no view ranks, with Newcombe's 95 % interval by lesion."""
-    auc = float(roc_auc_score(view["truth"], view["probability"]))
-    return {
-        "auc": auc,
-        "auc_interval": area(auc, *(units(view[view["truth"] == side]).nunique() for side in (True, False))),
-    }
-
-
-def threshold_for_sensitivity(view, sensitivity=0.9):
-    """Return the highest threshold at which at least this share (0 to 1] of positives has ``probability >= threshold``.
-
-    Choose it on validation images and apply it to others (:func:`operating_point`).
-    """
-    found = np.sort(view.loc[view["truth"], "probability"].to_numpy(float))[::-1]
-    shares = np.arange(1, len(found) + 1) / len(found)
-    return float(found[np.argmax(shares >= sensitivity)])
-
-
 def operating_point(view, threshold):
     """Return what flagging ``probability >= threshold`` gives, as a dictionary.
 
     threshold; found, missed, needless, left (images: flagged and positive, positive and not flagged, flagged and
-    negative, neither); sensitivity and specificity, each with <name>_interval (Wilson, 95 %, by lesion), or None.
+    negative, neither); sensitivity and specificity, each with <name>_interval (Wilson, 95 %, by lesion).
     """
     truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy(float) >= threshold
-    point = {"threshold": float(threshold), "found": int((truth & flagged).sum())}
-    point |= {"missed": int((truth & ~flagged).sum()), "needless": int((~truth & flagged).sum())}
-    point["left"] = int((~truth & ~flagged).sum())
+    (left, needless), (missed, found) = confusion_matrix(truth, flagged, labels=[False, True]).tolist()
+    point = {"threshold": float(threshold), "found": found, "missed": missed, "needless": needless, "left": left}
     for name, hits, rows in (("sensitivity", flagged, truth), ("specificity", ~flagged, ~truth)):
         value, *ends = share(hits[rows], units(view)[rows])
-        point |= {name: number(value), f"{name}_interval": None if np.isnan(value) else ends}
+        point |= {name: value, f"{name}_interval": ends}
     return point
 
 

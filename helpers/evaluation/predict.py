@@ -9,9 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from helpers import manifest, runs
 from helpers.data import images
-from helpers.evaluation import explain, scores
-
-NOTICE = "This is teaching material, not a medical device: nothing here may be used to judge anybody's skin."
+from helpers.evaluation import explain, report, scores
 
 
 def predict(run_dir, pictures, model="regularised"):
@@ -19,42 +17,40 @@ def predict(run_dir, pictures, model="regularised"):
 
     Returned are a table and a list of text. The table has a row for each readable picture: ``image`` (its path),
     ``predicted`` (class), ``probability``, ``p_<class>`` of each class; ``nearest``, ``nearest_label`` and ``distance``
-    of the training image that it is most similar to; ``percentile`` of the training images, 0 to 100, that are nearer
-    than that to the nearest other one; and ``like_training``, "yes" or "not like what I learned from": farther off than
-    99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the last layer receives
-    (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
+    of the training image that it is most similar to; and ``like_training``, "yes" or "not like what I learned from":
+    farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
+    last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
-    RunError, ReportError or PredictionsError if the folder has no such run or network, OSError if its images are gone.
+    RunError if the folder has no such run or network or no picture can be read, OSError if its images are gone.
     """
-    folder, table = _open(run_dir, model)
-    train = manifest.active(table, "train").reset_index(drop=True)
+    file = Path(run_dir).expanduser() / "manifest.csv"
+    if not file.is_file():
+        raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
+    models = sorted(found.parent.name for found in file.parent.glob("*/model.keras"))
+    if model not in models:
+        raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
+    run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(file.parent)})
+    folder, table = run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
+    train, val = (manifest.active(table, split).reset_index(drop=True) for split in ("train", "val"))
     network, load = explain.open_network(folder)
     names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
     if names != sorted(train["label"].unique()):
         raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
-    columns = ["image", "predicted", "probability", *(f"p_{name}" for name in names)]
-    columns += ["nearest", "nearest_label", "distance", "percentile", "like_training"]
     readable, reasons = _readable(pictures)
     if not readable:
-        return pd.DataFrame(columns=columns), reasons
-    seen = explain.features(network, load(pd.concat([train, manifest.active(table, "val")])))
-    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen[: len(train)])
-    apart = memory.kneighbors()[0][:, 0]  # of each training image to the nearest other one
-    known = memory.kneighbors(seen[len(train) :])[0] if len(seen) > len(train) else apart
+        raise runs.RunError("\n".join(reasons))
     pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
-    chances = explain.predict(network, pixels)
+    chances, seen = explain.predict(network, pixels), explain.features(network, load(train))
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen)
+    usual, _ = memory.kneighbors(explain.features(network, load(val)))
     distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
-    found = pd.DataFrame(chances, columns=[f"p_{name}" for name in names]).assign(
-        image=readable,
-        predicted=np.array(names)[chances.argmax(axis=1)],
-        probability=chances.max(axis=1),
-        nearest=train["image_id"].to_numpy()[places],
-        nearest_label=train["label"].to_numpy()[places],
-        distance=distances,
-        percentile=[100 * (apart < distance).mean() for distance in distances],
-        like_training=np.where(distances > np.quantile(known, 0.99), "not like what I learned from", "yes"),
-    )
-    return found[columns], reasons
+    found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
+    found["probability"] = chances.max(axis=1)
+    found[[f"p_{name}" for name in names]] = chances
+    found["nearest"], found["nearest_label"] = train[["image_id", "label"]].to_numpy()[places].T
+    found["distance"] = distances
+    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes")
+    return found, reasons
 
 
 def command(run_dir, pictures, model, csv):
@@ -63,21 +59,9 @@ def command(run_dir, pictures, model, csv):
     text = found.round(4).to_csv(index=False, lineterminator="\n")
     if csv:
         manifest.write_text(text, csv)
-    print("\n".join([*reasons, NOTICE]), file=sys.stderr)
+    print("\n".join([*reasons, report.NOTICE]), file=sys.stderr)
     print(f"{len(found)} of {len(pictures)} pictures: {csv}" if csv else text.rstrip("\n"))
     return int(bool(reasons))
-
-
-def _open(run_dir, model):
-    """Return the folder of a network, and its run's manifest; a folder that is none is not made one."""
-    file = Path(run_dir).expanduser() / "manifest.csv"
-    if not file.is_file():
-        raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
-    run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(file.parent)})
-    models = sorted(found.parent.name for found in run.folder.glob("*/model.keras"))
-    if model not in models:
-        raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
-    return run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
 
 
 def _readable(pictures):

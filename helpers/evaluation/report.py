@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifest, page
+from helpers.runs import RunError
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin."
 SYNTHETIC = (
@@ -14,41 +15,31 @@ SYNTHETIC = (
 REAL = "It shows images of the set it was made from: send it only where their licence and their patients allow it."
 
 
-class ReportError(ValueError):
-    """A file of a run that cannot be read; the message names the file and the way out."""
-
-
 def read_json(file):
     """Return the object in a JSON file of a run (``run.json``, ``metrics.json``), {} if there is no such file.
 
-    Raises ReportError if the file holds none, as one that a full disk has cut short.
+    Raises RunError if the file holds none, as one that a full disk has cut short.
     """
     try:
         return dict(json.loads(Path(file).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError) as error:
-        raise ReportError(f"{file} cannot be read ({error}); delete it and run its notebook again.") from error
+        raise RunError(f"{file} cannot be read ({error}); delete it and run its notebook again.") from error
 
 
 def summary(out_dir):
-    """Return the closing lines of a run: accuracy of each model on validation and Test, and where to look."""
-    file, lines = Path(out_dir) / "report" / "metrics.json", []
-    try:
-        if found := read_json(file):
-            data, rows = found["data"], {}
-            for name, model in found["models"].items():
-                rows[name] = {"epochs": model["epochs_run"], "seconds": round(model["train_seconds"])}
-                scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
-                accuracies = {place: values["accuracy"] for place, values in scored.items()}
-                rows[name] |= {place: "-" if share is None else f"{share:.3f}" for place, share in accuracies.items()}
-            sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
-            drawings = " (synthetic)" * data["synthetic"]
-            lines.append(f"Images: {data['source']}{drawings}, labels {data['labels']}: {sizes}. Accuracy:")
-            lines += [pd.DataFrame(rows).T.to_string(), f"All scores: {file}"]
-    except (ReportError, KeyError, TypeError) as error:
-        lines = [f"{file} is not what 05_evaluation writes ({error!s:.200}); run 05_evaluation again."]
-    return "\n".join([*lines, f"Executed notebooks, with every figure: {Path(out_dir) / 'notebooks'}"])
+    """Return the closing lines of a run that 05 has scored: each network's accuracy, and where to look."""
+    file, rows = Path(out_dir) / "report" / "metrics.json", {}
+    found = read_json(file)
+    data = found["data"]
+    for name, model in found["models"].items():
+        scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
+        rows[name] = {place: estimate(values, "accuracy") for place, values in scored.items()}
+    sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
+    about = f"Images: {data['source']}{' (synthetic)' * data['synthetic']}, labels {data['labels']}: {sizes}. Accuracy:"
+    where = f"All scores: {file}\nExecuted notebooks, with every figure: {Path(out_dir) / 'notebooks'}"
+    return "\n".join([about, pd.DataFrame(rows).T.to_string(), where])
 
 
 def write_metrics(run, table, scored):
@@ -58,10 +49,10 @@ def write_metrics(run, table, scored):
     ...}}. A model that was trained elsewhere has run 0 epochs here, in 0 seconds.
     """
     used = manifest.active(table)
-    counts, train = used["split"].value_counts(), used[used["split"] == "train"]
     data = {"source": run.images.source, "synthetic": run.images.synthetic, "labels": run.parameters["LABELS"]}
-    data |= {"classes": sorted(train["label"].unique()), "manifest": manifest.fingerprint(table)}
-    data |= {f"n_{split}": int(counts.get(split, 0)) for split in manifest.SPLITS}
+    data |= {f"n_{split}": int((used["split"] == split).sum()) for split in manifest.SPLITS}
+    data["classes"] = sorted(used.loc[used["split"] == "train", "label"].unique())
+    data["manifest"] = manifest.fingerprint(table)
     models = {}
     for name, values in scored.items():
         record = read_json(run.folder / name / "run.json")
@@ -79,7 +70,7 @@ def estimate(values, name):
     """
     if values.get(name) is None:
         return "not defined"
-    low, high = values.get(f"{name}_interval") or values.get(f"{name}_bootstrap_interval") or (0, 0)
+    low, high = values.get(f"{name}_interval") or (0, 0)
     return f"{values[name]:.2f} " + (f"({low:.2f} to {high:.2f})" if low < high else "(interval unknown)")
 
 
@@ -101,14 +92,14 @@ def in_words(scored, majority, patients, prevalence, external=None):
         (f"{scored['accuracy']:.0%}", right),
         (f"{majority[1]:.0%}", f"is what always saying {majority[0]} would get"),
     ]
-    said = ["Whether a lesion is malignant was not asked: these classes or images do not allow it."]
-    if patients is not None:
+    if patients is None:
+        said = ["Whether a lesion is malignant was not asked: these classes or images do not allow it."]
+    else:
         sick = round(1000 * prevalence)
         texts = {"found": f"of {sick} patients with cancer found", "missed": f"of these {sick} missed"}
         texts["needless"] = f"of {1000 - sick} others sent on needlessly"
-        for kind, text in texts.items():
-            value, low, high = patients.loc[kind]
-            cards.append((str(value), f"{text} ({low} to {high})"))
+        rows = patients.loc[list(texts)]
+        cards += [(str(n), f"{texts[kind]} ({low} to {high})") for kind, n, low, high in rows.itertuples()]
         said = [
             f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell that. "
             "A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."

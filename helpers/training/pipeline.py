@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +31,9 @@ def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
     file = Path(cache_dir) / f"pixels-{key}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        for old in file.parent.glob(f"{file.stem}.part*"):
-            if time.time() - old.stat().st_mtime > 3600:  # a killed run's; pixels are written all the time
-                old.unlink(missing_ok=True)
-        part = file.with_suffix(f".part{os.getpid()}")
-        try:
-            _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        part = file.with_suffix(".part")  # what a killed run leaves, the next one overwrites
+        _decode(paths, np.lib.format.open_memmap(part, "w+", np.uint8, shape), keep_aspect).flush()
+        part.replace(file)
     return np.load(file, mmap_mode="r")
 
 
@@ -52,16 +45,11 @@ def one_hot(table, classes):
 def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     """Return a tf.data.Dataset of float32 images (batch, height, width, 3) in [0, 255] and targets (batch, classes).
 
-    Parameters
-    ----------
-    pixels : uint8 array (n, height, width, 3), in memory or memory-mapped.
-    targets : float32 array (n, classes).
-    batch_size : images a batch; the last batch may be smaller.
-    seed : None keeps the order (evaluation); a number shuffles images anew each epoch (training), the same way for
-        the same number.
-    augment : function of (float32 images (n, height, width, 3) in [0, 255], int32 seed of shape (2,)) to such images;
-        training only.
-    weights : how much each of n images counts in the loss, the third part of a batch; None: there is no third part.
+    ``pixels`` (uint8, n, height, width, 3; in memory or memory-mapped) and ``targets`` (float32, n, classes) come in
+    batches of ``batch_size``, the last may be smaller. ``seed`` None keeps the order (evaluation); a number shuffles
+    images anew each epoch (training), the same way for the same number. ``augment``, in training only, is a function of
+    (float32 images in [0, 255], int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image counts
+    in the loss; it is the third part of a batch.
     """
     others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
 

@@ -54,7 +54,7 @@ from helpers.training import callbacks, pipeline
 # %%
 print(callbacks.set_up_device(SEED))
 run = runs.start("03_baseline_cnn", globals())
-print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 
 # %% [markdown]
 # ## Load
@@ -84,8 +84,8 @@ train_data, val_data = batches_of(train, seed=SEED), batches_of(val)
 # %%
 batch, targets = next(iter(train_data))
 print(f"images {batch.shape}, targets {targets.shape}")
-figures.image_grid(list(batch[:8].numpy()), [CLASSES[target] for target in targets[:8].numpy().argmax(axis=1)], 8,
-                   title="The first images of a batch", synthetic=run.images.synthetic)
+names = [CLASSES[target] for target in targets[:8].numpy().argmax(axis=1)]
+figures.image_grid(list(batch[:8].numpy()), names, 8, "The first images of a batch", run.images.synthetic)
 
 # %% [markdown]
 # ## A convolution by hand
@@ -108,8 +108,8 @@ def shades(values):
 
 
 figures.image_grid([255 * lesion, shades(feature_map), shades(activation)],
-                   ["one lesion", "its feature map", "after ReLU"], 3, title="One kernel finds edges of one direction",
-                   synthetic=run.images.synthetic)
+                   ["one lesion", "its feature map", "after ReLU"], 3,
+                   "One kernel finds edges of one direction", run.images.synthetic)
 
 # %% [markdown]
 # Nobody chooses the kernels of a network: they start at random, and training finds them. With `padding="same"` the map
@@ -140,14 +140,14 @@ network = keras.Sequential([
 # %% [markdown]
 # Count two layers by hand. A kernel of the first convolution has 3 × 3 places and 3 channels, and one number more, its
 # bias; the layer has 16 kernels. The first Dense layer has a weight for every activation at every place, and a bias, for
-# each of its 128 units. Expect your counts in the table, and almost all weights in that one layer.
+# each of its 128 units. Expect your counts in the table, and most weights in that one layer.
 
 # %% tags=["nbval-check-output"]
 first_convolution = (3 * 3 * 3 + 1) * 16
 first_dense = ((IMAGE_SIZE // 8) ** 2 * 64 + 1) * 128
 print(f"by hand: first convolution {first_convolution:,}, first Dense {first_dense:,}")
-weights = pd.DataFrame([(layer.name, str(layer.output.shape[1:]), layer.count_params()) for layer in network.layers],
-                       columns=["layer", "output shape", "weights"])
+weights = [(layer.name, str(layer.output.shape[1:]), layer.count_params()) for layer in network.layers]
+weights = pd.DataFrame(weights, columns=["layer", "output shape", "weights"])
 weights["share"] = (weights["weights"] / network.count_params()).map("{:.1%}".format)
 assert {first_convolution, first_dense} <= set(weights["weights"])
 weights
@@ -161,7 +161,8 @@ weights
 # share of images classified correctly. The learning rate is a **hyperparameter**: you choose it, training does not.
 
 # %%
-network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy", metrics=["accuracy"])
+network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy",
+                metrics=["accuracy"])
 print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
       f"untrained, on validation: loss {network.evaluate(val_data, verbose=0)[0]:.2f}")
 
@@ -171,7 +172,7 @@ print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
 # Keras's own callbacks do the rest. `EarlyStopping` ends the training when the validation loss has not fallen for
 # `PATIENCE` epochs, `ModelCheckpoint` keeps the weights of the epoch with the lowest, `CSVLogger` writes the curves. If the
 # runtime stops, run the notebook again: `BackupAndRestore` goes on where it was, and `GoOn` tells the other two what they
-# knew. Watch the training loss fall on while the validation loss turns.
+# knew. Watch whether the training loss falls on while the validation loss turns.
 
 # %%
 epochs = EPOCHS or 40
@@ -185,21 +186,21 @@ network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, call
     checkpoint,
     keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
     keras.callbacks.TerminateOnNaN(),
-    keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
+    keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
+                                     delete_checkpoint=False),
     *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if TENSORBOARD else []),
     callbacks.GoOn(training, checkpoint, stopping),
 ])
 history = callbacks.finish(network, training)
 
 # %% [markdown]
-# Did it stop by itself?
+# Did early stopping end it?
 
 # %%
 best, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
-stopped = len(history) < epochs
-print(f"The lowest validation loss came in epoch {best['epoch']:.0f}; "
-      + (f"{PATIENCE} epochs without a lower one later, after {len(history)} of {epochs}, early stopping ended the training."
-         if stopped else f"all {epochs} epochs were run, so early stopping had no reason to act."))
+print(f"The lowest validation loss came in epoch {best['epoch']:.0f}.",
+      f"{PATIENCE} epochs later, after {len(history)} of {epochs}, early stopping ended the training."
+      if stopping.stopped_epoch else f"In {len(history)} of {epochs} epochs, it had no reason to act.")
 
 # %% [markdown]
 # ## Read the curves
@@ -208,15 +209,16 @@ print(f"The lowest validation loss came in epoch {best['epoch']:.0f}; "
 # where they part.
 
 # %%
-figures.curves({"baseline": history}, title=f"Baseline: training accuracy {last['accuracy']:.2f} in the end, validation "
-               f"{last['val_accuracy']:.2f}", synthetic=run.images.synthetic)
+ends = f"training accuracy {last['accuracy']:.2f} in the end, validation {last['val_accuracy']:.2f}"
+figures.curves({"baseline": history}, f"Baseline: {ends}", run.images.synthetic)
 
 # %%
-gap = {name: row["accuracy"] - row["val_accuracy"] for name, row in (("kept", best), ("last", last))}
+gap = {}
 for name, row in (("kept", best), ("last", last)):
-    print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, on validation "
-          f"{row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
-print("The gap grew: from the kept epoch on, the network learned its images by heart."
+    gap[name] = row["accuracy"] - row["val_accuracy"]
+    print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, "
+          f"on validation {row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
+print("The gap grew after the kept epoch: the network went on learning its images by heart."
       if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow after the kept epoch.")
 
 # %% [markdown]
@@ -232,9 +234,10 @@ print("The gap grew: from the kept epoch on, the network learned its images by h
 # %%
 first = keras.Model(network.inputs, network.layers[1].output)
 maps = first.predict(batch[:1], verbose=0)[0]
-figures.image_grid([shades(maps[..., k]) if np.ptp(maps[..., k]) else np.zeros((*maps.shape[:2], 3)) for k in range(16)],
-                   [f"kernel {k + 1}" for k in range(16)], 8, title="Activations of the trained first layer",
-                   synthetic=run.images.synthetic)
+pictures = [shades(maps[..., k]) if np.ptp(maps[..., k]) else np.zeros((*maps.shape[:2], 3))
+            for k in range(16)]
+figures.image_grid(pictures, [f"kernel {k + 1}" for k in range(16)], 8,
+                   "Activations of the trained first layer", run.images.synthetic)
 
 # %% [markdown]
 # ## One prediction, read aloud
@@ -247,9 +250,9 @@ probabilities = network.predict(image, verbose=0)[0]
 truth = CLASSES[int(target.numpy().argmax())]
 order = probabilities.argsort()[::-1]
 print("; ".join(f"{CLASSES[k]} {probabilities[k]:.0%}" for k in order[:3]))
-print(f"It is filed as {truth}. The loss for this image is -log({probabilities[CLASSES.index(truth)]:.3f}) = "
-      f"{-np.log(probabilities[CLASSES.index(truth)]):.2f}; the prediction is "
-      f"{'right' if CLASSES[order[0]] == truth else 'wrong'}.")
+chance = probabilities[CLASSES.index(truth)]
+print(f"It is filed as {truth}. The loss for this image is -log({chance:.3f}) = {-np.log(chance):.2f}; "
+      f"the prediction is {'right' if CLASSES[order[0]] == truth else 'wrong'}.")
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -263,14 +266,15 @@ predictions = [scores.predictions_table(rows, network.predict(batches_of(rows), 
                for rows in (val, test)]
 manifest.write_text(pd.concat(predictions).to_csv(index=False), training.folder / "predictions.csv")
 run.done()
-print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/baseline/predictions.csv")
+print(f"{len(val)} validation and {len(test)} Test images predicted: "
+      f"{OUT_DIR}/baseline/predictions.csv")
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Load**: images become batches of numbers, labels become one-hot rows.
 # - **Convolve**: a kernel finds one pattern everywhere; its feature map shows where.
-# - **Build**: three convolutions see; one fully connected layer holds nearly all the weights.
+# - **Build**: three convolutions see; one fully connected layer holds most of the weights.
 # - **Train**: cross-entropy, Adam, early stopping, a checkpoint of the best epoch.
 # - **Read**: where training accuracy rises and validation loss rises too, the network overfits.
 # - **Predict**: the probabilities are kept; Test is still unscored.
@@ -286,7 +290,8 @@ print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/b
 # %% tags=["solution"]
 # @title Solution 1
 ### BEGIN SOLUTION
-level = np.maximum(signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm"), 0)
+level = signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm")
+level = np.maximum(level, 0)
 ### END SOLUTION
 print(f"upright {activation.mean():.3f}, level {level.mean():.3f}")
 assert level.shape == activation.shape and not np.allclose(level, activation)
@@ -299,10 +304,12 @@ assert level.shape == activation.shape and not np.allclose(level, activation)
 # %% tags=["solution"]
 # @title Solution 2
 ### BEGIN SOLUTION
-small = keras.Sequential([*network.layers[:7], layers.GlobalAveragePooling2D(), layers.Dense(128, activation="relu"),
+small = keras.Sequential([*network.layers[:7], layers.GlobalAveragePooling2D(),
+                          layers.Dense(128, activation="relu"),
                           layers.Dense(len(CLASSES), activation="softmax")])
 small.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
-by_hand = (27 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64 + (64 + 1) * 128 + (128 + 1) * len(CLASSES)
+convolutions = (27 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64
+by_hand = convolutions + (64 + 1) * 128 + (128 + 1) * len(CLASSES)
 ### END SOLUTION
 print(f"{network.count_params():,} weights become {small.count_params():,}")
 assert small.count_params() == by_hand
@@ -318,9 +325,10 @@ assert small.count_params() == by_hand
 ### BEGIN SOLUTION
 keras.utils.set_random_seed(SEED)
 again = keras.models.clone_model(network)
-again.compile(keras.optimizers.Adam(10 * LEARNING_RATE), "categorical_crossentropy", metrics=["accuracy"])
+high = keras.optimizers.Adam(10 * LEARNING_RATE)
+again.compile(high, "categorical_crossentropy", metrics=["accuracy"])
 faster = again.fit(train_data, validation_data=val_data, epochs=5, verbose=0).history
 ### END SOLUTION
-print(f"lowest validation loss in five epochs: {min(faster['val_loss']):.2f} with the higher learning rate, "
-      f"{history['val_loss'].head(5).min():.2f} with the lower")
+print(f"lowest validation loss in five epochs: {min(faster['val_loss']):.2f} with the higher "
+      f"learning rate, {history['val_loss'].head(5).min():.2f} with the lower")
 assert len(faster["val_loss"]) == 5

@@ -53,8 +53,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import figures, manifest, runs
-from helpers.data import classes, datasets
-from helpers.evaluation import errors, scores
+from helpers.evaluation import explain, scores
 from helpers.training import backbones, callbacks, pipeline
 
 # %% [markdown]
@@ -68,7 +67,10 @@ print(callbacks.set_up_device(SEED))
 tf.get_logger().setLevel("ERROR")  # it warns when a network predicts sets of several sizes
 run = runs.start("07_transfer_learning", globals())
 table = run.manifest()
-print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+
+# %% [markdown]
+# Test is set aside: nothing below looks at it before the network is finished.
 
 # %% tags=["nbval-check-output"]
 train, val = manifest.active(table, "train"), manifest.active(table, "val")
@@ -81,11 +83,48 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # The first layers of a network that was trained on photographs find edges, spots and textures, which any picture has.
 # **Transfer learning** begins with such a network. Its last layer, which names cats and lorries, is left off; what it
 # received is kept, a list of numbers for each image: its **features**. The rest is the **backbone**.
+#
+# `keras.applications` has many, whose weights are downloaded once. Where there is no connection, EfficientNet-Lite0 (Tan
+# and Le, 2019) stands in. Its weights come as a package, its layers are written out here. A block widens the image to
+# more channels, looks at each of them alone (a *depthwise* convolution), narrows them again, and adds what came in.
+
+# %%
+BLOCKS = [(3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),  # kernel, stride,
+          (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1)]  # widening, channels, repeats
+SAME = {"padding": "same", "use_bias": False}
+
+
+def step(x, layer, activated=True):
+    """Return what a layer makes of x, normalised and, if ``activated``, without negative values."""
+    x = layers.BatchNormalization(epsilon=1e-3)(layer(x))
+    return layers.ReLU(6)(x) if activated else x
+
+
+# %% [markdown]
+# The whole network is a first convolution, the blocks, a last convolution, and the mean of each of its 1,280 channels.
+
+# %%
+def lite0(pixels):
+    """Return EfficientNet-Lite0, untrained, from images of 0 to 255 to their 1,280 features."""
+    x = step(layers.Rescaling(1 / 127, -1)(pixels), layers.Conv2D(32, 3, 2, **SAME))
+    for kernel, stride, widening, channels, repeats in BLOCKS:
+        for strides in [stride] + [1] * (repeats - 1):
+            y = step(x, layers.Conv2D(widening * x.shape[-1], 1, **SAME)) if widening > 1 else x
+            y = step(y, layers.DepthwiseConv2D(kernel, strides, **SAME))
+            y = step(y, layers.Conv2D(channels, 1, **SAME), activated=False)
+            x = layers.Add()([x, y]) if x.shape == y.shape else y
+    x = step(x, layers.Conv2D(1280, 1, **SAME))
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="efficientnet_lite0")
+
+
+# %% [markdown]
+# Load the one that `BACKBONE` names, with its weights.
 
 # %%
 try:
-    backbone = backbones.load(BACKBONE, TRANSFER_SIZE)
-    print(f"{backbone.name}: {backbone.count_params():,} weights, {backbone.output_shape[-1]} features an image")
+    backbone = backbones.load(BACKBONE, TRANSFER_SIZE, lite0)
+    print(f"{backbone.name}: {backbone.count_params():,} weights, "
+          f"{backbone.output_shape[-1]} features an image")
 except runs.RunError as reason:
     backbone = None
     print(reason, "\nUntil then the rest of this notebook only shows the images.")
@@ -94,14 +133,15 @@ except runs.RunError as reason:
 # ## What training sees
 #
 # The same augmentation as in notebook 04: turns, crops, a little light, and colours moved towards those of another image,
-# so that they tell less about the collection. `COLOUR_EXCHANGE = 0` switches the second part off.
+# so that they tell less about the collection. `COLOUR_EXCHANGE = 0` switches the second part off. First the geometry and
+# the light:
 
 # %%
 def turn_and_crop(images, seed, crop=0.3, light=0.15):
-    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
+    """Return a batch, float32 0 to 255, each image turned or flipped, cropped and lit at random."""
     n, size = images.shape[:2]
     draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
-    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
+    # With the flips below, mirroring a batch along its diagonal makes all eight views equally likely.
     images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
     side = 1 - crop * (1 + draw[1]) / 2
     middle = 0.5 + draw[2:4] * (1 - side) / 2
@@ -113,9 +153,13 @@ def turn_and_crop(images, seed, crop=0.3, light=0.15):
     return tf.clip_by_value((images - mean) * contrast + mean * brightness, 0, 255)
 
 
+# %% [markdown]
+# Then the colours: the mean and spread of each channel move towards those of another image of the batch, and at random
+# an image turns grey or changes its hue.
+
 # %%
 def exchange_colours(images, seed):
-    """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
+    """Return a batch, float32 0 to 255, its colours moved towards those of others of the batch."""
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
@@ -123,7 +167,8 @@ def exchange_colours(images, seed):
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
     images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
-    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, tf.reduce_mean(images, -1, keepdims=True), images)
+    grey = tf.reduce_mean(images, -1, keepdims=True)
+    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, grey, images)
     hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
     hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
@@ -135,6 +180,10 @@ def augment(images, seed):
     return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
 
 
+# %% [markdown]
+# Training batches are shuffled and augmented; validation is left as it is. The **class weights** let an image of a rare
+# class count for more.
+
 # %%
 def load(rows):
     """Return the pixels of manifest rows as the networks take them."""
@@ -142,37 +191,50 @@ def load(rows):
 
 
 val_pixels, val_targets = load(val), pipeline.one_hot(val, CLASSES)
-train_data = pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE, seed=SEED, augment=augment)
 val_data = pipeline.batches(val_pixels, val_targets, BATCH_SIZE)
+train_data = pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE,
+                              seed=SEED, augment=augment)
 share = train["label"].value_counts(normalize=True).reindex(CLASSES)
 class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
+
+# %% [markdown]
+# One lesion of each class, above what training may see of it:
+
+# %%
 before = load(train.groupby("label").head(1))
 after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
-figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
-                   title="One lesion of each class, and what training may see of it", synthetic=run.images.synthetic)
+titles = [*CLASSES, *["augmented"] * len(CLASSES)]
+figures.image_grid([*before, *after.numpy()], titles, len(CLASSES),
+                   "What training may see of a lesion", run.images.synthetic)
 
 # %% [markdown]
 # ## First step: frozen features
 #
 # Leave the backbone as it is, **frozen**. Each training image passes through it `FEATURE_VIEWS` times, and its features
-# are kept. Then a single Dense layer learns to tell the classes by them: it needs no image any more, so an epoch takes
-# a moment.
+# are kept.
 
 # %%
 if backbone:
-    seen = [(backbone.predict_on_batch(images), targets) for _ in range(FEATURE_VIEWS) for images, targets in train_data]
+    seen = [(backbone.predict_on_batch(images), targets)
+            for _ in range(FEATURE_VIEWS) for images, targets in train_data]
     features, targets = (np.concatenate(part) for part in zip(*seen))
     val_features = backbone.predict(val_pixels, batch_size=64, verbose=0)
-    print(f"{len(features)} views of {len(train)} training images, {features.shape[1]} features each")
+    print(f"{len(features)} views of {len(train)} training images, "
+          f"{features.shape[1]} features each")
+
+# %% [markdown]
+# Then a single Dense layer learns to tell the classes by them. It needs no image any more, so an epoch takes a moment.
 
 # %%
 if backbone:
     head = keras.Sequential([keras.Input(features.shape[1:]), layers.Dropout(DROPOUT),
                              layers.Dense(len(CLASSES), activation="softmax", dtype="float32")])
     head.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-    past = head.fit(features, targets, validation_data=(val_features, val_targets), epochs=60, batch_size=64, verbose=0,
-                    class_weight=class_weight, callbacks=[keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)])
-    print(f"accuracy on validation after {len(past.epoch)} epochs: {head.evaluate(val_features, val_targets, verbose=0)[1]:.2f}")
+    stopping = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
+    past = head.fit(features, targets, validation_data=(val_features, val_targets), epochs=60,
+                    batch_size=64, class_weight=class_weight, callbacks=[stopping], verbose=0)
+    _, accuracy = head.evaluate(val_features, val_targets, verbose=0)
+    print(f"accuracy on validation after {len(past.epoch)} epochs: {accuracy:.2f}")
 
 # %% [markdown]
 # Put the two together, backbone and Dense layer: a network from image to class, which can be tuned as a whole.
@@ -197,31 +259,33 @@ if backbone:
 
 # %%
 looks = {"validation": val_pixels}
-places = val["collection"].to_numpy()
-if len(set(places) - {""}) > 1:
-    looks["colours of the same collection"] = errors.exchange_colours(val_pixels, places, True, SEED)
-    looks["colours of another collection"] = errors.exchange_colours(val_pixels, places, False, SEED)
-outside = pd.DataFrame()
-if EXTERNAL_DIR:
-    listed = datasets.list_images(datasets.find(EXTERNAL_DIR)).table
-    listed = listed[~listed["image_id"].isin(table["image_id"].str.split("@").str[0])]
-    outside = scores.matched(listed, CLASSES)
-pair = [name for wanted in ("nevus", "melanoma") for name in CLASSES if classes.standard(name) == wanted]
-print(f"Asked of {len(val)} validation images {len(looks)} times, and of {len(outside)} images of another set.")
+if val["collection"].replace("", np.nan).nunique() > 1:
+    for text, same in (("the same", True), ("another", False)):
+        looks[f"colours of {text} collection"] = explain.exchange_colours(
+            val_pixels, val["collection"], same, SEED)
+outside = scores.external(EXTERNAL_DIR, table, CLASSES) if EXTERNAL_DIR else pd.DataFrame()
+print(f"Asked of {len(val)} validation images {len(looks)} times, "
+      f"and of {len(outside)} images of another set.")
+
+# %% [markdown]
+# The function counts them for the network as it is at that moment, here with its backbone frozen.
 
 # %%
 def numbers():
     """Return the four numbers of the network as it is now, as a dictionary."""
-    found = {name: float((network.predict(pixels, batch_size=64, verbose=0).argmax(axis=1) == val_targets.argmax(axis=1)).mean())
-             for name, pixels in looks.items()}
+    found = {}
+    for look, pixels in looks.items():
+        called = network.predict(pixels, batch_size=64, verbose=0).argmax(axis=1)
+        found[look] = (called == val_targets.argmax(axis=1)).mean()
     if len(outside):
         chances = network.predict(load(outside), batch_size=64, verbose=0)
-        called, truth = np.array(CLASSES)[chances.argmax(axis=1)], outside["label"].to_numpy()
-        found |= {f"other set, recall of {name}": float((called[truth == name] == name).mean()) for name in pair}
-        rows = np.isin(truth, pair)
-        if len(set(truth[rows])) == 2:
-            benign, malignant = (chances[rows, CLASSES.index(name)] for name in pair)
-            found["other set, AUC melanoma or nevus"] = roc_auc_score(truth[rows] == pair[1], malignant / (malignant + benign))
+        rows = scores.predictions_table(outside, chances, CLASSES)
+        recall = scores.per_class(rows)["recall"].reindex(["nevus", "melanoma"]).dropna()
+        found |= recall.add_prefix("other set, recall of ").to_dict()
+        if len(recall) == 2:
+            pair = rows[rows["label"].isin(recall.index)]
+            melanoma = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
+            found["other set, AUC"] = roc_auc_score(pair["label"] == "melanoma", melanoma)
     return found
 
 
@@ -242,26 +306,31 @@ if backbone:
         late = place >= (1 - UNFREEZE) * len(backbone.layers)
         layer.trainable = late and not isinstance(layer, layers.BatchNormalization)
     tuned = sum(weight.shape.num_elements() for weight in network.trainable_weights)
-    cosine = keras.optimizers.schedules.CosineDecay(0.0, decay_steps=(epochs - 1) * len(train_data) + 1,
-                                                    warmup_target=FINE_TUNE_RATE, warmup_steps=len(train_data))
-    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
+    cosine = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=(epochs - 1) * len(train_data) + 1,
+        warmup_target=FINE_TUNE_RATE, warmup_steps=len(train_data))
+    network.compile(keras.optimizers.Adam(cosine), "categorical_crossentropy", metrics=["accuracy"])
     print(f"{tuned:,} of {network.count_params():,} weights may change.")
+
+# %% [markdown]
+# Train, with the callbacks of notebook 03 except early stopping: the learning rate falls to zero with the last epoch.
 
 # %%
 if backbone:
     training = callbacks.begin(run, "transfer", network, table, epochs)
     checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                                  save_best_only=True, save_weights_only=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, class_weight=class_weight, callbacks=[
-        callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
-        keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
-        callbacks.GoOn(training, checkpoint)])
+    backup = keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
+                                              delete_checkpoint=False)
+    log = keras.callbacks.CSVLogger(training.state / "history.csv", append=True)
+    network.fit(train_data, validation_data=val_data, epochs=epochs, class_weight=class_weight,
+                callbacks=[callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
+                           log, backup, callbacks.GoOn(training, checkpoint)], verbose=0)
     history = callbacks.finish(network, training)
 
 # %% [markdown]
-# What did each step give, and what did it cost? Read across a row before you read down: how much of the accuracy on
-# validation is left when the colours come from another collection, and how much when only from another image?
+# What did each step give? Read across a row before you read down: how much of the accuracy on validation is left with
+# colours of the same collection, and how much with those of another one?
 
 # %%
 if backbone:
@@ -270,25 +339,28 @@ if backbone:
     for name, row in four.items():
         if len(looks) == 3:
             plain, same, other = (row[look] for look in looks)
-            print(f"{name}: another image's colours take {plain - same:.2f} of the accuracy, another collection's {same - other:.2f} more.")
+            print(f"{name}: accuracy {plain:.2f}; with colours of the same collection {same:.2f}, "
+                  f"with those of another {other:.2f}")
     if not EXTERNAL_DIR:
-        print("No other set was named in EXTERNAL_DIR, so whether the network works elsewhere is not known from this run.")
+        print("EXTERNAL_DIR names no other set: whether it works elsewhere, this run does not tell.")
 
 # %% [markdown]
 # A million photographs are no guard against a shortcut: where the camera tells the class, features may tell the camera.
 # The augmentation is there to take that clue away. What does it give and cost? Train once more with `COLOUR_EXCHANGE = 0`
 # into another `OUT_DIR`, and compare the rows.
 #
-# Below are the curves, with those of notebook 04's network where it is in the run folder. Its images are smaller and its
-# epochs many more, so compare the heights, not the lengths.
+# Below are the curves, with those of notebook 04's network where it is in the run folder. It was trained on other sizes
+# of images and for another number of epochs, so compare the heights, not the lengths.
 
 # %%
 if backbone:
     known = run.folder / "regularised" / "history.csv"
-    histories = ({"regularised": pd.read_csv(known)} if known.exists() else {}) | {"transfer": history}
-    best = {name: past.loc[past["val_loss"].idxmin(), "val_accuracy"] for name, past in histories.items()}
-    text = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
-    display(figures.curves(histories, title=f"Validation accuracy of the epoch that was kept: {text}", synthetic=run.images.synthetic))
+    histories = {"regularised": pd.read_csv(known)} if known.exists() else {}
+    histories["transfer"] = history
+    best = {name: past["val_accuracy"][past["val_loss"].idxmin()] for name, past in histories.items()}
+    said = ", ".join(f"{name} {value:.2f}" for name, value in best.items())
+    display(figures.curves(histories, f"Validation accuracy of the epoch that was kept: {said}",
+                           run.images.synthetic))
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -307,9 +379,11 @@ def predict(rows):
 
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 if backbone:
-    predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
+    predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES)
+                            for rows in (val, test))
     manifest.write_text(predictions.to_csv(index=False), training.folder / "predictions.csv")
-    print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/transfer/predictions.csv")
+    print(f"{len(val)} validation and {len(test)} Test images predicted: "
+          f"{OUT_DIR}/transfer/predictions.csv")
 run.done()
 
 # %% [markdown]
@@ -352,7 +426,8 @@ if backbone:
     neighbours = KNeighborsClassifier(5, metric="cosine").fit(features, targets.argmax(axis=1))
     by_neighbours = float(neighbours.score(val_features, val_targets.argmax(axis=1)))
     ### END SOLUTION
-    print(f"accuracy on validation by neighbours: {by_neighbours:.2f}, by the Dense layer: {four['frozen']['validation']:.2f}")
+    print(f"accuracy on validation by neighbours: {by_neighbours:.2f}, "
+          f"by the Dense layer: {four['frozen']['validation']:.2f}")
     assert 0 <= by_neighbours <= 1
 
 # %% [markdown]
@@ -371,5 +446,6 @@ if backbone:
     small.fit(features[few], targets[few], epochs=60, verbose=0)
     from_few = small.evaluate(val_features, val_targets, verbose=0)[1]
     ### END SOLUTION
-    print(f"accuracy on validation from {len(few)} views: {from_few:.2f}, from {len(features)}: {four['frozen']['validation']:.2f}")
+    print(f"accuracy on validation from {len(few)} views: {from_few:.2f}, "
+          f"from {len(features)}: {four['frozen']['validation']:.2f}")
     assert len(few) <= 5 * len(CLASSES) and 0 <= from_few <= 1
