@@ -48,8 +48,8 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     ``pixels`` (uint8, n, height, width, 3; in memory or memory-mapped) and ``targets`` (float32, n, classes) come in
     batches of ``batch_size``, the last may be smaller. ``seed`` None keeps the order (evaluation); a number shuffles
     images anew each epoch (training), the same way for the same number. ``augment``, in training only, is a function of
-    (float32 images in [0, 255], int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image counts
-    in the loss; it is the third part of a batch.
+    (float32 images in [0, 255], int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image
+    counts in the loss; it is the third part of a batch.
     """
     others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
 

@@ -109,7 +109,8 @@ def exchange_colours(images, seed):
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    other, part = tf.argsort(draw[0, :, 0, 0, 0]), tf.clip_by_value(draw[1] + 2 * COLOUR_EXCHANGE - 1, 0, 1)
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), draw[1] + 2 * COLOUR_EXCHANGE - 1
+    part = tf.clip_by_value(part, 0, 1)
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
     images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)

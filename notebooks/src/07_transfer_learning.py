@@ -33,10 +33,10 @@ FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100} how many augmented 
 FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images in fine-tuning; 0: 8, or 2 on the sample
 FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
 UNFREEZE = 1.0  # @param {type:"number", min:0, max:1} share of the backbone's layers that fine-tuning may change, counted from the last
-COLOUR_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours may move to those of another; 0: not
+COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another: 0 not, 0.5 a random part, 1 all the way
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
-BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class does; 0.5: between the two
+BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
 TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
@@ -163,14 +163,15 @@ def exchange_colours(images, seed):
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    other, part = tf.argsort(draw[0, :, 0, 0, 0]), COLOUR_EXCHANGE * draw[1]
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), draw[1] + 2 * COLOUR_EXCHANGE - 1
+    part = tf.clip_by_value(part, 0, 1)
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
     images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
     grey = tf.reduce_mean(images, -1, keepdims=True)
-    images = tf.where(draw[2] < 0.2 * COLOUR_EXCHANGE, grey, images)
+    images = tf.where(draw[2] < 0.2, grey, images)
     hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
-    hue = tf.math.floormod(hue + 0.1 * COLOUR_EXCHANGE * (2 * draw[3] - 1), 1)
+    hue = tf.math.floormod(hue + 0.1 * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
 
 
@@ -181,8 +182,8 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# Training batches are shuffled and augmented; validation is left as it is. The **class weights** let an image of a rare
-# class count for more.
+# Training batches are shuffled and augmented; validation is left as it is. As in notebook 04, an
+# image of a class that is rare, or rare in its collection, counts for more.
 
 # %%
 def load(rows):
@@ -192,10 +193,10 @@ def load(rows):
 
 val_pixels, val_targets = load(val), pipeline.one_hot(val, CLASSES)
 val_data = pipeline.batches(val_pixels, val_targets, BATCH_SIZE)
+cells = train["label"] + train["collection"]
+rarity = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
 train_data = pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE,
-                              seed=SEED, augment=augment)
-share = train["label"].value_counts(normalize=True).reindex(CLASSES)
-class_weight = dict(enumerate(share ** -BALANCE / (share ** (1 - BALANCE)).sum()))
+                              seed=SEED, augment=augment, weights=rarity / rarity.mean())
 
 # %% [markdown]
 # One lesion of each class, above what training may see of it:
@@ -215,9 +216,9 @@ figures.image_grid([*before, *after.numpy()], titles, len(CLASSES),
 
 # %%
 if backbone:
-    seen = [(backbone.predict_on_batch(images), targets)
-            for _ in range(FEATURE_VIEWS) for images, targets in train_data]
-    features, targets = (np.concatenate(part) for part in zip(*seen))
+    seen = [(backbone.predict_on_batch(images), *rest)
+            for _ in range(FEATURE_VIEWS) for images, *rest in train_data]
+    features, targets, weights = (np.concatenate(part) for part in zip(*seen))
     val_features = backbone.predict(val_pixels, batch_size=64, verbose=0)
     print(f"{len(features)} views of {len(train)} training images, "
           f"{features.shape[1]} features each")
@@ -232,7 +233,7 @@ if backbone:
     head.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
     stopping = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
     past = head.fit(features, targets, validation_data=(val_features, val_targets), epochs=60,
-                    batch_size=64, class_weight=class_weight, callbacks=[stopping], verbose=0)
+                    batch_size=64, sample_weight=weights, callbacks=[stopping], verbose=0)
     _, accuracy = head.evaluate(val_features, val_targets, verbose=0)
     print(f"accuracy on validation after {len(past.epoch)} epochs: {accuracy:.2f}")
 
@@ -323,7 +324,7 @@ if backbone:
     backup = keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
                                               delete_checkpoint=False)
     log = keras.callbacks.CSVLogger(training.state / "history.csv", append=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, class_weight=class_weight,
+    network.fit(train_data, validation_data=val_data, epochs=epochs,
                 callbacks=[callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
                            log, backup, callbacks.GoOn(training, checkpoint)], verbose=0)
     history = callbacks.finish(network, training)
