@@ -177,13 +177,12 @@ plt.show()
 
 # %% [markdown]
 # The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what
-# is around it. That colour comes from the skin, but also from the camera and its light. Do the classes fall into
-# families?
+# is around it, which may come from the skin, the camera or its light. Do the classes fall into families?
 
 # %%
 names = sorted(readable["label"].unique())
 mean = [pixels[readable["label"] == name].mean(axis=0) for name in names]
-edge = pd.Series([(image[:4, :, 0] - image[:4, :, 2]).mean() for image in mean], names)
+edge = pd.Series([image[:4, :, :2].mean() - image[:4, :, 2].mean() for image in mean], names)
 title = f"Mean images: the edge is yellowest for {edge.idxmax()}, bluest for {edge.idxmin()}"
 figures.image_grid(mean, names, min(len(mean), 5), title, run.images.synthetic)
 
@@ -224,8 +223,8 @@ wrong = pd.DataFrame(found["official_label_disagreements"])
 wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
 
 # %% [markdown]
-# Why does this matter? If a class with a harmless name holds cancers, a network learns to call them harmless, and a
-# score on labels of the same origin rewards it for that. No accuracy can show the fault: only looking does.
+# Why does this matter? If a class with a harmless name holds cancers, a network may learn to call them harmless, and a
+# score on labels of the same origin rewards it for that. No accuracy can show the fault.
 #
 # ## Decide in the open: the ledger
 #
@@ -268,9 +267,9 @@ print(f"{(left['audited'] > 0).sum()} of {len(left)} classes can be learned.")
 # ## Split
 #
 # Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules
-# make the split honest. It is **stratified**: each class gives the same share. And it is **grouped**: photographs of
-# one lesion or patient stay together. Otherwise the network would be asked about a lesion that it has already seen,
-# and its score would be too good: a **leak**.
+# make the split honest. It is **stratified**: each class gives about the same share. And it is **grouped**: photographs
+# of one lesion or patient stay together. Otherwise the network is asked about a lesion that it has already seen, and
+# its score may be too good: a **leak**.
 #
 # `VAL_CUT = "first"` cuts validation as the published Test was cut: the first files of each class by number.
 
@@ -326,8 +325,8 @@ def describe(blocks):
 
 
 # %% [markdown]
-# Train it on the training images, score it on the validation images. The interval (Wilson's, 95 %) says how far chance
-# could move a score of so few images.
+# Train it on the training images, score it on the validation images. The interval (Wilson's, 95 %; it ignores that
+# images may share a lesion) says how far chance could move the score.
 
 # %%
 parts = {"train": train, "val": val}
@@ -355,8 +354,8 @@ title = f"From such corners alone, {score} of validation is classified correctly
 figures.image_grid(covered, rows["label"].tolist(), min(len(rows), 5), title, run.images.synthetic)
 
 # %% [markdown]
-# What does it mean? The corners of a dermoscopic image show mostly skin. If they do better than the majority class, they
-# tell something that goes with the class, but is not the lesion.
+# What does it mean? The corners show mostly skin or the dark frame of the lens. If they do better than the majority
+# class, they tell something that goes with the class, but is not the lesion.
 
 # %%
 above = interval.low > majority
@@ -418,7 +417,7 @@ print(f"fingerprint {manifest.fingerprint(table)}")
 #
 # - **Load**: classes of unequal size; always answering with the largest one is the first score to beat.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
-# - **Measure**: where the boxes of two classes overlap, their mean colour cannot tell them apart.
+# - **Measure**: the boxes of the classes overlap, so mean colour alone is not enough.
 # - **Audit**: the folder's name is a claim; hashes and official labels test it.
 # - **Decide**: the ledger accounts for every image and every class left out, and says why.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.

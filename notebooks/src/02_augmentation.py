@@ -118,8 +118,8 @@ print(written[0].name)
 # ## Where the files go if you do not say where
 #
 # Without an `output_directory`, Augmentor writes into the very folder that it reads. Give it the folder of the classes,
-# as public notebooks do, and count the files by folder: there is a class more, called `output`. Given the folder of
-# *one* class, it writes below that class, and a program that looks into sub-folders may take the copies for originals.
+# and count the files by folder: there is a class more, called `output`. Given the folder of *one* class, it writes
+# below that class, and a program that looks into sub-folders may take the copies for originals.
 
 # %%
 # %%capture --no-stdout
@@ -219,7 +219,7 @@ figures.image_grid(shown.values(), [name.replace("_", "\n", 1) for name in shown
 
 # %% [markdown]
 # On skin there is no up: turns and flips are safe, and quarter turns and flips lose no pixel. Rotation and zoom cut off
-# a margin, so keep them small enough for the border of the lesion to stay in the picture.
+# a margin, and with it perhaps the border of the lesion: keep them small.
 #
 # Brightness, contrast and colour are another matter. Here each is shown from half to double, much stronger than the
 # course uses it.
@@ -231,7 +231,7 @@ light = [alone(name, lesion, min_factor=factor, max_factor=factor)
          for name in kinds for factor in factors]
 names = [f"{kind}\n× {factor:g}" for kind in kinds.values() for factor in factors]
 figures.image_grid(light, names, len(factors), synthetic=run.images.synthetic,
-                   title="0.9 to 1.1 is another lamp; 0.5 or 2 may be another diagnosis")
+                   title="0.9 to 1.1 may be another lamp; 0.5 or 2, another diagnosis")
 
 # %% [markdown]
 # Doctors read asymmetry, border, colour and structure (the ABCD rule of dermoscopy). So the pipeline changes light and
@@ -250,8 +250,7 @@ augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 
 # %% [markdown]
-# Seven draws of the whole pipeline, each with a seed of its own. Once in 300 draws or so nothing at all is applied, and
-# the picture stays as it is.
+# Seven draws of the whole pipeline, each with a seed of its own.
 
 # %%
 draws = [augmentation.apply(augmentor, lesion, seed) for seed in range(7)]
@@ -286,7 +285,7 @@ balance["copies per original"] = (balance["with copies"] / balance["originals"] 
 balance.sort_index()
 
 # %% [markdown]
-# The same as a figure: the grey bars are what the camera took, the blue ones what training will see.
+# The same as a figure: the grey bars are the originals, the blue ones add their copies.
 
 # %%
 smallest = balance["originals"].idxmin()
@@ -482,7 +481,7 @@ run.done()
 # ## What you saw
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
-# - **Count**: it applies an operation of probability 0.5 in about 55 % of the cases.
+# - **Count**: it applies an operation more often than the probability you write.
 # - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the
 #   diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.

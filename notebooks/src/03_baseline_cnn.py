@@ -2,7 +2,7 @@
 # # 3 · A plain convolutional network
 #
 # **In fifteen minutes you will compute a convolution by hand, build the case study's CNN layer by layer, train it, and
-# watch it learn its training images by heart.**
+# see whether it overfits.**
 #
 # {{badge}}
 
@@ -49,7 +49,7 @@ from helpers.training import callbacks, pipeline
 # %% [markdown]
 # ## The device
 #
-# A graphics processor (GPU) makes training many times faster. Without one everything works all the same.
+# A graphics processor (GPU) can make training many times faster; everything works without one.
 
 # %%
 print(callbacks.set_up_device(SEED))
@@ -91,9 +91,9 @@ figures.image_grid(list(batch[:8].numpy()), names, 8, "The first images of a bat
 # ## A convolution by hand
 #
 # A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
-# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts what is left from what is right, so
-# that upright edges stand out. **ReLU** then sets everything below zero to zero: what is left is an **activation**, large
-# where the pattern was found.
+# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts what is left from what is right,
+# so that vertical edges stand out. **ReLU** then sets everything below zero to zero: what is left is an **activation**,
+# large where the pattern was found.
 
 # %%
 lesion = batch[0].numpy() / 255
@@ -118,7 +118,7 @@ figures.image_grid([255 * lesion, shades(feature_map), shades(activation)],
 # ## The network, layer by layer
 #
 # - **Conv2D** holds many kernels; each sees all channels of the layer before.
-# - **Pooling** keeps the largest activation of each 2 × 2: half the side, and a little shift no longer matters.
+# - **Pooling** keeps the largest activation of each 2 × 2: half the side, and a little shift matters less.
 # - **Flatten** lays all activations in one long row; **fully connected** layers (Dense) weigh them.
 # - The last layer's numbers are the **logits**; **softmax** turns them into probabilities that sum to 1.
 
@@ -218,7 +218,7 @@ for name, row in (("kept", best), ("last", last)):
     gap[name] = row["accuracy"] - row["val_accuracy"]
     print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, "
           f"on validation {row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
-print("The gap grew after the kept epoch: the network went on learning its images by heart."
+print("The gap grew after the kept epoch: the network overfits."
       if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow after the kept epoch.")
 
 # %% [markdown]
@@ -229,7 +229,7 @@ print("The gap grew after the kept epoch: the network went on learning its image
 # ## What did the first layer learn?
 #
 # The activations of the first convolution for the same lesion, one picture for each of its 16 kernels. Some may be
-# almost the image, some show edges, some a colour; a black one means that its kernel found nothing here.
+# almost the image, some may show edges; in a black one the kernel found nothing here.
 
 # %%
 first = keras.Model(network.inputs, network.layers[1].output)
@@ -284,17 +284,17 @@ print(f"{len(val)} validation and {len(test)} Test images predicted: "
 # %% [markdown]
 # ### Exercise 1
 #
-# Turn the kernel so that it finds level edges instead of upright ones. How large is the mean activation of each on this
-# lesion?
+# Turn the kernel so that it finds horizontal edges instead of vertical ones. How large is the mean activation of each
+# on this lesion?
 
 # %% tags=["solution"]
 # @title Solution 1
 ### BEGIN SOLUTION
-level = signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm")
-level = np.maximum(level, 0)
+horizontal = signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm")
+horizontal = np.maximum(horizontal, 0)
 ### END SOLUTION
-print(f"upright {activation.mean():.3f}, level {level.mean():.3f}")
-assert level.shape == activation.shape and not np.allclose(level, activation)
+print(f"vertical {activation.mean():.3f}, horizontal {horizontal.mean():.3f}")
+assert horizontal.shape == activation.shape and not np.allclose(horizontal, activation)
 
 # %% [markdown]
 # ### Exercise 2

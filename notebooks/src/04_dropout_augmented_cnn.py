@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 4 · A network that generalises better, in three steps
 #
-# **In twenty minutes you will grow the baseline step by step into a network that overfits less, see what each step gave,
-# and train it so that it cannot rely on the camera.**
+# **In twenty minutes you will grow the baseline step by step into a deeper network, see what each step gave, and train
+# it so that it may rely less on the camera.**
 #
 # {{badge}}
 
@@ -73,10 +73,10 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 # %% [markdown]
 # ## Augment on the fly
 #
-# Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made, anew every epoch, with nothing to
-# store. A lesion has no up: quarter turns and flips show the same lesion. A crop of random size and place, resized to the
-# whole, zooms and shifts it and leaves its shape alone; light scales brightness and contrast a little. Keras has layers for
-# this too (`RandomFlip`, `RandomRotation`, `RandomZoom`); this function resamples each image once, which is sharper.
+# Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made, anew every epoch, with nothing
+# to store. A lesion has no up: quarter turns and flips show the same lesion. A crop of random size and place, resized
+# to the whole, zooms and shifts it and leaves its shape alone; light scales brightness and contrast a little. Keras has
+# layers for this too (`RandomFlip`, `RandomRotation`, `RandomZoom`); this function resamples each image once.
 
 # %%
 def turn_and_crop(images, seed, crop=0.3, light=0.15):
@@ -157,8 +157,8 @@ figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CL
 #
 # - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
 #   all epochs are run; early stopping would cut off the part in which the network settles.
-# - An image weighs more in the loss if its class is rare, or rare in its collection: few nevi of another clinic should not
-#   be drowned. With `BALANCE = 0` all images weigh the same.
+# - An image weighs more in the loss if its class is rare in its collection. With `BALANCE = 0` all images weigh the
+#   same.
 
 # %%
 epochs = EPOCHS or (12 if run.images.synthetic else 40)  # the sample shows the way in fewer
@@ -185,7 +185,7 @@ def fit(network):
 #
 # The case study's own second network: the baseline, with **dropout**, which hides a random share of the activations at
 # each step so that none can be relied on alone, and with the augmented batches. Both are **regularisation**: they make
-# learning by heart harder. Watch training accuracy: it should rise more slowly than the baseline's.
+# learning by heart harder. Does training accuracy rise more slowly than the baseline's?
 
 # %%
 histories = {}
@@ -204,9 +204,9 @@ if STEPS:
 # %% [markdown]
 # ## Step 2: batch normalisation and global pooling
 #
-# - **Batch normalisation** brings each channel's activations to one scale, batch by batch: training is steadier. For
-#   validation it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
-# - **Global average pooling** keeps one number a channel, its mean over all places: *what* was seen, not *where*. It
+# - **Batch normalisation** brings each channel's activations to one scale, batch by batch: training may be steadier.
+#   For validation it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
+# - **Global average pooling** keeps one number per channel, its mean over all places: *what* was seen, not *where*. It
 #   replaces Flatten, and with it the Dense layer that held nearly all the weights.
 
 # %%
@@ -294,7 +294,7 @@ figures.curves(histories, title=f"Highest validation accuracy: {kept['val_accura
 # ## Predict, and keep the predictions
 #
 # A lesion has no up, so ask from both sides and for four quarter turns, and average the eight predictions. This is
-# **test-time augmentation**: it costs eight predictions an image and no training.
+# **test-time augmentation**: it costs eight predictions per image and no training.
 
 # %%
 def predict(rows):

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 5 · Evaluation: what do the scores mean?
 #
-# **In fifteen minutes you will score both networks on Test, once, and find out why images are misclassified.**
+# **In fifteen minutes you will score both networks on Test, once, and count what kinds of errors there are.**
 #
 # {{badge}}
 
@@ -55,9 +55,9 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 # %% [markdown]
 # ## The predictions, and the labels
 #
-# Evaluation reads only the predictions, one row per image with a probability for each class, so it scores any model: also
-# a `predictions.csv` of your own, in its own folder in the run folder. Test has two sets of labels: **published** ones,
-# the folder names, and **audited** ones, which survived the audit.
+# Evaluation reads only the predictions, one row per image with a probability for each class, so it also scores a
+# `predictions.csv` of your own, in a folder of the run folder. Test has **published** labels, the folder names, and
+# **audited** ones, which survived the audit.
 
 # %%
 table = run.manifest()
@@ -110,8 +110,8 @@ print(f"Always saying {largest} would get {majority['published']:.2f} on Test wi
 # found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report, then the same with
 # intervals, malignant classes first. Actinic keratosis, a precursor of a cancer, counts as not malignant.
 #
-# In the **confusion matrix** below, rows are true classes, columns predicted ones. Right of the upright line and above the
-# level one lie the missed cancers, at the lower left the false alarms.
+# In the **confusion matrix**, rows are true classes, columns predicted ones: upper right lie the missed cancers, lower
+# left the false alarms.
 
 # %%
 learned = scores.classes(predictions["regularised"])
@@ -127,7 +127,7 @@ by_class.columns = by_class.columns.str.replace("_", " ")
 display(by_class.round(2))
 few = by_class["support"][by_class["support"] > 0]
 low, _ = proportion_confint(few.min(), few.min(), method="wilson")
-print(f"Fewest images: {few.idxmin()}, {few.min()}. Even were all of them called rightly, "
+print(f"Fewest images: {few.idxmin()}, {few.min()}. Even were all of them classified correctly, "
       f"its recall could be anything from {low:.2f} to 1.")
 
 # %%
@@ -182,9 +182,9 @@ display(Markdown(compared))
 #
 # ## The misclassified
 #
-# Some images that were classified correctly, and the errors that the network was surest of: the true class, and the three
-# most probable ones. Then counts: *dark* and *blurred* means among the lowest tenth of training; a label is *doubtful* if
-# the audit changed or contradicted it. An error may be of several kinds, or of none.
+# Some images classified correctly, and the errors that the network was surest of: the true class, and the three most
+# probable ones. Then counts: *dark* and *blurred* mean among the lowest tenth of training; a label is *doubtful* if the
+# audit changed or contradicted it. An error may be of several kinds, or of none.
 
 # %%
 wrong = shown[~shown["correct"]].nlargest(4, "confidence")
@@ -222,13 +222,13 @@ error_kinds
 # %% [markdown]
 # ## The camera or the lesion?
 #
-# A network may learn who took a picture instead of what it shows: a **shortcut**. That pays where a class comes mostly
-# from one **collection**. How often is an image called a class that training has from its own collection? Telling are the
-# images whose class training has from another.
+# A network may learn who took a picture instead of what it shows: a **shortcut**, which pays where a class comes mostly
+# from one **collection**. How often is an image called a class that training has from its own collection? Telling are
+# the images whose class training has from another.
 #
-# Then change only the overall colour: each validation image gets the mean and spread of each channel of another one. From
-# the same collection (the control) this shows what the exchange itself costs; if far less is left with colours of another
-# collection, the network has used them.
+# Then change only the overall colour: each validation image gets the mean and spread of each channel of another one.
+# From the same collection (the control) this shows what the exchange itself costs; if far less is left with colours of
+# another, the network may have used them.
 
 # %%
 def share(hits):
@@ -265,12 +265,11 @@ if has_collections:
 # %% [markdown]
 # ## Another set, and other people's scores
 #
-# Does the network work on images of another origin? Name their folder in `EXTERNAL_DIR`; classes are matched by their
-# standard names.
+# Does the network work on images of another origin? Name their folder in `EXTERNAL_DIR`.
 #
-# And what do public notebooks say of themselves? Validation that was split after augmentation is **leaked**: copies of
-# one lesion lie on both sides. *k* is the number of images that a score means. Set yours beside these only if Test is the
-# published one.
+# What do public notebooks say of themselves? Validation split after augmentation is **leaked**: copies of one lesion
+# lie on both sides. *k* counts the images classified correctly. Set yours beside these only if Test is the published
+# one.
 
 # %%
 elsewhere = scores.external(EXTERNAL_DIR, table, learned) if EXTERNAL_DIR else table[:0]
@@ -300,8 +299,8 @@ claims[["accuracy", "test_or_validation", "n", "k", "low", "high", "verdict"]].r
 # %% [markdown]
 # ## Say it in plain words, and keep it
 #
-# What would a doctor or a manager need to know? A patient is sent on if a malignant class is called; `PREVALENCE` is an
-# assumption. This is the first screen of `report.html`, which holds images: mind their licence.
+# What would a doctor or a manager need to know? This is the first screen of `report.html`, which holds images: mind
+# their licence.
 
 # %%
 patients = None
@@ -338,8 +337,8 @@ run.done()
 # %% [markdown]
 # ## A picture of your own
 #
-# What is it called, which training image is most like it, and has the network seen anything like it? "yes" says only
-# that it is no farther off than nearly all validation images.
+# What is it called, which training image is most like it, and is it like training at all: no farther off than nearly
+# all validation images?
 
 # %%
 picture = PICTURE or shown["path"].iloc[0]
@@ -367,7 +366,7 @@ for answer in said.to_dict("records"):
 # - **Read**: the mean hides which class pays for it.
 # - **Compare**: only the images count on which the networks differ.
 # - **Ask**: a kind of error explains something only if it is rarer among the correct ones.
-# - **Doubt**: a score on the cameras of training says nothing about others.
+# - **Doubt**: a score on the cameras of training says little about others.
 # - **Report**: found, missed and needless of a thousand, and what was not tried.
 #
 # ## Exercises

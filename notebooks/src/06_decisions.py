@@ -121,7 +121,7 @@ figures.titled(reliability, "Regularised network, Test", run.images.synthetic)
 plt.show()
 
 # %% [markdown]
-# The **calibration error** is the mean distance from the line, bin by bin. On few images it is never zero, so read it
+# The **calibration error** is the mean distance from the line, bin by bin. On few images it is rarely zero, so read it
 # beside what a perfectly calibrated network would show by chance (in 95 of 100 sets as small): only an error above that
 # speaks against a network.
 
@@ -212,8 +212,8 @@ else:
 
 # %% [markdown]
 # **AUC**, the area under the curve below, is the probability that a cancer gets a higher probability than something
-# else: 0.5 is chance, 1 a perfect order. Its interval widens where there are few cancers, and is not zero wide even at
-# 1.00. The curve shows every threshold; the dot is the one that was chosen.
+# else: 0.5 is chance, 1 a perfect order. Its interval widens where there are few cancers. The curve shows every
+# threshold; the dot is the one that was chosen.
 
 # %%
 many = max(len(asked), 1)

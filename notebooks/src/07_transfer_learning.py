@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7 · Transfer learning: begin with eyes that can see
+# # 7 · Transfer learning: begin with a trained network
 #
 # **In twenty minutes you will teach a network that was trained on a million photographs to tell skin lesions apart, and
 # ask it the same hard question as your own: the lesion, or the camera?**
@@ -296,9 +296,9 @@ four = {"frozen": numbers()} if backbone else {}
 # ## Second step: fine-tuning
 #
 # Now let the backbone change too: **fine-tuning**. The learning rate is small, rises through the first epoch and then
-# falls along a cosine, as large first steps would spoil features that are good already. For the same reason the Dense
-# layer starts from what it learned on the frozen ones (Kumar and others, 2022), and batch normalisation stays as ImageNet
-# left it. With `UNFREEZE` below 1 the first layers stay as they are too.
+# falls along a cosine, as large first steps could spoil features that are good already. For the same reason the Dense
+# layer starts from what it learned on the frozen ones (Kumar and others, 2022), and batch normalisation stays as
+# ImageNet left it. With `UNFREEZE` below 1 the first layers stay as they are too.
 
 # %%
 epochs = FINE_TUNE_EPOCHS or (2 if run.images.synthetic else 8)
@@ -346,9 +346,8 @@ if backbone:
         print("EXTERNAL_DIR names no other set: whether it works elsewhere, this run does not tell.")
 
 # %% [markdown]
-# A million photographs are no guard against a shortcut: where the camera tells the class, features may tell the camera.
-# The augmentation is there to take that clue away. What does it give and cost? Train once more with `COLOUR_EXCHANGE = 0`
-# into another `OUT_DIR`, and compare the rows.
+# Where the camera tells the class, features may tell the camera. The augmentation is there to take that clue away. What
+# does it give and cost? Train once more with `COLOUR_EXCHANGE = 0` into another `OUT_DIR`, and compare the rows.
 #
 # Below are the curves, with those of notebook 04's network where it is in the run folder. It was trained on other sizes
 # of images and for another number of epochs, so compare the heights, not the lengths.
@@ -366,7 +365,7 @@ if backbone:
 # %% [markdown]
 # ## Predict, and keep the predictions
 #
-# As in notebook 04: the average over flips and quarter turns, one row an image. Run notebook 05 again, and it scores
+# As in notebook 04: the average over flips and quarter turns, one row per image. Run notebook 05 again, and it scores
 # this network beside the others.
 
 # %%
@@ -393,7 +392,7 @@ run.done()
 # - **Load**: a network without its last layer turns an image into features.
 # - **Freeze**: features that were never meant for lesions tell some of them apart, after moments of training.
 # - **Tune**: small steps at first, from what the frozen features gave, with all the rest as in notebook 04.
-# - **Doubt**: transfer learning is no guard against a shortcut; ask the four numbers of any network.
+# - **Doubt**: transfer learning may take a shortcut too; ask the four numbers of any network.
 # - **Predict**: the predictions are kept; Test is still unscored.
 #
 # ## Exercises
