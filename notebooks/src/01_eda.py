@@ -223,8 +223,8 @@ wrong = pd.DataFrame(found["official_label_disagreements"])
 wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
 
 # %% [markdown]
-# Why does this matter? If a class with a harmless name holds cancers, a network may learn to call them harmless, and a
-# score on labels of the same origin rewards it for that. No accuracy can show the fault.
+# If a class with a harmless name holds cancers, a network may learn to call them harmless, and a score on labels of the
+# same origin rewards it for that. No accuracy can show the fault.
 #
 # ## Decide in the open: the ledger
 #

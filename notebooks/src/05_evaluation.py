@@ -184,7 +184,7 @@ display(Markdown(compared))
 #
 # Some images classified correctly, and the errors that the network was surest of: the true class, and the three most
 # probable ones. Then counts: *dark* and *blurred* mean among the lowest tenth of training; a label is *doubtful* if the
-# audit changed or contradicted it. An error may be of several kinds, or of none.
+# audit changed or contradicted it. An error may be of several kinds.
 
 # %%
 wrong = shown[~shown["correct"]].nlargest(4, "confidence")

@@ -273,10 +273,10 @@ counted if asked else None
 # *Found* has it and is sent on, *missed* has it and is sent home, *needless* is sent on without having it. Low and high
 # are what the intervals of sensitivity and specificity allow.
 #
-# **Is it worth it?** **Net benefit** counts the cancers found and takes off the needless flags, each weighed by the odds of
-# the risk from which you would act (Vickers and Elkin, 2006): who acts at a risk of 0.1 takes nine needless flags for one
-# cancer. A network may help only where its curve lies above both flagging everybody and flagging nobody. It is drawn for
-# the share of cancers in Test, which is not that of a clinic.
+# **Is it worth it?** **Net benefit** counts the cancers found and takes off the needless flags, each weighed by the
+# odds of the risk from which you would act (Vickers and Elkin, 2006): who acts at a risk of 0.1 takes nine needless
+# flags for one cancer. A network may help only where its curve lies above both flagging everybody and flagging nobody.
+# It is drawn for the share of cancers in Test, which may not be that of a clinic.
 
 # %%
 risks = np.arange(1, 100) / 100
