@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 4 · A network that generalises better, in three steps
+# # 4 · Towards a network that generalises better, in three steps
 #
 # **In twenty minutes you will grow the baseline step by step into a deeper network, see what each step gave, and train
 # it so that it may rely less on the camera.**
