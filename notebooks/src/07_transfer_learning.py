@@ -268,7 +268,6 @@ def exchanged(pixels, collections, same, random):
     mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
     return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)
 
-
 names, random = val["collection"].to_numpy(), np.random.default_rng(SEED)
 looks = {"validation": val_pixels}
 if len({*names} - {""}) > 1:
