@@ -174,7 +174,6 @@ def exchange_colours(images, seed):
     hue = tf.math.floormod(hue + 0.1 * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
 
-
 def augment(images, seed):
     """Return a batch as training sees it."""
     images = turn_and_crop(images, seed)
