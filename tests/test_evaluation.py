@@ -250,7 +250,7 @@ def test_by_collection_by_hand():
 def test_exchanged_colours_are_those_of_another_image_and_nothing_else(notebook):
     random, names = np.random.default_rng(1), np.array(["A", "A", "B", "B", "C"])
     pixels = np.array([60, 80, 160, 180, 120])[:, None, None, None] + random.normal(0, 5, (5, 12, 12, 3))
-    source = next(cell for cell in sources(notebook) if cell.startswith("def exchanged")).split("\n\n\n")[0]
+    source = next(cell for cell in sources(notebook) if cell.startswith("def exchanged")).split("\n\n")[0]
     exec(source, space := {"np": np})
     for same in (True, False):
         changed = space["exchanged"](pixels, names, same, random)
