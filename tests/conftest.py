@@ -66,15 +66,19 @@ def isic9():
     return os.environ["ISIC9_DIR"]
 
 
-def cells(notebook, *starts, **names):
-    """Run the code cells of a notebook's source that begin with these texts; return all ``names`` then defined."""
+def sources(notebook):
+    """Return the cells of a notebook's source, as text."""
     import jupytext
 
     from helpers import runs
 
-    sources = [cell["source"] for cell in jupytext.read(runs.FOLDER / "src" / f"{notebook}.py").cells]
+    return [cell["source"] for cell in jupytext.read(runs.FOLDER / "src" / f"{notebook}.py").cells]
+
+
+def cells(notebook, *starts, **names):
+    """Run the cells of a notebook's source that begin with these texts; return all ``names`` then defined."""
     for start in starts:
-        exec(next(source for source in sources if source.startswith(start)), names)
+        exec(next(source for source in sources(notebook) if source.startswith(start)), names)
     return names
 
 

@@ -1,4 +1,4 @@
-"""What a network looks at: Grad-CAM, what its last layer receives, and images whose colours are exchanged."""
+"""What a network looks at: Grad-CAM, and what its last layer receives."""
 
 import keras
 import matplotlib
@@ -93,18 +93,3 @@ def _copy(model):
     copy = keras.models.clone_model(keras.Model(model.inputs, model.outputs), call_function=call)
     copy.set_weights(model.get_weights())
     return copy, outputs
-
-
-def exchange_colours(pixels, collections, same, seed=0):
-    """Return images with the overall colour of another image: mean and spread of each channel, and nothing else.
-
-    ``pixels`` are (n, h, w, 3), 0 to 255, as is the result (float32); ``collections`` says where each comes from (n).
-    ``same`` takes the colour of another image of the same collection (the control: what the exchange itself costs),
-    else of one of another collection; an image without such a partner keeps its own.
-    """
-    pixels, collections = np.asarray(pixels, np.float32), np.asarray(collections)
-    random, places = np.random.default_rng(seed), np.arange(len(pixels))
-    fits = [places[((collections == name) == same) & (places != place)] for place, name in enumerate(collections)]
-    partner = np.array([random.choice(fit) if len(fit) else place for place, fit in enumerate(fits)], int)
-    mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
-    return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)

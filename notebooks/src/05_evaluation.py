@@ -248,14 +248,26 @@ by_collection = places.groupby(["collection", "class from it"]).agg(
 by_collection if has_collections else print("No two collections are known in training.")
 
 # %%
-if has_collections:
-    val, draws = manifest.active(table, "val").query("collection != ''"), {}
+def exchanged(pixels, collections, same, random):
+    """Return images with the mean and spread of each channel of others, of their collection or not."""
+    partner = np.zeros(len(pixels), int)
+    for name in np.unique(collections):
+        own = collections == name
+        partner[own] = random.choice(np.flatnonzero(own == same), own.sum())
+    mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
+    return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)
+
+
+# %%
+val = manifest.active(table, "val").query("collection != ''")
+if has_collections := has_collections and val["collection"].nunique() > 1:
+    names, pixels, draws = val["collection"].to_numpy(), load(val).astype("float32"), {}
     for text, same in (("own", None), ("same_collection", True), ("other_collection", False)):
         for draw in range(3):
-            pixels = load(val)
+            random, images = np.random.default_rng(SEED + draw), pixels
             if same is not None:
-                pixels = explain.exchange_colours(pixels, val["collection"], same, SEED + draw)
-            called = np.array(learned)[explain.predict(network, pixels).argmax(axis=1)]
+                images = exchanged(pixels, names, same, random)
+            called = np.array(learned)[explain.predict(network, images).argmax(axis=1)]
             draws[text, draw] = (called == val["label"]).mean()
     colours = pd.Series(draws).groupby(level=0, sort=False).agg(["mean", "min", "max"])
     scored["regularised"]["colours"] = colours["mean"].to_dict()

@@ -53,7 +53,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import figures, manifest, runs
-from helpers.evaluation import explain, scores
+from helpers.evaluation import scores
 from helpers.training import backbones, callbacks, pipeline
 
 # %% [markdown]
@@ -174,7 +174,6 @@ def exchange_colours(images, seed):
     hue = tf.math.floormod(hue + 0.1 * (2 * draw[3] - 1), 1)
     return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
 
-
 def augment(images, seed):
     """Return a batch as training sees it."""
     images = turn_and_crop(images, seed)
@@ -259,11 +258,20 @@ if backbone:
 #    chance, 1 at best.
 
 # %%
+def exchanged(pixels, collections, same, random):
+    """Return images with the mean and spread of each channel of others, of their collection or not."""
+    partner = np.zeros(len(pixels), int)
+    for name in np.unique(collections):
+        own = collections == name
+        partner[own] = random.choice(np.flatnonzero(own == same), own.sum())
+    mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
+    return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)
+
+names, random = val["collection"].to_numpy(), np.random.default_rng(SEED)
 looks = {"validation": val_pixels}
-if val["collection"].replace("", np.nan).nunique() > 1:
+if len({*names} - {""}) > 1:
     for text, same in (("the same", True), ("another", False)):
-        looks[f"colours of {text} collection"] = explain.exchange_colours(
-            val_pixels, val["collection"], same, SEED)
+        looks[f"colours of {text} collection"] = exchanged(val_pixels, names, same, random)
 outside = scores.external(EXTERNAL_DIR, table, CLASSES) if EXTERNAL_DIR else pd.DataFrame()
 print(f"Asked of {len(val)} validation images {len(looks)} times, "
       f"and of {len(outside)} images of another set.")
