@@ -94,6 +94,21 @@ def recipes(table):
     return figure
 
 
+def added(table):
+    """Recall on the other half of another collection's images, by how many of its images were learned from."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, colour in (("nevi", "#0072B2"), ("melanomas", "#D55E00"), ("validation", GREY)):
+        axes.plot(table["added"], table[name], "o", color=colour, alpha=0.4)
+        axes.plot(table.groupby("added")[name].mean(), color=colour, linewidth=2.5, label=name)
+    axes.set(
+        xlabel="images added of each, nevi and melanomas", ylabel="recall (grey: validation accuracy)", ylim=(0, 1)
+    )
+    axes.set_xticks(sorted(set(table["added"])))
+    axes.legend(frameon=False)
+    return figure
+
+
 def confusion(table):
     """The confusion matrix of the regularised network on Test."""
     table = table.set_index("true")
@@ -147,6 +162,12 @@ def recipes_table():
     return shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
 
 
+def amounts_table():
+    """Three seeds for each amount of exchanged colour, as docs/results.md shows them: mean, lowest to highest."""
+    found = pd.read_csv(RESULTS / "amounts.csv").drop(columns="seed").groupby("network and COLOUR_EXCHANGE", sort=False)
+    return found.agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})").reset_index()
+
+
 def public_table():
     """What others report, as docs/results.md shows it."""
     known = pd.read_csv(DOCS.parent / "data" / "public_scores.csv")
@@ -169,7 +190,12 @@ def public_table():
 
 def written(text):
     """Return the text of docs/results.md with each table between its comments, made of the numbers that lie there."""
-    for name, table in (("leak", leak_table()), ("recipes", recipes_table()), ("public", public_table())):
+    for name, table in (
+        ("leak", leak_table()),
+        ("recipes", recipes_table()),
+        ("amounts", amounts_table()),
+        ("public", public_table()),
+    ):
         rows = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
         lines = [f"<!-- table {name} -->", *(f"| {' | '.join(map(str, row))} |" for row in rows), "<!-- end -->"]
         start, end = text.index(lines[0]), text.index(lines[-1], text.index(lines[0]))
@@ -182,7 +208,7 @@ def main(arguments):
     if arguments:
         take(arguments[0])
     PICTURES.mkdir(exist_ok=True)
-    for draw in (leak, collections, recipes, curves, confusion, reliability):
+    for draw in (leak, collections, recipes, added, curves, confusion, reliability):
         numbers = RESULTS / f"{draw.__name__}.csv"
         if numbers.exists():
             figure = draw(pd.read_csv(numbers))

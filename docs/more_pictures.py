@@ -39,14 +39,14 @@ def prepare(isic, ham, folder):
         sets = [f"{isic};{folder / f'add{added}_{seed}'}" if added else isic for added in ADDED]
         runs.append({"DATA_DIR": sets, "EXTERNAL_DIR": [str(folder / f"test{seed}")], "SEED": [seed]})
     sweep = {
-        "notebooks": ["03_baseline_cnn", "04_dropout_augmented_cnn", "05_evaluation"],
-        "parameters": {"STEPS": False},
+        "notebooks": ["07_transfer_learning"],
+        "parameters": {"BACKBONE": "EfficientNetLite0", "TRANSFER_SIZE": 128, "FEATURE_VIEWS": 1},
         "grid": runs,
         "record": [
-            "regularised.external.recall.nevus",
-            "regularised.external.recall.melanoma",
-            "regularised.external.auc_melanoma_nevus",
-            "regularised.val.accuracy",
+            "transfer.fine-tuned.other set, recall of nevus",
+            "transfer.fine-tuned.other set, recall of melanoma",
+            "transfer.fine-tuned.other set, AUC",
+            "transfer.fine-tuned.validation",
         ],
     }
     (folder / "sweep.yml").write_text(yaml.safe_dump(sweep, sort_keys=False), encoding="utf-8")

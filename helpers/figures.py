@@ -59,6 +59,7 @@ def curves(histories, title="", synthetic=False):
             place.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color=colours[name], clip_on=False)
         usual = max(history[f"val_{measure}"].quantile(0.95) for history in histories.values())
         place.set(xlabel="epoch", ylabel=measure, ylim=(0, max(1.02, 1.1 * usual if measure == "loss" else 0)))
+        place.xaxis.get_major_locator().set_params(integer=True)
         place.spines[["top", "right"]].set_visible(False)
     place.plot([], [], "--", color="#666666", label="training")
     place.plot([], [], "-", color="#666666", label="validation")

@@ -40,8 +40,9 @@ def found(folder):
     """Return {name: value} of what a run's folder holds.
 
     ``<model>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of the
-    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); and if notebook 05
-    has run, ``<model>.val...``, ``<model>.test...`` and ``data...`` of ``report/metrics.json``.
+    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); what notebook 07
+    asked of its network (``numbers.json``); and if notebook 05 has run, ``<model>.val...``, ``<model>.test...`` and
+    ``data...`` of ``report/metrics.json``.
     """
     facts = {}
     for file in sorted(folder.glob("*/run.json")):
@@ -53,6 +54,8 @@ def found(folder):
             "predicted_val_accuracy": right.mean(),
             **best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze(),
         }
+    for file in sorted(folder.glob("*/numbers.json")):
+        facts[file.parent.name] |= json.loads(file.read_text(encoding="utf-8"))
     if (scores := folder / "report" / "metrics.json").exists():
         metrics = json.loads(scores.read_text(encoding="utf-8"))
         for model, values in (metrics["models"] | {"data": metrics["data"]}).items():

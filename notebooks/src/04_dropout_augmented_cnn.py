@@ -10,7 +10,7 @@
 # You will
 #
 # - **augment** on the fly, so that no epoch shows the same images again;
-# - **exchange** the colours of images, so that the network cannot tell the collection by them;
+# - **exchange** the colours of images, so that they tell less about the collection;
 # - **grow** the network: dropout, then batch normalisation and global pooling, then shortcuts;
 # - **compare** the curves of the steps, and credit only what the numbers show;
 # - **predict** validation and Test with test-time augmentation, for notebook 05.
@@ -101,7 +101,7 @@ def turn_and_crop(images, seed, crop=0.3, light=0.15):
 # In notebook 01 the corners alone told which collection an image comes from, and with it much about its class: a
 # **shortcut**. So take the clue away: move the mean and the spread of each colour channel a random part of the way to
 # those of another image of the batch; make some images grey, and shift the hue of all a little. What is lost is real:
-# colour is diagnostic too. `COLOUR_EXCHANGE` is the dial, and 0 switches it off.
+# colour is diagnostic too. `COLOUR_EXCHANGE` is the dial: 0 leaves all colours alone, 1 moves them all the way.
 
 # %%
 def exchange_colours(images, seed):

@@ -32,8 +32,8 @@ TRANSFER_SIZE = 160  # @param {type:"integer", min:32, max:1024} side in pixels 
 FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100} how many augmented views of each training image the frozen features are of
 FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images in fine-tuning; 0: 8, or 2 on the sample
 FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
+FINE_TUNE_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another in transfer learning: 0 not, 0.5 a random part, 1 all the way
 UNFREEZE = 1.0  # @param {type:"number", min:0, max:1} share of the backbone's layers that fine-tuning may change, counted from the last
-COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another: 0 not, 0.5 a random part, 1 all the way
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
 BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
@@ -44,6 +44,8 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 
 # %%
 # %matplotlib inline
+import json
+
 import keras
 import numpy as np
 import pandas as pd
@@ -132,9 +134,9 @@ except runs.RunError as reason:
 # %% [markdown]
 # ## What training sees
 #
-# The same augmentation as in notebook 04: turns, crops, a little light, and colours moved towards those of another image,
-# so that they tell less about the collection. `COLOUR_EXCHANGE = 0` switches the second part off. First the geometry and
-# the light:
+# The same augmentation as in notebook 04, but the colours move all the way to those of another image
+# (`FINE_TUNE_EXCHANGE = 1`): a network that begins with trained features may need them less. First the geometry and the
+# light:
 
 # %%
 def turn_and_crop(images, seed, crop=0.3, light=0.15):
@@ -163,7 +165,7 @@ def exchange_colours(images, seed):
     draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    other, part = tf.argsort(draw[0, :, 0, 0, 0]), draw[1] + 2 * COLOUR_EXCHANGE - 1
+    other, part = tf.argsort(draw[0, :, 0, 0, 0]), draw[1] + 2 * FINE_TUNE_EXCHANGE - 1
     part = tf.clip_by_value(part, 0, 1)
     new_mean = mean + part * (tf.gather(mean, other) - mean)
     new_spread = spread + part * (tf.gather(spread, other) - spread)
@@ -177,7 +179,7 @@ def exchange_colours(images, seed):
 def augment(images, seed):
     """Return a batch as training sees it."""
     images = turn_and_crop(images, seed)
-    return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
+    return exchange_colours(images, seed + 1) if FINE_TUNE_EXCHANGE else images
 
 
 # %% [markdown]
@@ -285,7 +287,7 @@ def numbers():
     found = {}
     for look, pixels in looks.items():
         called = network.predict(pixels, batch_size=64, verbose=0).argmax(axis=1)
-        found[look] = (called == val_targets.argmax(axis=1)).mean()
+        found[look] = float((called == val_targets.argmax(axis=1)).mean())
     if len(outside):
         chances = network.predict(load(outside), batch_size=64, verbose=0)
         rows = scores.predictions_table(outside, chances, CLASSES)
@@ -344,6 +346,7 @@ if backbone:
 # %%
 if backbone:
     four["fine-tuned"] = numbers()
+    manifest.write_text(json.dumps(four, indent=2), training.folder / "numbers.json")
     display(pd.DataFrame(four).T.round(2))
     for name, row in four.items():
         if len(looks) == 3:
@@ -355,7 +358,7 @@ if backbone:
 
 # %% [markdown]
 # Where the camera tells the class, features may tell the camera. The augmentation is there to take that clue away. What
-# does it give and cost? Train once more with `COLOUR_EXCHANGE = 0` into another `OUT_DIR`, and compare the rows.
+# does it give and cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into another `OUT_DIR`, and compare the rows.
 #
 # Below are the curves, with those of notebook 04's network where it is in the run folder. It was trained on other sizes
 # of images and for another number of epochs, so compare the heights, not the lengths.
