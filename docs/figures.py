@@ -159,7 +159,7 @@ def recipes_table():
         }
     )
     shown.insert(0, "", range(1, len(shown) + 1))
-    return shown.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)
+    return shown.map(lambda value: f"{value:.2f}" if isinstance(value, float) else value)
 
 
 def amounts_table():
