@@ -69,6 +69,8 @@ def test_a_wrong_file_is_refused_in_one_line(write, old, new, words, tmp_path):
 
 
 def test_a_file_that_grows_without_bounds_is_refused_in_one_line(write, tmp_path):
+    with pytest.raises(runs.RunError, match="more than 10,000 runs; make it smaller"):
+        sweep.plan(write(GOOD.replace("[0, 1]", str(list(range(6000))))), tmp_path)
     with pytest.raises(runs.RunError, match="cannot be read as YAML: maximum recursion") as caught:
         sweep.plan(write("notebooks: " + "[" * 3000 + "]" * 3000), tmp_path)
     assert len(str(caught.value)) < 500

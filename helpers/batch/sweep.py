@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import re
 import reprlib
 import sys
@@ -19,6 +20,7 @@ from helpers.data import datasets
 from helpers.runs import RunError, apart, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
+MOST = 10_000  # runs of one grid; more is a slip of the pen
 
 
 def plan(file, folder):
@@ -52,6 +54,8 @@ def plan(file, folder):
                 raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
             if "OUT_DIR" in {*grid, *fixed}:
                 raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
+            if math.prod(map(len, (grid | seeds).values())) > MOST:
+                raise RunError(f"a grid asks for more than {MOST:,} runs; make it smaller.")
             for combination in itertools.product(*(grid | seeds).values()):
                 steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
                 values = {name: value for _, typed in steps for name, value in typed.items()}
