@@ -292,3 +292,13 @@ def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, cours
     assert sweeping.returncode == 1 and "1 runs finished, 1 failed" in said, error
     table = rows(there)
     assert table["status"].tolist() == ["finished", "failed"] and table["baseline.val_accuracy"][8, 1] == 1.08
+
+
+def test_what_notebook_07_asked_of_its_network_can_be_recorded(tmp_path):
+    folder = tmp_path / "transfer"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"epochs_run": 1}')
+    (folder / "numbers.json").write_text('{"frozen": {"validation": 0.5}}')
+    (folder / "history.csv").write_text("epoch,val_loss,val_accuracy,seconds\n1,3,.1,9\n")
+    (folder / "predictions.csv").write_text("image_id,split,label,p_a,p_b\ni,val,a,.9,.1\n")
+    assert results.found(tmp_path)["transfer.frozen.validation"] == 0.5
