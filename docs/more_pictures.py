@@ -3,8 +3,8 @@
     python -m docs.more_pictures ISIC_DIR HAM_DIR FOLDER
     python -m helpers sweep FOLDER/sweep.yml --out-dir FOLDER/runs --jobs 2
 
-For each of three seeds the nevi and melanomas of HAM_DIR are divided by lesion: one half is tested on, and 0, 5 or
-20 images of either class from the other half are added to those to learn from. Images are copied into FOLDER.
+For each of three seeds the nevi and melanomas of HAM_DIR are divided by lesion: one half is tested on, and 0, 5, 10
+or 20 images of either class from the other half are added to those to learn from. Images are copied into FOLDER.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import yaml
 
 from helpers.data import datasets
 
-ADDED, SEEDS, CLASSES = (0, 5, 20), (0, 1, 2), ("melanoma", "nevus")
+ADDED, SEEDS, CLASSES = (0, 5, 10, 20), (0, 1, 2), ("melanoma", "nevus")
 
 
 def copy(rows, folder):
@@ -40,7 +40,7 @@ def prepare(isic, ham, folder):
         runs.append({"DATA_DIR": sets, "EXTERNAL_DIR": [str(folder / f"test{seed}")], "SEED": [seed]})
     sweep = {
         "notebooks": ["07_transfer_learning"],
-        "parameters": {"BACKBONE": "EfficientNetLite0", "TRANSFER_SIZE": 128, "FEATURE_VIEWS": 1},
+        "parameters": {"BACKBONE": "EfficientNetLite0", "FEATURE_VIEWS": 1},
         "grid": runs,
         "record": [
             "transfer.fine-tuned.other set, recall of nevus",

@@ -1,5 +1,7 @@
 """Images become batches: every kind of file, the promised order, the same changes for the same seed."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 from conftest import cells, rows
 from PIL import Image
 
+from helpers import figures, manifest
 from helpers.training import pipeline
 
 
@@ -112,6 +115,21 @@ def test_a_weight_stays_with_its_image(numbered):
     for images, _, weight in pipeline.batches(*numbered, 3, seed=1, weights=weights, augment=lambda batch, _: batch):
         seen |= dict(zip(images.numpy()[:, 0, 0, 0].astype(int), weight.numpy()))
     assert [seen[number] for number in sorted(seen)] == pytest.approx(weights)
+
+
+@pytest.mark.parametrize("notebook", ["04_dropout_augmented_cnn", "07_transfer_learning"])
+def test_an_image_weighs_by_rarity_and_a_melanoma_more_than_that(notebook, small_manifest, tmp_path):
+    run = SimpleNamespace(folder=tmp_path, images=SimpleNamespace(synthetic=True))
+    settings = {"BATCH_SIZE": 4, "IMAGE_SIZE": 16, "TRANSFER_SIZE": 16, "KEEP_ASPECT": False, "SEED": 0}
+    given = {"run": run, "figures": figures, "pipeline": pipeline, "np": np, "tf": tf, "augment": lambda batch, _: batch}
+    given |= {split: manifest.active(small_manifest, split) for split in ("train", "val")}
+    given |= settings | {"AUGMENTATION": "on the fly", "BALANCE": 1.0, "MELANOMA_WEIGHT": 3.0}
+    found = cells(notebook, "def load", CLASSES=["melanoma", "nevus"], **given)
+    seen = [part.numpy() for part in next(iter(found["train_data"].unbatch().batch(8)))]
+    melanoma = seen[1][:, 0] == 1
+    assert melanoma.sum() == 3
+    assert seen[2][melanoma] / seen[2][~melanoma][0] == pytest.approx(np.full(3, 3 * 5 / 3))
+    assert seen[2].mean() == pytest.approx(1)
 
 
 def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(notebook_04):
