@@ -14,7 +14,7 @@ course: .venv/ready
 	$(PYTHON) -m helpers run $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(OUT_DIR),--out-dir "$(OUT_DIR)") $(ARGS)
 
 test: .venv/tested
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .venv/tested
 	$(PYTHON) -m pytest tests/test_lint.py

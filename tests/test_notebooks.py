@@ -120,7 +120,7 @@ def run(*arguments, **values):
 
 
 def test_a_course_with_other_parameters_in_an_empty_folder(tmp_path, capsys):
-    out, small = tmp_path / "out", {"EPOCHS": 1, "IMAGE_SIZE": 32, "SEED": 3, "MIN_CLASS_SIZE": 2}
+    out, small = tmp_path / "out", {"EPOCHS": 1, "IMAGE_SIZE": 32, "SEED": 3, "MIN_CLASS_SIZE": 2, "STEPS": False}
     assert run("--data-dir", "sample", "--out-dir", out, **small, LABELS="published") == 0
     metrics = json.loads((out / "report" / "metrics.json").read_text())
     data = metrics["data"]
