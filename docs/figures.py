@@ -19,6 +19,7 @@ from helpers.evaluation import scores
 
 DOCS = Path(__file__).parent
 RESULTS, PICTURES, PAGE = DOCS / "results", DOCS / "figures", DOCS / "results.md"
+CALLED = ["nevi", "melanomas"]  # recognised, of those that another collection took
 GREY, VALIDATION, TEST = "#999999", figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]
 
 
@@ -168,6 +169,14 @@ def amounts_table():
     return found.agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})").reset_index()
 
 
+def added_table():
+    """What images added from another collection give, as docs/results.md shows it: mean, lowest to highest."""
+    table = pd.read_csv(RESULTS / "added.csv").drop(columns="seed").assign(mean=lambda rows: rows[CALLED].mean(axis=1))
+    found = table.groupby("added")[[*CALLED, "mean", "auc", "validation"]]
+    shown = found.agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})").reset_index()
+    return shown.set_axis(["added of each", *CALLED, "mean of both", "AUC", "validation"], axis=1)
+
+
 def public_table():
     """What others report, as docs/results.md shows it."""
     known = pd.read_csv(DOCS.parent / "data" / "public_scores.csv")
@@ -194,6 +203,7 @@ def written(text):
         ("leak", leak_table()),
         ("recipes", recipes_table()),
         ("amounts", amounts_table()),
+        ("added", added_table()),
         ("public", public_table()),
     ):
         rows = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
