@@ -33,7 +33,6 @@ EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
 BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
-MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100} how many times a melanoma counts in the loss; a missed one costs more than other mistakes
 TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
@@ -142,10 +141,9 @@ def batches_of(rows, **how):
 
 
 cells = train["label"] + train["collection"]
-weight = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
-weight *= np.where(train["label"] == "melanoma", MELANOMA_WEIGHT, 1)
+rarity = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
 on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
-train_data = batches_of(train, seed=SEED, augment=on_the_fly, weights=weight / weight.mean())
+train_data = batches_of(train, seed=SEED, augment=on_the_fly, weights=rarity / rarity.mean())
 val_data = batches_of(val)
 before = load(train.groupby("label").head(1))
 after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
@@ -159,8 +157,8 @@ figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CL
 #
 # - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
 #   all epochs are run; early stopping would cut off the part in which the network settles.
-# - An image weighs more in the loss if its class is rare in its collection (`BALANCE`), and a melanoma `MELANOMA_WEIGHT`
-#   times as much as that: a missed one costs more than another mistake. The price may be other lesions called melanoma.
+# - An image weighs more in the loss if its class is rare in its collection. With `BALANCE = 0` all images weigh the
+#   same.
 
 # %%
 epochs = EPOCHS or (12 if run.images.synthetic else 40)  # the sample shows the way in fewer
