@@ -410,7 +410,7 @@ run.done()
 #
 # - **Load**: a network without its last layer turns an image into features.
 # - **Freeze**: features that were never meant for lesions tell some of them apart, after moments of training.
-# - **Tune**: small steps at first, from what the frozen features gave, with all the rest as in notebook 04.
+# - **Tune**: small steps at first, from what the frozen features gave; a missed melanoma counts more.
 # - **Doubt**: transfer learning may take a shortcut too; ask the four numbers of any network.
 # - **Predict**: the predictions are kept; Test is still unscored.
 #
