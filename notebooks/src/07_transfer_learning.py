@@ -369,8 +369,8 @@ if backbone:
 # does it give and cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into another `OUT_DIR`, and compare the rows.
 #
 # Below are the curves, with those of notebook 04's network where it is in the run folder. It was trained on other sizes
-# of images, for another number of epochs and without label smoothing, which raises the loss: compare the accuracies, not
-# the lengths, and not the losses.
+# of images, for another number of epochs, and without label smoothing, which puts the loss on another scale: compare the
+# accuracies, not the lengths, and not the losses.
 
 # %%
 if backbone:
