@@ -105,7 +105,7 @@ def test_isic_2019(make):
     found = listed(root)
     assert list(labels(found).values()) == ["melanoma", "nevus", "nevus", "nevus"]
     assert found.table["group"].tolist() == ["", "", "BCN_7", "BCN_7"] and set(found.table["split"]) == {"train"}
-    assert found.table["collection"].tolist()[1:3] == ["ISIC Archive before HAM10000 (MSK, UDA)", "BCN20000"]
+    assert found.table["collection"].tolist()[1:3] == ["ISIC Archive, UDA", "BCN20000"]
     assert found.facts.loc["ISIC_0053460"].tolist() == ["", "BCN_7", "", "55", "female", "head/neck"]
 
 
