@@ -117,17 +117,33 @@ def test_a_weight_stays_with_its_image(numbered):
     assert [seen[number] for number in sorted(seen)] == pytest.approx(weights)
 
 
-def test_an_image_weighs_by_rarity_and_a_melanoma_more_than_that(small_manifest, tmp_path):
-    given = {"TRANSFER_SIZE": 16, "BATCH_SIZE": 4, "KEEP_ASPECT": False, "SEED": 0, "pipeline": pipeline, "np": np}
-    given |= {"BALANCE": 1.0, "MELANOMA_WEIGHT": 3.0, "run": SimpleNamespace(folder=tmp_path)}
-    given |= {split: manifest.active(small_manifest, split) for split in ("train", "val")}
-    given |= {"augment": lambda batch, _: batch}
-    found = cells("07_transfer_learning", "def load", CLASSES=["melanoma", "nevus"], **given)
-    _, targets, weights = (part.numpy() for part in next(iter(found["train_data"].unbatch().batch(8))))
-    melanoma = targets[:, 0] == 1  # 3 images, beside 5 of nevi
-    assert melanoma.sum() == 3
-    assert weights[melanoma] / weights[~melanoma][0] == pytest.approx(np.full(3, 3 * 5 / 3))
-    assert weights.mean() == pytest.approx(1)
+@pytest.fixture
+def weighing(small_manifest):
+    """What the cells of 04 and 07 that weigh images take: 3 melanomas and 5 nevi, BALANCE 1, MELANOMA_WEIGHT 3."""
+    given = {split: manifest.active(small_manifest, split) for split in ("train", "val")}
+    given |= {"BATCH_SIZE": 4, "SEED": 0, "BALANCE": 1.0, "MELANOMA_WEIGHT": 3.0, "CLASSES": ["melanoma", "nevus"]}
+    return given | {"augment": lambda batch, _: batch, "pipeline": pipeline, "np": np}
+
+
+def _weights(batches):
+    """Return the weights of the melanomas, and of the nevi."""
+    _, targets, weights = (part.numpy() for part in next(iter(batches.unbatch().batch(8))))
+    assert weights.mean() == pytest.approx(1) and (targets[:, 0] == 1).sum() == 3
+    return weights[targets[:, 0] == 1], weights[targets[:, 0] == 0]
+
+
+def test_an_image_weighs_by_rarity_and_a_melanoma_more_than_that(weighing, tmp_path):
+    given = weighing | {"TRANSFER_SIZE": 16, "KEEP_ASPECT": False, "run": SimpleNamespace(folder=tmp_path)}
+    melanomas, nevi = _weights(cells("07_transfer_learning", "def load", **given)["train_data"])
+    assert melanomas / nevi[0] == pytest.approx(np.full(3, 3 * 5 / 3))
+
+
+def test_in_notebook_04_a_melanoma_counts_more_where_that_is_asked_for(weighing, tmp_path):
+    given = weighing | {"AUGMENTATION": "on the fly", "load": lambda rows: pipeline.load(rows, 16, tmp_path)}
+    batches = cells("04_dropout_augmented_cnn", "train_pixels", **given)["training_batches"]
+    for times in (1, 3):
+        melanomas, nevi = _weights(batches(times))
+        assert melanomas / nevi[0] == pytest.approx(np.full(3, times * 5 / 3))
 
 
 def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(notebook_04):

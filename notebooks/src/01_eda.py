@@ -287,7 +287,8 @@ placed.assign(total=placed.sum(axis=1))
 # A set may be put together from **collections**: pictures that one group of people took, with their own
 # cameras, light and patients. If a class comes from one collection only, class and collection are **confounded**: they
 # change together, and nothing in the training images can tell which of the two a network has learned. A network then
-# may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion.
+# may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion. A
+# collection may itself hold several clinics or cameras; such a shortcut inside it would not show in this table.
 
 # %%
 train, val = manifest.active(table, "train"), manifest.active(table, "val")

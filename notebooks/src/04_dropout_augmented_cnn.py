@@ -33,6 +33,7 @@ EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
 BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
+MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100} how many times a melanoma counts in the loss; a missed one costs more than other mistakes
 TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
 KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
 TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
@@ -135,16 +136,6 @@ def load(rows):
     return pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
 
 
-def batches_of(rows, **how):
-    """Return the images and labels of manifest rows, ``BATCH_SIZE`` at a time."""
-    return pipeline.batches(load(rows), pipeline.one_hot(rows, CLASSES), BATCH_SIZE, **how)
-
-
-cells = train["label"] + train["collection"]
-rarity = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
-on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
-train_data = batches_of(train, seed=SEED, augment=on_the_fly, weights=rarity / rarity.mean())
-val_data = batches_of(val)
 before = load(train.groupby("label").head(1))
 after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
 figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
@@ -153,7 +144,7 @@ figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CL
 # %% [markdown]
 # ## One way to train all of them
 #
-# Three networks follow, and each is trained alike. Beside what notebook 03 did:
+# Three networks follow, and each is trained alike, but that the last counts melanomas for more. Beside what notebook 03 did:
 #
 # - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
 #   all epochs are run; early stopping would cut off the part in which the network settles.
@@ -161,11 +152,30 @@ figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CL
 #   same.
 
 # %%
-epochs = EPOCHS or (12 if run.images.synthetic else 40)  # the sample shows the way in fewer
+train_pixels, train_targets = load(train), pipeline.one_hot(train, CLASSES)
+val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
 
 
-def fit(network):
+def training_batches(melanoma=1):
+    """Return the training batches, in which an image weighs by its rarity, and a melanoma so many times more."""
+    cells = train["label"] + train["collection"]
+    weight = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
+    weight *= np.where(train["label"] == "melanoma", melanoma, 1)
+    on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
+    return pipeline.batches(train_pixels, train_targets, BATCH_SIZE, seed=SEED, augment=on_the_fly,
+                            weights=weight / weight.mean())
+
+
+# %% [markdown]
+# `fit` does it all for one network:
+
+# %%
+epochs = EPOCHS or (12 if run.images.synthetic else 50)  # the sample shows the way in fewer
+
+
+def fit(network, melanoma=1):
     """Compile and train a network, keep the epoch with the lowest validation loss; return its folder and its history."""
+    train_data = training_batches(melanoma)
     cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=epochs * len(train_data))
     network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
     training = callbacks.begin(run, network.name, network, table, epochs)
@@ -263,8 +273,14 @@ weights = pd.DataFrame([(type(layer).__name__, layer.count_params()) for layer i
                        columns=["kind of layer", "weights"])
 weights.groupby("kind of layer").sum().query("weights > 0")
 
+# %% [markdown]
+# This is the network that is kept, so it learns one thing more: a melanoma that is missed costs more than any other
+# mistake, and **cost-sensitive learning** puts that into the loss. A melanoma counts `MELANOMA_WEIGHT` times what its rarity
+# says; the price may be other lesions that are called melanoma. So two things change in this step; with
+# `MELANOMA_WEIGHT = 1` only the network does.
+
 # %%
-folder, histories[network.name] = fit(network)
+folder, histories[network.name] = fit(network, MELANOMA_WEIGHT)
 
 # %% [markdown]
 # ## What did each step give?
@@ -316,7 +332,8 @@ print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/r
 #
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
 # - **Exchange**: moved colours take away a clue that has nothing to do with the lesion, and some that have.
-# - **Grow**: dropout, batch normalisation and global pooling, shortcuts: one idea a step.
+# - **Grow**: dropout, batch normalisation and global pooling, shortcuts: one idea a step; with the last, a missed
+#   melanoma costs more.
 # - **Compare**: the table says which step was worth what, in this training.
 # - **Predict**: the predictions are kept; Test is still unscored.
 #

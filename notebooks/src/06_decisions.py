@@ -73,7 +73,8 @@ assert len(test["regularised"]), "The audit leaves no Test image: 01's ledger sa
 # Of all predictions that are given a probability of 0.7, seven in ten should be correct: then a network is
 # **calibrated**. **Temperature scaling** (Guo and others, 2017) may mend it with one number, by which the logits are
 # divided: above 1 it softens all probabilities, below 1 it sharpens them. It changes no call. Wanted is the temperature
-# with the lowest cross-entropy on validation.
+# with the lowest cross-entropy on validation. One number for all classes cannot undo what a weight for one of them did:
+# after cost-sensitive learning (`MELANOMA_WEIGHT` in notebook 04) the probability of melanoma may stay too high.
 
 # %%
 def softened(rows, temperature):

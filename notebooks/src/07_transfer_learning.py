@@ -184,10 +184,9 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# Training batches are shuffled and augmented; validation is left as it is. As in notebook 04, an
-# image of a class that is rare, or rare in its collection, counts for more. New is that a melanoma counts
-# `MELANOMA_WEIGHT` times as much as that: a missed one costs more than another mistake. The price may be nevi that are
-# called melanoma.
+# Training batches are shuffled and augmented; validation is left as it is. As in notebook 04, an image of a class that is
+# rare, or rare in its collection, counts for more, and a melanoma `MELANOMA_WEIGHT` times as much as that: a missed one
+# costs more than another mistake. The price may be nevi that are called melanoma.
 
 # %%
 def load(rows):
