@@ -274,10 +274,9 @@ weights = pd.DataFrame([(type(layer).__name__, layer.count_params()) for layer i
 weights.groupby("kind of layer").sum().query("weights > 0")
 
 # %% [markdown]
-# This is the network that is kept, so it learns one thing more: a melanoma that is missed costs more than any other
-# mistake, and **cost-sensitive learning** puts that into the loss. A melanoma counts `MELANOMA_WEIGHT` times what its rarity
-# says; the price may be other lesions that are called melanoma. So two things change in this step; with
-# `MELANOMA_WEIGHT = 1` only the network does.
+# This is the network that is kept, so it learns one thing more: **cost-sensitive learning**. A missed melanoma costs more
+# than most other mistakes, so a melanoma counts `MELANOMA_WEIGHT` times what its rarity says; the price may be other lesions
+# that are called melanoma. So two things change in this step; with `MELANOMA_WEIGHT = 1` only the network does.
 
 # %%
 folder, histories[network.name] = fit(network, MELANOMA_WEIGHT)
