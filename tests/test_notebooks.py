@@ -138,7 +138,10 @@ def test_a_course_with_other_parameters_in_an_empty_folder(tmp_path, capsys):
 def test_a_notebook_alone_makes_what_it_needs_also_from_class_folders_alone(tmp_path, sample_root):
     out, images = tmp_path / "out", sample_root / "Train"
     folders = ["--data-dir", images, "--out-dir", out]
-    assert run("04_dropout_augmented_cnn", *folders, EPOCHS=1, IMAGE_SIZE=24) == 0
+    names = "04_dropout_augmented_cnn", "05_evaluation"
+    assert run(*names, *folders, EPOCHS=1, IMAGE_SIZE=24, EXTERNAL_DIR=sample_root / "Test") == 0
+    scored = json.loads((out / "report" / "metrics.json").read_text())["models"]  # of the steps there is no score
+    assert {name: model["external"]["n"] > 50 for name, model in scored.items()} == {"baseline": True, "regularised": True}
     record = json.loads((out / "regularised" / "run.json").read_text())
     assert record["parameters"]["EPOCHS"] == 1 and record["parameters"]["IMAGE_SIZE"] == 24
     table = manifest.read(out / "manifest.csv", images)

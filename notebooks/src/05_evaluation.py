@@ -286,8 +286,9 @@ if has_collections := has_collections and val["collection"].nunique() > 1:
 # %%
 elsewhere = scores.external(EXTERNAL_DIR, table, learned) if EXTERNAL_DIR else table[:0]
 outside = {}
-for file in sorted(run.folder.glob("*/model.keras")) if len(elsewhere) else ():
-    model, load_for = explain.open_network(file.parent)
+networks = [name for name in scored if (run.folder / name / "model.keras").exists()]
+for name in networks if len(elsewhere) else ():
+    model, load_for = explain.open_network(run.folder / name)
     chances = explain.predict(model, load_for(elsewhere))
     rows = scores.predictions_table(elsewhere, chances, learned).assign(group=elsewhere["group"])
     recall = scores.per_class(rows, malignant)["recall"].dropna()
@@ -296,8 +297,8 @@ for file in sorted(run.folder.glob("*/model.keras")) if len(elsewhere) else ():
     if pair["label"].nunique() == 2:
         chance = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
         found["auc_melanoma_nevus"] = roc_auc_score(pair["label"] == "melanoma", chance)
-    scored[file.parent.name]["external"] = found
-    outside[file.parent.name] = {
+    scored[name]["external"] = found
+    outside[name] = {
         "images": found["n"], "accuracy": report.estimate(found, "accuracy"),
         **recall.map("{:.2f}".format).add_prefix("recall of ")}
 outside = pd.DataFrame(outside)
