@@ -86,9 +86,13 @@ def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, 
 def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     good = picture(tmp_path / "good.png", (120, 130, 125))
     assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
-    assert call(run_folder, good, "--model", "transfer") == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 2 and "no run folder" in lines[0] and lines[1].endswith("it has regularised.")
+    (run_folder / "normalised").mkdir()  # a step of notebook 04, without predictions
+    (run_folder / "normalised" / "model.keras").write_bytes(b"a network")
+    for model in ("transfer", "normalised"):
+        assert call(run_folder, good, "--model", model) == 1
+    first, *others = capsys.readouterr().err.strip().splitlines()
+    assert "no run folder" in first and len(others) == 2
+    assert all(line.endswith("it has regularised.") for line in others)
     text = (run_folder / "regularised" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
     (run_folder / "regularised" / "predictions.csv").write_text(text)
     assert call(run_folder, good) == 1

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -129,11 +130,14 @@ def test_what_a_run_found_is_read_from_its_folder(tmp_path):
     )
     rows = "image_id,split,label,p_a,p_b\ni,val,a,.9,.1\nj,val,a,.2,.8\nk,val,b,.3,.7\nl,val,b,.1,.9\nm,test,b,.9,.1\n"
     (tmp_path / "baseline" / "predictions.csv").write_text(rows)
+    shutil.copytree(tmp_path / "baseline", tmp_path / "normalised")  # a step of notebook 04: nobody predicts with it
+    (tmp_path / "normalised" / "predictions.csv").unlink()
     metrics = {"data": {"n_test": 7}, "models": {"baseline": {"test": {"audited": {"accuracy": 0.25}}}}}
     (tmp_path / "report" / "metrics.json").write_text(json.dumps(metrics))
     assert results.found(tmp_path) == {
         "baseline.best_epoch": 2, "baseline.val_loss": 1, "baseline.val_accuracy": 0.4,
         "baseline.predicted_val_accuracy": 0.75, "baseline.test.audited.accuracy": 0.25, "data.n_test": 7,
+        "normalised.best_epoch": 2, "normalised.val_loss": 1, "normalised.val_accuracy": 0.4,
     }  # fmt: skip
     assert results.found(tmp_path / "report") == {}
 

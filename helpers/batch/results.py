@@ -47,13 +47,12 @@ def found(folder):
     facts = {}
     for file in sorted(folder.glob("*/run.json")):
         best = pd.read_csv(file.with_name("history.csv")).dropna(subset="val_loss").nsmallest(1, "val_loss")
-        rows = pd.read_csv(file.with_name("predictions.csv")).query("split == 'val'")
-        right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
-        facts[file.parent.name] = {
-            **json.loads(file.read_text(encoding="utf-8")),
-            "predicted_val_accuracy": right.mean(),
-            **best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze(),
-        }
+        best = best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze()
+        facts[file.parent.name] = json.loads(file.read_text(encoding="utf-8")) | best.to_dict()
+        if (predictions := file.with_name("predictions.csv")).exists():  # the steps of notebook 04 have none
+            rows = pd.read_csv(predictions).query("split == 'val'")
+            right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
+            facts[file.parent.name]["predicted_val_accuracy"] = right.mean()
     for file in sorted(folder.glob("*/numbers.json")):
         facts[file.parent.name] |= json.loads(file.read_text(encoding="utf-8"))
     if (scores := folder / "report" / "metrics.json").exists():

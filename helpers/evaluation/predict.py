@@ -26,7 +26,8 @@ def predict(run_dir, pictures, model="regularised"):
     file = Path(run_dir).expanduser() / "manifest.csv"
     if not file.is_file():
         raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
-    models = sorted(found.parent.name for found in file.parent.glob("*/model.keras"))
+    models = sorted(found.parent for found in file.parent.glob("*/model.keras"))
+    models = [found.name for found in models if (found / "predictions.csv").is_file()]  # a step of 04 has none
     if model not in models:
         raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
     run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(file.parent)})
