@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
-from helpers.runs import RunError
+from helpers.runs import LEFT, RunError
 
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
 
@@ -44,13 +44,14 @@ def found(folder):
     asked of its network (``numbers.json``); and if notebook 05 has run, ``<model>.val...``, ``<model>.test...`` and
     ``data...`` of ``report/metrics.json``.
     """
-    facts = {}
+    facts, needed = {}, {file for files in LEFT.values() for file in files}
     for file in sorted(folder.glob("*/run.json")):
         best = pd.read_csv(file.with_name("history.csv")).dropna(subset="val_loss").nsmallest(1, "val_loss")
         best = best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze()
         facts[file.parent.name] = json.loads(file.read_text(encoding="utf-8")) | best.to_dict()
-        if (predictions := file.with_name("predictions.csv")).exists():  # the steps of notebook 04 have none
-            rows = pd.read_csv(predictions).query("split == 'val'")
+        own = f"{file.parent.name}/predictions.csv"
+        if own in needed or (folder / own).exists():  # the steps of notebook 04 have none
+            rows = pd.read_csv(folder / own).query("split == 'val'")
             right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
             facts[file.parent.name]["predicted_val_accuracy"] = right.mean()
     for file in sorted(folder.glob("*/numbers.json")):

@@ -70,6 +70,8 @@ for file in sorted(run.folder.glob("*/predictions.csv")):
         predictions[name] = scores.read_predictions(file, table)
     else:
         print(f"{name} learned from another split or other labels: train it again, and it is scored, too.")
+
+# %%
 audited = table
 if LABELS == "published":
     official = labels.official_labels(table, file=run.folder / "metadata.csv")
