@@ -56,8 +56,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 # ## The predictions, and the labels
 #
 # Evaluation reads only the predictions, one row per image with a probability for each class, so it also scores a
-# `predictions.csv` of your own, in a folder of the run folder. Test has **published** labels, the folder names, and
-# **audited** ones, which survived the audit.
+# `predictions.csv` of your own, in a folder of the run folder. A network that learned from another split or other labels
+# is left out; 03 and 04 are run again in that case.
 
 # %%
 table = run.manifest()
@@ -70,6 +70,10 @@ for file in sorted(run.folder.glob("*/predictions.csv")):
         predictions[name] = scores.read_predictions(file, table)
     else:
         print(f"{name} learned from another split or other labels: train it again, and it is scored, too.")
+
+# %% [markdown]
+# Test has **published** labels, the folder names, and **audited** ones, which survived the audit. Below are the first
+# predictions of the regularised network.
 
 # %%
 audited = table
@@ -230,8 +234,8 @@ error_kinds
 # ## The camera or the lesion?
 #
 # A network may learn who took a picture instead of what it shows: a **shortcut**, which pays where a class comes mostly
-# from one **collection**. How often is an image called a class that training has from its own collection? Telling are
-# the images whose class training has from another.
+# from one **collection**. How often is an image called a class that training has mostly from its own collection? Telling
+# are the images whose class training has mostly from another.
 #
 # Then change only the overall colour: each validation image gets the mean and spread of each channel of another one.
 # From the same collection (the control) this shows what the exchange itself costs; if far less is left with colours of
@@ -344,7 +348,7 @@ sections = {
     "The misclassified": [error_kinds, "Test, published labels. An error may be of several kinds."]}
 if has_collections:
     sections["The camera or the lesion?"] = [
-        by_collection, "Test images by who took them, and whether their class is from there.",
+        by_collection, "Test images by who took them, and whether their class is mostly from there.",
         colours.round(2), "Accuracy on validation with the colours of other images."]
 if len(outside):
     sections["Another set"] = [outside, "The same networks on images of another origin."]
