@@ -1,5 +1,6 @@
 """The plumbing of the notebooks: which room belongs to which notebook. A room imports only rooms above it in this list.
 
+messages                how far long work is; a sentence where a notebook fails
 manifest                the table that every step takes and returns: one row per image
 page                    one HTML page from figures and tables
 data          01        find and read images in any layout, labels, audit, splits; data.sample draws the sample

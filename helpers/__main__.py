@@ -1,6 +1,7 @@
 """The course's command line: python -m helpers run | sweep | audit | build | predict."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -77,7 +78,9 @@ def _call(given):
     if given.command == "audit":
         from helpers.data import audit
 
-        return print(audit.command(given.data_dir, given.json, given.html, given.metadata))
+        with contextlib.redirect_stdout(sys.stderr):  # how far it is; the findings alone go to stdout
+            found = audit.command(given.data_dir, given.json, given.html, given.metadata)
+        return print(found)
     if given.command == "predict":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine
         from helpers.evaluation import predict

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import random
-import sys
 from concurrent.futures.process import BrokenProcessPool
 from inspect import getsource, isfunction
 from pathlib import Path
@@ -16,9 +15,8 @@ import joblib
 import numpy as np
 import pandas as pd
 from PIL import Image, features
-from tqdm import tqdm
 
-from helpers import manifest
+from helpers import manifest, messages
 from helpers.data.images import open_rgb
 
 QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
@@ -145,8 +143,7 @@ def _make_all(missing, pipeline, workers):
     rows = zip(missing["source"], missing["path"], missing["draw"])
     made = parallel(joblib.delayed(_make)(pipeline, *row) for row in rows)
     try:
-        bar = "{desc}: {percentage:.0f}% of {total_fmt} images, {remaining} to go"
-        return dict(tqdm(made, "Augmenting", len(missing), bar_format=bar, file=sys.stdout))
+        return dict(messages.progress(made, "Augmenting", len(missing)))
     except BrokenProcessPool as error:
         raise RuntimeError(
             "A worker process ended early, perhaps for want of memory. Call again to go on, with workers=1 if need be."

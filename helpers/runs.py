@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import matplotlib
 
-from helpers import manifest
+from helpers import manifest, messages
 from helpers.data import datasets
 
 NETWORK = ["model.keras", "run.json", "predictions.csv"]
@@ -126,9 +126,13 @@ def open_folder(out_dir):
 def start(notebook, namespace):
     """Check a notebook's parameters, open its run folder, find its images, and return all three as a Run.
 
-    ``namespace`` is the ``globals()`` of the notebook that calls, after its parameters cell. RunError if a parameter is
-    wrong or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
+    ``namespace`` is the ``globals()`` of the notebook that calls, after its parameters cell; the values that were
+    checked are written back into it, so that text which stands for a number is one from here on. RunError if a
+    parameter is wrong or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
     """
+    messages.shorten_errors()
+    if "OUT_DIR" not in namespace:
+        raise RunError(f"The parameters are not defined: {messages.ABOVE}.")
     values = checked(notebook, {name: namespace[name] for name in declared(notebook) if name in namespace})
     folder = open_folder(values["OUT_DIR"])
     if notebook != NOTEBOOKS[0] and not values["DATA_DIR"]:  # a run folder keeps to the images it was begun with
@@ -136,6 +140,7 @@ def start(notebook, namespace):
         if file.exists() and not record:
             raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
         values["DATA_DIR"] = record.get("parameters", {}).get("DATA_DIR", "")
+    namespace.update(values)
     matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
     return Run(notebook, folder, values, datasets.find(values["DATA_DIR"]))
 
@@ -149,26 +154,37 @@ def recorded(folder, notebook):
     return record if isinstance(record, dict) and isinstance(record.get("parameters"), dict) else {}
 
 
-def apart(notebooks, values, log=subprocess.DEVNULL, **variables):
+def apart(notebooks, values, log=subprocess.PIPE, **variables):
     """Run notebooks with these parameters in a process of their own, which ends with this one.
 
-    What they print goes to the open file ``log``; ``variables`` are set in their environment, unless somebody has set
-    them. RunError says what they say of a failure, or with which status the process ended.
+    What they print goes to the open file ``log``, by default, line by line, to where this process prints;
+    ``variables`` are set in their environment, unless somebody has set them. RunError says what they say of a failure,
+    or with which status the process ended.
     """
     given = [text for name, value in values.items() for text in ("-p", name, str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", *given],
-        cwd=datasets.ROOT,
-        env=variables | os.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    )
-    if done.returncode:
-        ended = f"{', '.join(notebooks)} ended with status {done.returncode} (negative: killed by that signal)."
-        raise RunError(done.stderr.strip()[-4000:] or ended)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", *given],
+            cwd=datasets.ROOT,
+            env={"PYTHONIOENCODING": "utf-8:replace"} | variables | os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=complaints,
+            encoding="utf-8",
+        )
+        with child:
+            try:
+                for line in child.stdout or ():
+                    print(f"    {line}", end="", flush=True)
+                child.wait()
+            except BaseException:  # an interrupt above all: its files are whole at any time
+                child.kill()
+                raise
+        complaints.seek(0)
+        complaint = complaints.read().strip()[-4000:]
+    if child.returncode:
+        ended = f"{', '.join(notebooks)} ended with status {child.returncode} (negative: killed by that signal)."
+        raise RunError(complaint or ended)
 
 
 @dataclass

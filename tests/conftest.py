@@ -52,6 +52,19 @@ def small_manifest(image_set):
     return table
 
 
+@pytest.fixture
+def instead(tmp_path, monkeypatch):
+    """Return a function that lets a shell command run wherever the course would start a Python of its own."""
+
+    def run(command):
+        script = tmp_path / "python"
+        script.write_text(f"#!/bin/sh\n{command}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr("sys.executable", str(script))
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def sample_root():
     """The embedded synthetic sample, made once if it is not there yet."""

@@ -100,7 +100,7 @@ def test_the_summary_is_of_what_was_run(tmp_path, monkeypatch, capsys):
 def test_a_failing_cell_is_reported_with_what_the_reader_needs(tmp_path):
     folder = tiny.course(
         tmp_path / "course",
-        n01_eda="from helpers.data import datasets\ndatasets.find('/nowhere')",
+        n01_eda="from helpers import messages, runs\nmessages.shorten_errors()\nruns.datasets.find('/nowhere')",
         n02_augmentation="int('x')",
         n03_baseline_cnn="import os\nos.kill(os.getpid(), 9)",
     )

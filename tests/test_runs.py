@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import subprocess
 
 import numpy as np
 import pytest
@@ -14,15 +13,9 @@ from helpers.data import datasets
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was asked of the command line, as (notebook, parameters), in place of running it."""
+    """What is to be run apart, as (notebook, parameters), in place of running it."""
     calls = []
-
-    def run(command, **_):
-        given = command[command.index("--with-parent") + 1 :]
-        calls.append((command[command.index("run") + 1], dict(zip(given[1::3], given[2::3]))))
-        return subprocess.CompletedProcess(command, 0, stderr="")
-
-    monkeypatch.setattr(runs.subprocess, "run", run)
+    monkeypatch.setattr(runs, "apart", lambda names, values: calls.append((names[0], values)))
     return calls
 
 
@@ -138,7 +131,7 @@ def test_other_parameters_make_it_again_and_keep_those_that_only_it_has(begin, d
     done("01_eda", VAL_FRACTION=0.3)
     begin("03_baseline_cnn", SEED=1).need("01_eda")
     notebook, given = asked.pop()
-    assert notebook == "01_eda" and (given["VAL_FRACTION"], given["SEED"]) == ("0.3", "1")
+    assert notebook == "01_eda" and (given["VAL_FRACTION"], given["SEED"]) == (0.3, 1)
 
 
 def test_a_network_trained_otherwise_is_left_as_it_is(begin, done, asked):
@@ -153,7 +146,7 @@ def test_another_split_trains_again_as_before(begin, done, asked, small_manifest
     run = done("03_baseline_cnn", IMAGE_SIZE=180)
     manifest.write(small_manifest.assign(label="nevus"), run.folder / "manifest.csv", image_set)
     begin("04_dropout_augmented_cnn", IMAGE_SIZE=32).need("03_baseline_cnn")
-    assert asked.pop()[1]["IMAGE_SIZE"] == "180"
+    assert asked.pop()[1]["IMAGE_SIZE"] == 180
 
 
 def test_an_image_replaced_under_its_name_is_noticed(begin, done, asked, image_set):
@@ -177,12 +170,11 @@ def test_a_run_folder_keeps_to_its_images(begin, done, image_set, asked):
     assert pathlib.Path(run.images.root) == image_set and run.parameters["DATA_DIR"] == str(image_set)
 
 
-def test_what_another_notebook_says_of_its_failure_is_said_here(begin, monkeypatch):
-    monkeypatch.setattr(
-        runs.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, stderr="It is raining.\n")
-    )
-    with pytest.raises(runs.RunError, match="It is raining."):
+def test_what_another_notebook_says_is_said_here(begin, instead, capsys):
+    instead("echo epoch 1/2; echo It is raining. >&2; exit 1")
+    with pytest.raises(runs.RunError, match="^It is raining.$"):
         begin("03_baseline_cnn").need("01_eda")
+    assert capsys.readouterr().out.endswith("\n    epoch 1/2\n")
 
 
 def test_the_record_says_what_was_done(done):

@@ -230,31 +230,25 @@ def test_a_finished_run_with_other_parameters_is_not_taken_for_this_one(plan):
     assert results.finished(first | {"values": {"SEED": 0}})["status"] == "finished"
 
 
-def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp_path, monkeypatch, image_set):
+def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp_path, monkeypatch, image_set, instead):
     job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
-    killed = subprocess.CompletedProcess([], -9, "", "")
-    monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: killed)
+    instead("kill -9 $$")
     name, outcome = sweep.perform(job)
     assert name == "a" and outcome["status"] == "failed" and "status -9" in outcome["error"]
 
     def empty(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(runs.subprocess, "run", empty)
+    monkeypatch.setattr(runs.subprocess, "Popen", empty)
     assert sweep.perform(job)[1] == {"status": "failed", "error": "MemoryError()"}
 
 
-def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, image_set):
-    given = {}
-
-    def run(command, **options):
-        given.update(options["env"])
-        return subprocess.CompletedProcess(command, 0, "", "")
-
+def test_a_run_computes_with_one_thread_however_many_run(tmp_path, monkeypatch, image_set, instead):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    monkeypatch.setattr(runs.subprocess, "run", run)
+    instead("echo threads $TF_NUM_INTRAOP_THREADS")
     job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
-    assert sweep.perform(job)[1]["status"] == "finished" and given["TF_NUM_INTRAOP_THREADS"] == "1"
+    assert sweep.perform(job)[1]["status"] == "finished"
+    assert (tmp_path / "a" / "log.txt").read_text() == "threads 1\n"
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])

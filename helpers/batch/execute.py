@@ -3,17 +3,32 @@
 import logging
 import os
 import re
-import sys
 import time
 
+import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from helpers import runs
+from helpers import messages, runs
 from helpers.data import datasets
 
-TOLD = ("RunError", "ManifestError", "ValueError", "OSError", "FileNotFoundError")
+PASSED_ON = re.compile(r"\s*(epoch +\d+/.*|.+: [\d,]+ of [\d,]+, \d+ s|.+ runs first, because .*)")
 FOLLOW = "__import__('sys').path.insert(0, {root!r}); __import__('helpers.batch').batch.follow_parent()"
+
+
+class Sieve:
+    """A file for what a notebook prints, of which it prints the lines that say how far the notebook is."""
+
+    rest = ""
+
+    def write(self, text):
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            if PASSED_ON.fullmatch(line):
+                print(line, flush=True)
+
+    def flush(self):
+        """There is nothing to do: lines are printed at once."""
 
 
 def plan(notebooks, given):
@@ -68,11 +83,15 @@ def execute(notebook, values, folder):
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
     for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    cells = range(len(nbformat.read(source, as_version=4).cells) + 1)  # papermill adds one, of the parameters
+    sieve, steps = Sieve(), messages.progress(cells, f"Cells of {notebook}")
     try:
         papermill.execute_notebook(
             *(re.sub(r"[{}]", r"\g<0>\g<0>", str(file)) for file in (source, executed)),  # taken as format strings
             values,
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=False,
+            stdout_file=sieve,
+            on_cell_start=lambda **_: next(steps),
             cwd=runs.FOLDER,
             kernel_name="python3",
             start_timeout=300,
@@ -80,9 +99,7 @@ def execute(notebook, values, folder):
         )
     except papermill.PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip()
-        places = re.findall(r"\S+\.py:\d+", trace) or [""]
-        ours = re.search(r"\bhelpers[/\\]", places[-1]) and error.ename in TOLD
-        reason = error.evalue if ours else "\n".join(trace.splitlines()[-8:])
+        reason = "\n".join(trace.splitlines()[-8:])  # of what the course refuses, this is the sentence alone
         raise runs.RunError(
             f"{notebook} failed in cell {error.exec_count}:\n{reason}\nThe whole notebook with its error: {executed}"
         ) from error

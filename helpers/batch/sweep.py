@@ -12,7 +12,6 @@ from pathlib import Path
 
 import joblib
 import yaml
-from tqdm import tqdm
 
 from helpers import manifest
 from helpers.batch import execute, results
@@ -141,12 +140,13 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     with backend(scheduler):
         how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
         ended = joblib.Parallel(-1 if scheduler else at_once, **how)(joblib.delayed(perform)(job) for job in left)
-        for name, outcome in tqdm(ended, total=len(left), disable=None):
+        for name, outcome in ended:
             outcomes[name] = outcome
             table = results.write(jobs, outcomes, record, folder)
             said = [f"{key} {value}" for key, value in outcome.get("found", {}).items() if key in table]
             error = outcome.get("error", "").splitlines()[-1:]
-            tqdm.write("  ".join([f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error]))
+            words = [f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error]
+            print("  ".join(words), flush=True)
     table = results.write(jobs, outcomes, record, folder)
     failed = int((table["status"] == "failed").sum())
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
-from tqdm import tqdm
+
+from helpers import messages
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 FORMATS = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP"]
@@ -41,12 +42,12 @@ def open_rgb(path, draft=None):
 def read_files(read, paths):
     """Return ``read(path)`` of every path, in threads (Pillow decodes outside Python's lock), without warnings.
 
-    Pictures of more than ``LARGE`` pixels are read one at a time. A progress bar appears after ten seconds.
+    Pictures of more than ``LARGE`` pixels are read one at a time. What takes longer says how far it is.
     """
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as many, ThreadPoolExecutor(1) as one:
         warnings.simplefilter("ignore")
         tasks = [(one if _pixels(path) > LARGE else many).submit(read, path) for path in paths]
-        return [task.result() for task in tqdm(tasks, "Reading images", unit=" images", delay=10, mininterval=1)]
+        return [task.result() for task in messages.progress(tasks, "Reading images")]
 
 
 def _opened(path):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
+from helpers import messages
 from helpers.data.sample import drawings
 
 MARK = "SYNTHETIC.txt"
@@ -82,7 +83,8 @@ def make_sample(folder):
 
 def _build(folder, photos):
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads: forking after TensorFlow's import may hang
-        for photo, data in zip(photos, pool.map(_jpeg, photos)):
+        drawn = messages.progress(pool.map(_jpeg, photos), "Drawing the synthetic sample, once", len(photos))
+        for photo, data in zip(photos, drawn):
             for path in photo["paths"]:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(data)
