@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers import manifest, runs
+from helpers import manifest, parameters, runs
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# Parameters
@@ -43,7 +43,7 @@ def allowed(parameter):
     """Return what a parameter may be, in words."""
     if parameter.choices:
         return " · ".join(f"`{choice}`" for choice in parameter.choices)
-    kind = runs.KINDS[type(parameter.default)][0].removeprefix("a ")
+    kind = parameters.KINDS[type(parameter.default)][0].removeprefix("a ")
     return kind if parameter.low == parameter.high else f"{kind}, {parameter.low:.10g} to {parameter.high:.10g}"
 
 

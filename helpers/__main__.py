@@ -3,8 +3,32 @@
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that knows the notebooks' parameters: ``run --help`` lists them, ``--epochs 5`` is answered with -p."""
+
+    def format_help(self):
+        if self.prog.endswith(" run"):
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+            lines = [f"  {name:19}{of.meaning} [{of.default!r}]" for name, of in _parameters().items()]
+            self.epilog = "\n".join(["parameters for -p, with their defaults:", *lines])
+        return super().format_help()
+
+    def error(self, message):
+        name = "".join(re.findall("unrecognized arguments: --([a-z_-]+)", message)).upper().replace("-", "_")
+        if name in _parameters():
+            message = f"a notebook's parameter is given so: -p {name} VALUE"
+        super().error(message)
+
+
+def _parameters():
+    from helpers import runs  # only now: it takes a second
+
+    return {name: parameter for notebook in runs.NOTEBOOKS for name, parameter in runs.declared(notebook).items()}
 
 
 def main(arguments=None):
@@ -21,23 +45,23 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="python -m helpers", description="Skin-lesion classification with a CNN.")
+    parser = Parser(prog="python -m helpers", description="Skin-lesion classification with a CNN.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name, text):
         return commands.add_parser(name, help=text, description=text).add_argument
 
     add = command("run", "Run notebooks, in the order of the course.")
-    add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn; default: all")
+    add("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 03_baseline_cnn, or 03; default: all")
     add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
     add("--out-dir", default="runs/course", help="run folder; default: runs/course")
-    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter")
-    add("--with-parent", action="store_true", help="end when the process that started this one ends")
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter, below")
+    add("--with-parent", action="store_true", help=argparse.SUPPRESS)
 
     add = command("sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
-    add("--dry-run", action="store_true", help="check the file, say how many runs there are, and stop")
+    add("--dry-run", action="store_true", help="check the file, say which runs there are, and stop")
     add("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
     add("--scheduler", metavar="ADDRESS", help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786")
 
@@ -83,6 +107,9 @@ def _call(given):
         return print(found)
     if given.command == "predict":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine
+        from helpers import runs
+
+        runs.existing(given.run_dir)  # before Keras is imported, which takes seconds
         from helpers.evaluation import predict
 
         return predict.command(given.run_dir, given.images, given.model, given.csv)

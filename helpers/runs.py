@@ -1,23 +1,19 @@
 """A run folder: a notebook's parameters, what is done in the folder, and what one notebook needs of another."""
 
-import ast
-import contextlib
+import difflib
 import json
-import numbers
 import os
-import re
-import reprlib
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 
-from helpers import manifest, messages
+from helpers import manifest, messages, parameters
 from helpers.data import datasets
+from helpers.parameters import RunError
 
 NETWORK = ["model.keras", "run.json", "predictions.csv"]
 LEFT = {  # the notebooks of the course, and what others need of them
@@ -31,43 +27,24 @@ LEFT = {  # the notebooks of the course, and what others need of them
 }
 NOTEBOOKS = list(LEFT)
 FOLDER = datasets.ROOT / "notebooks"
-KINDS = {  # of parameters: in words, and as Python's types
-    bool: ("true or false", bool),
-    int: ("a whole number", numbers.Integral),
-    float: ("a number", numbers.Real),
-    str: ("text", (str, os.PathLike)),
-}
-_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) (.+)$", re.MULTILINE)
 
 
-class RunError(ValueError):
-    """A run that cannot start or did not end; the message says what was given, what is allowed and what to do."""
-
-
-class Parameter(NamedTuple):
-    """A parameter of a notebook: default, meaning, and what it may be: one of ``choices``, or ``low`` to ``high``."""
-
-    default: bool | int | float | str
-    meaning: str
-    choices: list
-    low: float = 0
-    high: float = 0
+def named(text):
+    """Return the notebook that ``text`` names, which may be the beginning of one name alone; RunError if none is."""
+    text = Path(text).name.removesuffix(".ipynb")
+    found = [text] if text in NOTEBOOKS else [name for name in NOTEBOOKS if name.startswith(text)]
+    if len(found) != 1:
+        near = [name for name in NOTEBOOKS if name[:2] == text[:2]] or difflib.get_close_matches(text, NOTEBOOKS)
+        meant = found or near or NOTEBOOKS
+        raise RunError(f"No one notebook is named {text!r}; did you mean {', '.join(meant)}?")
+    return found[0]
 
 
 def declared(notebook):
-    """Return {name: Parameter} of a notebook as its source declares them; RunError if the course has no such notebook.
-
-    A declaration is a line ``NAME = default  # @param {type:"integer", min:1, max:9} meaning``: the form that Colab
-    shows, in which a list ``["a", "b"]`` names all allowed values.
-    """
+    """Return {name: Parameter} of a notebook as its source declares them; RunError if there is no such notebook."""
     if notebook not in NOTEBOOKS:
         raise RunError(f"There is no notebook {notebook!r}; the course has {', '.join(NOTEBOOKS)}.")
-    found = {}
-    for name, default, form, meaning in _LINE.findall((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")):
-        choices = json.loads(form) if form[0] == "[" else []
-        ends = map(float, re.findall(r"(?:min|max):([^,}]+)", form))
-        found[name] = Parameter(ast.literal_eval(default), meaning, choices, *ends)
-    return found
+    return parameters.declared((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8"))
 
 
 def checked(notebook, values):
@@ -76,27 +53,7 @@ def checked(notebook, values):
     RunError on the first value that is of another type or out of range.
     """
     known = declared(notebook)
-    return {name: _checked(name, value, known[name]) for name, value in values.items()}
-
-
-def _checked(name, given, parameter):
-    kind, value = type(parameter.default), given
-    allowed, accepted = KINDS[kind]
-    if kind is not str and isinstance(value, str):
-        with contextlib.suppress(ValueError, SyntaxError):
-            value = ast.literal_eval(value.strip().title() if kind is bool else value.strip())
-    right = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
-    if parameter.choices:
-        allowed, right = f"one of {parameter.choices}", value in parameter.choices
-    elif kind in (int, float):
-        allowed += f" from {parameter.low:.10g} to {parameter.high:.10g}"
-        right = right and parameter.low <= value <= parameter.high
-    if not right:
-        raise RunError(f"{name} is {reprlib.repr(given)}, but it takes {allowed}.")
-    value = os.fspath(value) if kind is str else kind(value)  # NumPy's numbers too
-    if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise RunError(f"{name} is {value!r}, but a notebook holds UTF-8 only: rename that file or folder.")
-    return value
+    return {name: parameters.checked(name, value, known[name]) for name, value in values.items()}
 
 
 def open_folder(out_dir):
@@ -143,6 +100,14 @@ def start(notebook, namespace):
     namespace.update(values)
     matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
     return Run(notebook, folder, values, datasets.find(values["DATA_DIR"]))
+
+
+def existing(run_dir):
+    """Return a run folder in which notebook 01 has run, as a Path; RunError if it is none."""
+    folder = Path(run_dir).expanduser()
+    if not (folder / "manifest.csv").is_file():
+        raise RunError(f"{run_dir} is no run folder yet (no manifest.csv): python -m helpers run --out-dir {run_dir}")
+    return folder
 
 
 def recorded(folder, notebook):

@@ -16,8 +16,10 @@ from helpers.batch import execute
 @pytest.mark.parametrize(
     "notebooks, given, words",
     [
-        (["06_magic"], {}, "no notebook '06_magic'.*01_eda"),
-        ([], {"EPOHCS": "5"}, "no parameter 'EPOHCS'.*EPOCHS"),
+        (["06_magic"], {}, "No one notebook is named '06_magic'; did you mean 06_[a-z_]+\\?"),
+        (["baselin_cnn"], {}, "did you mean 03_baseline_cnn\\?"),
+        (["0"], {}, "No one notebook is named '0'; did you mean 01_eda, 02_augmentation, "),
+        ([], {"EPOHCS": "5"}, "no parameter 'EPOHCS'; did you mean EPOCHS.*run --help"),
         (["01_eda"], {"EPOCHS": "5"}, "no parameter 'EPOCHS'"),
         ([], {"EPOCHS": "five"}, "EPOCHS is 'five', but it takes a whole number"),
         ([], {"LABELS": "auditted"}, "LABELS is 'auditted'.*audited.*published"),
@@ -33,13 +35,14 @@ def test_a_plan_gives_each_notebook_the_parameters_it_has():
     assert list(steps) == runs.NOTEBOOKS
     assert steps["01_eda"] == {"LABELS": "published"}
     assert steps["03_baseline_cnn"] == {"EPOCHS": 5, "LEARNING_RATE": 1.0, "LABELS": "published"}
-    assert list(dict(execute.plan(["05_evaluation", "01_eda.ipynb"], {}))) == ["01_eda", "05_evaluation"]
+    for names in (["05_evaluation", "01_eda.ipynb"], ["05", "notebooks/01_eda.ipynb"], ["01_e", "05_eval"]):
+        assert list(dict(execute.plan(names, {}))) == ["01_eda", "05_evaluation"]
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["run", "06_magic"], "no notebook"),
+        (["run", "06_magic"], "No one notebook"),
         (["run", "-p", "EPOCHS", "x"], "EPOCHS is 'x'"),
         (["run", "--data-dir", "/nowhere/at/all"], "'/nowhere/at/all'"),
     ],
@@ -63,6 +66,51 @@ def test_a_wrong_use_ends_with_status_2(capsys):
         with pytest.raises(SystemExit) as caught:
             __main__.main(arguments)
         assert caught.value.code == 2
+
+
+def test_a_parameter_given_as_an_option_is_answered_with_p(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["run", "03", "--batch-size", "5"])
+    assert "error: a notebook's parameter is given so: -p BATCH_SIZE VALUE" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        __main__.main(["sweep", "a.yml", "--colour", "red"])
+    assert "unrecognized arguments: --colour red" in capsys.readouterr().err
+
+
+def test_the_help_of_run_lists_every_parameter_and_nothing_internal(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["run", "--help"])
+    said = capsys.readouterr().out
+    names = {name for notebook in runs.NOTEBOOKS for name in runs.declared(notebook)}
+    assert names <= {*said.split()} and "--with-parent" not in said
+
+
+def test_predict_refuses_at_once_where_nothing_was_run(tmp_path):
+    call = f"__main__.main(['predict', {str(tmp_path)!r}, 'a.jpg'])"
+    code = f"import sys; from helpers import __main__; {call}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=runs.FOLDER.parent, capture_output=True, text=True)
+    assert f"{tmp_path} is no run folder yet (no manifest.csv): python -m helpers run --out-dir" in done.stderr
+    assert "keras" not in done.stdout.split()
+
+
+def test_a_notebook_that_was_changed_is_named_and_runs_as_it_is(tmp_path):
+    folder = tiny.course(tmp_path / "course", n01_eda="# %%\n# %matplotlib inline\nx = SEED", n03_baseline_cnn="x = 1")
+    file = folder / "notebooks" / "01_eda.ipynb"
+    out = ["--out-dir", tmp_path / "out"]
+    assert "was changed" not in tiny.call(folder, "run", "01", "03", *out)[1]
+    file.write_text(file.read_text().replace("SEED = 0", "SEED = 6").replace("x = SEED", "x = 2"))
+    status, said, _ = tiny.call(folder, "run", "01", "03", *out)
+    assert status == 0 and said.startswith(
+        "notebooks/01_eda.ipynb was changed (SEED is 6, not 0, cell 3) and runs so. To undo it: git restore"
+    )
+
+
+def test_epochs_and_cells_of_a_notebook_are_said_as_it_runs(capsys):
+    sieve = execute.Sieve()
+    for text in ("epoch 1/", "3  loss 0.1\nloss\n", "    Reading: 5 of 1,000, 3 s\n01_eda runs first, because x.\nend"):
+        sieve.write(text)
+    lines = ["epoch 1/3  loss 0.1", "    Reading: 5 of 1,000, 3 s", "01_eda runs first, because x."]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_the_help_and_the_audit_load_neither_papermill_nor_tensorflow():

@@ -19,7 +19,7 @@ SOURCE = """# %% [markdown]
 # {{setup}}
 
 # %% tags=["parameters"]
-SEED = 0
+OUT_DIR = "runs/course"
 
 # %% tags=["solution"]
 # @title Solution 1
@@ -80,9 +80,10 @@ def test_a_build_equals_its_source_and_collapses_what_is_not_for_the_first_look(
     assert __main__.main(["build", "--check"]) == 0 and "Every notebook equals" in capsys.readouterr().out
 
 
-def test_the_learners_copy_lacks_the_solution_and_nothing_else(course):
+def test_the_learners_copy_lacks_the_solution_and_has_a_run_folder_of_its_own(course):
     built, learners = read(course, "01_eda.ipynb").cells, read(course, "exercises/01_eda.ipynb").cells
-    assert [cell["source"] for cell in built[:3]] == [cell["source"] for cell in learners[:3]]
+    assert [cell["source"] for cell in built[:2]] == [cell["source"] for cell in learners[:2]]
+    assert [built[2]["source"], learners[2]["source"]] == ['OUT_DIR = "runs/course"', 'OUT_DIR = "runs/exercises"']
     assert learners[3]["source"] == (
         "# @title Solution 1\ndef area(side):\n    # your code here\n\n\nassert area(3) == 9"
     )
@@ -105,7 +106,7 @@ def test_drift_is_noticed(course, name, capsys):
     for change in ("source", "tags", "cell_type", "fewer", "none"):
         notebook = nbformat.from_dict(fresh)
         cell = notebook.cells[2] = nbformat.from_dict(fresh.cells[2])
-        cell |= {"source": {"source": "SEED = 1"}, "cell_type": {"cell_type": "raw"}}.get(change, {})
+        cell |= {"source": {"source": "OUT_DIR = 1"}, "cell_type": {"cell_type": "raw"}}.get(change, {})
         cell["metadata"] = {} if change == "tags" else cell["metadata"]
         notebook.cells = notebook.cells[: 3 if change == "fewer" else None]
         (course / "notebooks" / name).unlink()

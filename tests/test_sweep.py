@@ -42,7 +42,7 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        ("03_baseline_cnn", "06_magic", "There is no notebook '06_magic'.*01_eda"),
+        ("03_baseline_cnn", "06_magic", "No one notebook is named '06_magic'"),
         ("EPOCHS", "EPOHCS", "no parameter 'EPOHCS'.*EPOCHS"),
         ("EPOCHS: 2", "EPOCHS: two", "EPOCHS is 'two', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS:", "EPOCHS is None"),
@@ -167,11 +167,29 @@ def test_a_sweep_whose_runs_have_all_failed_so_far_has_a_table(tmp_path):
     assert "&lt;no&gt; memory" in (tmp_path / "results.html").read_text()
 
 
+def test_a_table_that_a_spreadsheet_keeps_open_ends_no_sweep(tmp_path, monkeypatch, capsys):
+    def refuse(text, file):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(results.manifest, "write_text", refuse)
+    outcome = {"status": "failed", "error": "no memory"}
+    assert len(results.write(JOBS, {JOBS[0]["name"]: outcome}, RECORD, tmp_path)) == 1
+    assert "results.csv cannot be written; is it open in another program?" in capsys.readouterr().err
+
+
+def test_the_hours_left_are_those_of_the_finished_runs(tmp_path, write, capsys, monkeypatch):
+    monkeypatch.setattr(results, "finished", lambda job: {"seconds": 3600} if "SEED=0" in job["name"] else None)
+    assert __main__.main(["sweep", str(write()), "--out-dir", str(tmp_path), "--jobs", "1", "--dry-run"]) == 0
+    assert "About 2.0 hours" in capsys.readouterr().out
+
+
 def test_the_command_line_says_what_it_would_do_and_refuses_in_one_line(tmp_path, write, capsys, monkeypatch):
     out = ["--out-dir", str(tmp_path / "out")]
     assert __main__.main(["sweep", str(write()), *out, "--dry-run"]) == 0
-    assert "4 runs, 0 finished, 4 to do." in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert "4 runs, 0 finished, 4 to do." in said[0] and said[1] == "  LEARNING_RATE=0.001,SEED=0" and len(said) == 6
     assert __main__.main(["sweep", str(tmp_path / "none.yml"), *out]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'none.yml'} cannot be read: No such file or directory.\n"
     assert __main__.main(["sweep", str(write(GOOD.replace("sample", "/nowhere"))), *out]) == 1
     assert not (tmp_path / "out").exists()
     monkeypatch.setitem(sys.modules, "dask", None)

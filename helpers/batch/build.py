@@ -2,7 +2,7 @@
 
 In a source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), ``{{badge}}`` and ``{{setup}}`` stand for
 ``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``. A learner's
-copy, without outputs and solutions, goes to ``notebooks/exercises``.
+copy, without outputs and solutions and with a run folder of its own, goes to ``notebooks/exercises``.
 """
 
 import base64
@@ -27,6 +27,7 @@ from helpers.data import datasets
 
 COURSE_FILES = ("helpers", "notebooks", "pyproject.toml", "colab_setup.sh", "requirements.txt")
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", re.MULTILINE | re.DOTALL)
+RUN_FOLDERS = ('"runs/course"', '"runs/exercises"')  # of a notebook, and of a learner's copy
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -60,12 +61,15 @@ def render(name):
 def exercises(notebook):
     """Return the learner's copy of a notebook: no outputs, solutions replaced by a comment and their cells open.
 
+    It has a run folder of its own, so that what a learner tries there replaces no network of the course.
     RunError if a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another has them.
     """
     learners = copy.deepcopy(notebook)
     for cell in learners.cells:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
+        if "parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = cell["source"].replace(*RUN_FOLDERS)
         cell["source"], count = SOLUTION.subn(r"\1# your code here", cell["source"])
         if bool(count) != ("solution" in cell["metadata"].get("tags", [])) or "SOLUTION\n" in f"{cell['source']}\n":
             raise runs.RunError(

@@ -1,5 +1,6 @@
 """Run notebooks of the course in their order, each with papermill in a kernel of its own."""
 
+import difflib
 import logging
 import os
 import re
@@ -9,7 +10,7 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from helpers import messages, runs
+from helpers import messages, parameters, runs
 from helpers.data import datasets
 
 PASSED_ON = re.compile(r"\s*(epoch +\d+/.*|.+: [\d,]+ of [\d,]+, \d+ s|.+ runs first, because .*)")
@@ -34,22 +35,45 @@ class Sieve:
 def plan(notebooks, given):
     """Check what is to be run before anything starts; return [(notebook, its parameters)] in the order of the course.
 
-    ``notebooks`` are names, none of them means all. ``given`` is {parameter: value}; text stands for a value of any
-    type. RunError on an unknown notebook, a parameter that none of them has, or a value of the wrong type or range.
+    ``notebooks`` are names, or beginnings such as "03" (see ``runs.named``); none of them means all. ``given`` is
+    {parameter: value}; text stands for a value of any type. RunError on an unknown notebook, a parameter that none of
+    them has, or a value of the wrong type or range.
     """
-    chosen = [name.removesuffix(".ipynb") for name in notebooks] or runs.NOTEBOOKS
+    chosen = list(map(runs.named, notebooks)) or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
     everything = set().union(*known.values())
-    for name in given:
-        if name not in everything:
-            raise runs.RunError(
-                f"{', '.join(chosen)} has no parameter {name!r}; it has {', '.join(sorted(everything))}."
-            )
+    if odd := [name for name in given if name not in everything]:
+        near = ", ".join(difflib.get_close_matches(odd[0].upper(), sorted(everything), cutoff=0.5))
+        meant = f"did you mean {near}? " if near else ""
+        raise runs.RunError(
+            f"{', '.join(chosen)}: no parameter {odd[0]!r}; {meant}All of them: python -m helpers run --help"
+        )
     return [
         (notebook, runs.checked(notebook, {name: value for name, value in given.items() if name in known[notebook]}))
         for notebook in runs.NOTEBOOKS
         if notebook in chosen
     ]
+
+
+def altered(notebook):
+    """Return a line that says how a stored notebook differs from its source, as after an autosave; "" if it does not.
+
+    Named are parameters with another value, and the numbers of other code cells, counted from 1 as papermill does.
+    """
+    source = (runs.FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")
+    cells = nbformat.read(runs.FOLDER / f"{notebook}.ipynb", as_version=4).cells
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    found = []
+    for number, cell in enumerate(code, 1):
+        tags, text = cell["metadata"].get("tags", []), re.sub("^(?=[%!])", "# ", cell["source"], flags=re.MULTILINE)
+        was = parameters.declared(source)
+        now = parameters.declared(text)
+        other = [
+            f"{name} is {of.default!r}, not {was[name].default!r}" for name, of in now.items() if was.get(name) != of
+        ]
+        found += other or ([f"cell {number}"] if text not in source and "set-up" not in tags else [])
+    undo = f"To undo it: git restore notebooks/{notebook}.ipynb"
+    return f"notebooks/{notebook}.ipynb was changed ({', '.join(found)}) and runs so. {undo}\n" if found else ""
 
 
 def run(notebooks, given):
@@ -62,6 +86,7 @@ def run(notebooks, given):
     for place in {values["DATA_DIR"] for values in steps.values()} - {""}:
         datasets.find(place)
     folder = runs.open_folder(given["OUT_DIR"])
+    print("".join(map(altered, steps)), end="")
     for notebook, values in steps.items():
         print(notebook, flush=True)
         execute(notebook, values | {"OUT_DIR": str(folder)}, folder)

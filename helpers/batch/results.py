@@ -1,6 +1,7 @@
 """What the runs of a sweep have found: the table, its spread over seeds, and a page with a plot for each number."""
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -76,9 +77,19 @@ def write(jobs, outcomes, record, folder):
     record = record or sorted({key for row in rows for key in row.get("found", {}) if key.endswith(".val_accuracy")})
     parameters = dict.fromkeys(name for job in jobs for name in job["values"])
     table = pd.DataFrame(rows, columns=["run", "status", *parameters, *record, "seconds", "images", "error"])
+    try:
+        _write(table, record, folder)
+    except PermissionError as error:
+        asked = (
+            "is it open in another program? Close it there: the next run that ends, or the same sweep again, writes it"
+        )
+        print(f"{error.filename} cannot be written; {asked}.", file=sys.stderr, flush=True)
+    return table
+
+
+def _write(table, record, folder):
     defused = table.astype(object).map(_defused).rename(columns=_defused)
     manifest.write_text(defused.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
-
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
     done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images = ", ".join(done["images"].unique())
@@ -99,7 +110,6 @@ def write(jobs, outcomes, record, folder):
         axes.margins(y=0.5 / len(spread))
         sections[key] = figure
     page.write(folder / "results.html", f"Sweep {folder.name}", sections)
-    return table
 
 
 def _defused(value):

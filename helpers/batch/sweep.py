@@ -33,7 +33,9 @@ def plan(file, folder):
     """
     try:
         spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise RunError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(spec, dict) or "notebooks" not in spec:
         raise RunError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
@@ -133,6 +135,12 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:
+        print(*(f"  {job['name']}" for job in left[:100]), *["  …"] * (len(left) > 100), sep="\n")
+        if seconds := [outcome["seconds"] for outcome in outcomes.values()]:
+            hours = sum(seconds) / len(seconds) * len(left) / joblib.effective_n_jobs(at_once) / 3600
+            print(f"About {hours:.1f} hours, if these take as long as the finished ones.")
+        else:
+            print("How long they take is known once one has finished.")
         return 0
     for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
         datasets.find(place)  # a Dask worker finds its own images

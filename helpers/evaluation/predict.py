@@ -1,7 +1,6 @@
 """Use a trained network on pictures of one's own: what it calls them, and whether it has seen anything like them."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,14 +22,12 @@ def predict(run_dir, pictures, model="regularised"):
 
     RunError if the folder has no such run or network or no picture can be read, OSError if its images are gone.
     """
-    file = Path(run_dir).expanduser() / "manifest.csv"
-    if not file.is_file():
-        raise runs.RunError(f"{run_dir} is no run folder (it has no manifest.csv); name one, such as runs/course.")
-    models = sorted(found.parent for found in file.parent.glob("*/model.keras"))
+    given = runs.existing(run_dir)
+    models = sorted(found.parent for found in given.glob("*/model.keras"))
     models = [found.name for found in models if (found / "predictions.csv").is_file()]  # a step of 04 has none
     if model not in models:
         raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
-    run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(file.parent)})
+    run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(given)})
     folder, table = run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
     train, val = (manifest.active(table, split).reset_index(drop=True) for split in ("train", "val"))
     network, load = explain.open_network(folder)
