@@ -60,6 +60,38 @@ def test_outside_colab_the_cell_only_finds_the_course(colab, tmp_path):
     assert f"AT {datasets.ROOT} " in found.stdout and not (tmp_path / "git.log").exists()
 
 
+@pytest.mark.parametrize("broken", ["git", "bash"])
+def test_without_internet_a_sentence_says_what_to_switch_on(colab, tmp_path, broken):
+    (tmp_path / "tools" / broken).write_text("#!/bin/sh\necho no network >&2\nexit 128\n")
+    (tmp_path / "tools" / broken).chmod(0o755)
+    done = colab(CELL, KAGGLE_KERNEL_RUN_TYPE="Interactive", COLAB_RELEASE_TAG="release")
+    assert done.returncode and "CalledProcessError" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "AssertionError: The course was not fetched. On Kaggle, switch Inter"
+    )
+
+
+def test_kaggle_is_not_taken_for_colab_and_an_attached_set_is_found(monkeypatch, tmp_path, write_image, capsys):
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.setenv(name, "here")
+    monkeypatch.delenv("ISIC9_DIR", raising=False)
+    monkeypatch.setattr(datasets, "ROOT", tmp_path)
+    monkeypatch.setattr(datasets, "KAGGLE_INPUT", tmp_path / "input")
+    monkeypatch.setattr(datasets, "_kaggle", lambda handle: pytest.fail("asked for a download"))
+    assert datasets.find().source == "embedded sample" and "Add Input: nodoubttome/" in capsys.readouterr().out
+    write_image(tmp_path / "input" / "mine" / "Train" / "nevus" / "a.png", 1)
+    assert datasets.find().root == tmp_path / "input" / "mine"
+
+
+def test_after_a_restart_the_imports_say_to_run_the_cells_above():
+    code = "import sys; sys.path.insert(0, ''); from helpers import runs"
+    notebooks = datasets.ROOT / "notebooks"
+    done = subprocess.run([sys.executable, "-c", code], cwd=notebooks, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("ImportError: Run the cells above first: Run > Run All Above")
+    done = subprocess.run([sys.executable, "-c", CELL + ENDING], cwd=notebooks, capture_output=True, text=True)
+    assert done.returncode == 0 and f"helpers from {datasets.ROOT / 'helpers'}" in done.stdout
+
+
 @pytest.fixture
 def stand_in(tmp_path):
     """Run colab_setup.sh where two packages seem to be missing, with a pip that only writes down its arguments."""

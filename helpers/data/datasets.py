@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 COLLECTIONS = ROOT / "data" / "collections.csv"
 OURS = [SAMPLE, COLLECTIONS, ROOT / "data" / "isic2019_labels.csv", ROOT / "data" / "public_scores.csv"]
+KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle puts the sets that are attached to a notebook
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
 PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
@@ -42,26 +43,28 @@ class Listing(NamedTuple):
 def find(data_dir=""):
     """Find the images to work on, and return them as Images; the first of these that is there is taken.
 
-    ``data_dir``; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``; in Colab the Kaggle set
-    of the case study; else the embedded synthetic sample, made in ``data/sample``. ``data_dir`` (and ``ISIC9_DIR``) is
-    a folder of images, "sample", "kaggle:owner/dataset" for a set of Kaggle (downloaded once, by kagglehub), or several
-    of these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError if ``data/`` holds
-    several folders of images.
+    ``data_dir``; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``; one attached on Kaggle;
+    in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``. ``data_dir``
+    (and ``ISIC9_DIR``) is a folder of images, "sample", "kaggle:owner/dataset" for a set of Kaggle (downloaded once, by
+    kagglehub), or several of these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError
+    if ``data/``, or what is attached, holds several folders of images.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
             return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
-    data = ROOT / "data"
-    placed = sorted({here.relative_to(data).parts[:1] for here in _places(data)})
-    if len(placed) > 1:
-        raise ValueError(
-            f"{data} holds several folders of images ({', '.join('/'.join(place) or '.' for place in placed)}); name "
-            f"one in DATA_DIR, or several, separated by ';', or {str(data)!r} if all are one set."
-        )
-    if placed:
-        folder = data.joinpath(*placed[0])
-        return _images([(folder.name, folder)], "a set placed in data/")
-    if os.environ.get("COLAB_RELEASE_TAG"):
+    for data, how in ((ROOT / "data", "a set placed in data/"), (KAGGLE_INPUT, "a set attached on Kaggle")):
+        placed = sorted({here.relative_to(data).parts[:1] for here in _places(data)})
+        if len(placed) > 1:
+            raise ValueError(
+                f"{data} holds several folders of images ({', '.join('/'.join(place) or '.' for place in placed)}); "
+                f"name one in DATA_DIR, or several, separated by ';', or {str(data)!r} if all are one set."
+            )
+        if placed:
+            folder = data.joinpath(*placed[0])
+            return _images([(folder.name, folder)], how)
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # Colab's variable is set there, too
+        print(f"No set of images is attached (Add Input: {KAGGLE_SET}). Going on with the embedded synthetic sample.")
+    elif os.environ.get("COLAB_RELEASE_TAG"):
         try:
             return _images([_kaggle(KAGGLE_SET)], f"Kaggle {KAGGLE_SET}")
         except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-# @title Set-up: run me first (in Colab and on Kaggle it fetches the course, about a minute)
+# @title Set-up: run me first, and after each restart (in Colab and on Kaggle it fetches the course, about a minute)
 import os
 import subprocess
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 root = next((place for place in [Path.cwd(), *Path.cwd().parents] if (place / "helpers" / "runs.py").exists()), None)
 if root is None and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & {*os.environ}:
     root = Path.cwd() / "{{name}}"
-    if not root.exists():
-        clone = ["git", "clone", "-q", "--depth", "1", "-b", "{{branch}}", "{{clone}}"]
-        subprocess.run([*clone, str(root)], check=True)
-    subprocess.run(["bash", "colab_setup.sh"], cwd=root, check=True)
+    clone = ["git", "clone", "-q", "--depth", "1", "-b", "{{branch}}", "{{clone}}", str(root)]
+    fetched = root.exists() or not subprocess.run(clone).returncode
+    fetched = fetched and not subprocess.run(["bash", "colab_setup.sh"], cwd=root).returncode
+    assert fetched, "The course was not fetched. On Kaggle, switch Internet on: panel on the right, Session options."
 assert root, "Open this notebook from inside the course's folder: it needs the folder helpers/ beside notebooks/."
 os.chdir(root)
 sys.path.insert(0, str(root))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+print("Ready. The imports below may take ten seconds.")
