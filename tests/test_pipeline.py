@@ -100,13 +100,37 @@ def test_no_epoch_waits_for_the_autotuning_of_tf_data(numbered):
         assert pipeline.batches(*numbered, 3, **how).options().autotune.enabled is False
 
 
-def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed(numbered):
-    data = pipeline.batches(*numbered, 3, seed=1)
-    first, second = _seen(data), _seen(data)
+def test_training_shuffles_images_anew_each_epoch_and_the_same_way_for_one_seed_and_state(numbered):
+    def epochs(seed, state=0):
+        np.random.seed(state)
+        data = pipeline.batches(*numbered, 3, seed=seed)
+        return [_seen(data), _seen(data)]
+
+    first, second = epochs(1)
     assert sorted(first) == sorted(second) == list(range(10)) and first != second
-    again = pipeline.batches(*numbered, 3, seed=1)
-    assert [_seen(again), _seen(again)] == [first, second]
-    assert _seen(pipeline.batches(*numbered, 3, seed=2)) != first
+    assert epochs(1) == [first, second]
+    assert first not in epochs(2) and first not in epochs(1, state=1)
+
+
+def test_random_layers_draw_by_their_seed_alone():
+    layer = keras.Sequential(
+        [keras.layers.RandomFlip(), keras.layers.RandomRotation(0.25), keras.layers.RandomZoom(0.3)]
+    )
+    images = tf.random.stateless_uniform((8, 16, 16, 3), [0, 0], 0, 255)
+    drawn = [pipeline.seeded(layer, images, tf.constant([seed, 1])).numpy() for seed in (1, 2, 1)]
+    assert np.array_equal(drawn[0], drawn[2]) and not np.array_equal(drawn[0], drawn[1])
+    same = tf.data.Dataset.from_tensors([1, 1]).map(lambda seed: pipeline.seeded(layer, images, seed))
+    assert np.allclose(next(iter(same)), drawn[0], atol=1e-3)
+
+
+def test_predictions_are_averaged_over_the_eight_views_of_an_image():
+    network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+    turned = np.rot90(pixels[:, :, ::-1], 3, axes=(1, 2))
+    assert np.allclose(pipeline.average_views(network, pixels), pipeline.average_views(network, turned), rtol=1e-4)
+    plain = network.predict(pixels.astype("float32"), verbose=0)
+    assert np.allclose(pipeline.average_views(network, pixels, all_views=False), plain)
+    assert not np.allclose(pipeline.average_views(network, pixels), plain, rtol=1e-2)
 
 
 def test_a_weight_stays_with_its_image(numbered):
@@ -152,6 +176,7 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(noteboo
     targets = np.eye(12, dtype="float32")
 
     def epochs(seed):
+        np.random.seed(0)
         data = pipeline.batches(images, targets, 4, seed=seed, augment=notebook_04["augment"])
         return [np.concatenate([batch.numpy() for batch, _ in data]) for _ in range(2)]
 

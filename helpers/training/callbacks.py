@@ -1,4 +1,9 @@
-"""What Keras's callbacks lack: a stopped training goes on with its patience and its best epoch, and ends whole."""
+"""What Keras's callbacks lack: a stopped training goes on as if nothing had stopped it, and a finished one is kept.
+
+All that an epoch draws (the order of the images, augmentation, dropout) depends on ``SEED`` and its number alone. After
+each, the whole state is written into a folder that gets its name last. So on a CPU a training that was killed at any
+moment ends with the same bytes as one that was not; the kernels of a GPU may round differently each time.
+"""
 
 import hashlib
 import json
@@ -15,21 +20,29 @@ import pandas as pd
 import tensorflow as tf
 
 from helpers import manifest, runs
+from helpers.training import pipeline
 
-NO_MATTER = ("DATA_DIR", "OUT_DIR", "METADATA", "TENSORBOARD", "TTA")  # they shape no weight, or do so by the manifest
+BEST, HISTORY, STOPPED = "best.weights.h5", "history.csv", "stopped"
+RESULTS = ("run.json", "predictions.csv", "numbers.json")
+NO_MATTER = {"DATA_DIR", "OUT_DIR", "METADATA", "EXTERNAL_DIR", "TENSORBOARD", "TTA"}  # they shape no weight themselves
 
 
 class Training(NamedTuple):
-    """One training: its ``folder``, the folder ``state`` of what it needs to go on, and its ``record`` (dict)."""
+    """One training: its ``folder``, the folder ``state`` of what it needs to go on, and its ``record`` (dict).
+
+    ``initial_epoch``: how many epochs are done; ``kept``: whether it was finished before, and this is its result.
+    """
 
     folder: Path
     state: Path
     record: dict
+    initial_epoch: int = 0
+    kept: bool = False
 
     @property
     def best(self):
         """Path of the best epoch's weights, for ModelCheckpoint, which takes it as a format string."""
-        return str(self.state / "best.weights.h5").replace("{", "{{").replace("}", "}}")
+        return str(self.state / BEST).replace("{", "{{").replace("}", "}}")
 
 
 def set_up_device(seed):
@@ -48,54 +61,106 @@ def set_up_device(seed):
     return f"Training on {details.get('device_name', 'a GPU')}{' in mixed precision' if modern else ''}."
 
 
-def begin(run, name, network, table, epochs):
+def begin(run, network, table, epochs):
     """Return the Training of a compiled Keras ``network`` on a manifest (``table``), over so many ``epochs``.
 
-    Its folder is ``name`` in the folder of ``run``. Its ``state`` is the same folder again only for the same network,
-    parameters and manifest: no training goes on with what is not its own, and none loses what it has.
+    Its folder is the network's name in the folder of ``run``. If just this training (network, optimiser, loss,
+    parameters, manifest) was finished there, its result is loaded and kept; if it was stopped, or finished after fewer
+    epochs at a constant learning rate, it goes on, which is said. No training takes what is not its own, and none loses
+    what it has.
     """
-    parameters = {**run.parameters, "EPOCHS": epochs}
-    shaping = {key: value for key, value in parameters.items() if key not in NO_MATTER}
-    fingerprint = manifest.fingerprint(table)
-    key = json.dumps([_description(network), shaping, fingerprint], sort_keys=True)
-    folder = run.folder / name
-    state = folder / "state" / hashlib.sha256(key.encode()).hexdigest()[:12]
-    state.mkdir(parents=True, exist_ok=True)
-    versions = {"python": platform.python_version()}
+    parameters, fingerprint = {**run.parameters, "EPOCHS": epochs}, manifest.fingerprint(table)
+    key = json.dumps([_description(network), _shaping(parameters), fingerprint], sort_keys=True)
+    key = hashlib.sha256(key.encode()).hexdigest()[:12]
+    folder, versions = run.folder / network.name, {"python": platform.python_version()}
     versions |= {module.__name__: module.__version__ for module in (tf, keras, np)}
-    record = {"name": name, "parameters": parameters, "manifest": fingerprint, "weights": network.count_params()}
-    return Training(folder, state, record | {"versions": versions})
+    record = {"name": network.name, "parameters": parameters, "training": key}
+    record |= {"manifest": manifest.fingerprint(table[table["parent"] == ""]), "weights": network.count_params()}
+    training = Training(folder, folder / "state" / f"{key}-{epochs}", record | {"versions": versions})
+    network.optimizer.build(network.trainable_variables)  # or its state would not be loaded
+    past = runs.recorded(folder, "run")
+    trained, alike = past.get("epochs_run", 0), past.get("training") == key
+    complete = alike and (trained == epochs or (past["stopped"] and trained < epochs))
+    if complete and (folder / "model.keras").exists():
+        network.load_weights(folder / "model.keras")
+        print(f"{network.name} is kept: it was trained before on the same images in the same way ({trained} epochs).")
+        return training._replace(initial_epoch=epochs, kept=True)
+    training.state.mkdir(parents=True, exist_ok=True)
+    done = _restore(network, training, epochs)
+    if done:
+        exact = (
+            "" if not tf.config.list_physical_devices("GPU") else "; on a GPU its last digits may come out otherwise"
+        )
+        print(f"Going on after epoch {done}, where this training stopped{exact}.", flush=True)
+    elif alike and trained > epochs:
+        print(
+            f"{network.name} was trained for {trained} epochs; it starts anew, because fewer are asked for.", flush=True
+        )
+    elif _shaping(past.get("parameters", {})) == _shaping(parameters) and trained != epochs and _scheduled(network):
+        why = "its learning rate follows a plan for all of them"
+        print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts anew: {why}.", flush=True)
+    stopped = (training.state / f"epoch-{done:05d}" / STOPPED).exists()
+    return training._replace(initial_epoch=epochs if stopped else done)
+
+
+def upkeep(training, checkpoint, stopping=None, tensorboard=False):
+    """Return the callbacks that print progress, write the log and keep what the training needs to go on.
+
+    ``checkpoint`` (ModelCheckpoint) and ``stopping`` (EarlyStopping) stand before them in the list that ``fit`` gets.
+    """
+    backup = Backup(training, checkpoint, stopping)
+    if training.kept:
+        return [backup]
+    return [
+        Progress(training.record["parameters"]["EPOCHS"]),
+        *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if tensorboard else []),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.CSVLogger(training.state / HISTORY, append=True),
+        backup,
+    ]
 
 
 def finish(network, training):
     """Load the epoch with the lowest validation loss into ``network`` and write the training's files.
 
     ``model.keras``, ``history.csv`` (one row per epoch) and ``run.json`` (parameters, versions, manifest fingerprint,
-    seconds) go into ``training.folder``; ``training.state`` is removed. Returned is the history, as
-    :func:`read_history` has it. RunError if the training diverged before its first epoch ended.
+    seconds) go into ``training.folder``, in place of what another training left there. Returned is the history, as
+    :func:`read_history` has it. Random numbers start anew from ``SEED``, so that what follows does not depend on
+    whether this training was done here, went on or was kept. RunError if it diverged before its first epoch ended, or
+    was stopped.
     """
-    history = read_history(training.state / "history.csv")
+    keras.utils.set_random_seed(training.record["parameters"]["SEED"])
+    if training.kept:
+        return pd.read_csv(training.folder / HISTORY)
+    history, parameters = read_history(training.state / HISTORY), training.record["parameters"]
+    stopped = (training.state / f"epoch-{len(history):05d}" / STOPPED).exists()
+    if len(history) < parameters["EPOCHS"] and not stopped:
+        raise runs.RunError(f"The training was stopped after epoch {len(history)}; run the cell again, and it goes on.")
     diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
-    rate = next(name for name in training.record["parameters"] if name.endswith("_RATE"))
-    advice = f"lower {rate} (now {training.record['parameters'][rate]:g})"
+    rates = [f"{name} (now {value:g})" for name, value in parameters.items() if name.endswith("_RATE")]
+    advice = f"lower {(rates or ['the learning rate'])[0]}"
     if len(diverged) == len(history):
         shutil.rmtree(training.state)
         raise runs.RunError(f"The training diverged in its first epoch: its loss is no number any more; {advice}.")
     if len(diverged):
         epoch = diverged["epoch"].iloc[0]
         print(f"The training diverged in epoch {epoch}; the best epoch before is kept. For a longer one, {advice}.")
-    network.load_weights(training.state / "best.weights.h5")
+    network.load_weights(training.state / BEST)
+    for result in RESULTS:  # of another training; a result is written last
+        (training.folder / result).unlink(missing_ok=True)
     part = training.folder / "part.model.keras"
     try:
         network.save(part)
         part.replace(training.folder / "model.keras")
     finally:
         part.unlink(missing_ok=True)
-    manifest.write_text(history.to_csv(index=False), training.folder / "history.csv")
-    facts = {"epochs_run": len(history), "best_epoch": int(history.loc[history["val_loss"].idxmin(), "epoch"])}
+    manifest.write_text(history.to_csv(index=False), training.folder / HISTORY)
+    facts = {"epochs_run": len(history), "stopped": stopped}
+    facts["best_epoch"] = int(history.loc[history["val_loss"].idxmin(), "epoch"])
     facts["train_seconds"] = round(history["seconds"].sum(), 1)
     manifest.write_text(json.dumps(training.record | facts, indent=2), training.folder / "run.json")
-    shutil.rmtree(training.state)
+    if _scheduled(network):  # more epochs would be another training
+        shutil.rmtree(training.state)
     return history
 
 
@@ -123,26 +188,88 @@ class Progress(keras.callbacks.Callback):
             print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {logs['seconds']:.1f} s", flush=True)
 
 
-class GoOn(keras.callbacks.Callback):
-    """The last callback: once BackupAndRestore has loaded a stopped training, tell the others what they knew then.
+class Backup(keras.callbacks.Callback):
+    """The last callback: set the random state of each epoch, and keep all that a stopped training needs.
 
-    Keras brings back neither the best loss that ModelCheckpoint has seen nor how long EarlyStopping has waited:
-    ``checkpoint`` and, where there is one, ``early_stopping``, which stand before this one.
+    Keras's ``BackupAndRestore`` keeps weights and epoch in two files, so that a kill between them repeats an epoch, and
+    neither the random states, nor the best epoch, nor how long ``EarlyStopping`` has waited.
     """
 
-    def __init__(self, training, checkpoint, early_stopping=None):
+    def __init__(self, training, checkpoint, stopping=None):
         super().__init__()
-        self.file, self.checkpoint, self.early_stopping = training.state / "history.csv", checkpoint, early_stopping
+        self.training, self.checkpoint, self.stopping = training, checkpoint, stopping
 
     def on_train_begin(self, logs=None):
-        done = int(self.model.optimizer.iterations.numpy()) // self.params["steps"]
-        if not done:
+        self.states = pipeline.random_states(self.model)
+        if not self.training.initial_epoch:
             return
-        print(f"Going on after epoch {done} of a training that was stopped here.", flush=True)
-        past = read_history(self.file).head(done)
+        file = (self.training.folder if self.training.kept else self.training.state) / HISTORY
+        past = pd.read_csv(file) if self.training.kept else read_history(file)
         self.checkpoint.best = past["val_loss"].min()
-        for row in past.to_dict("records") if self.early_stopping else ():
-            self.early_stopping.on_epoch_end(row["epoch"] - 1, row)
+        for row in past.to_dict("records") if self.stopping else ():
+            self.stopping.on_epoch_end(row["epoch"] - 1, row)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        random = np.random.default_rng([self.training.record["parameters"]["SEED"], epoch])
+        np.random.seed(random.integers(2**32))
+        for state in self.states:
+            state.assign(random.integers(2**31, size=2))
+
+    def on_epoch_end(self, epoch, logs=None):
+        state, part = self.training.state, self.training.state / "part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        self.model.save_weights(part / "last.weights.h5")
+        for file in (BEST, HISTORY):
+            if (state / file).exists():
+                shutil.copy(state / file, part)
+        if self.model.stop_training:
+            (part / STOPPED).touch()
+        part.rename(state / f"epoch-{epoch + 1:05d}")
+        for older in _backups(state)[1:]:
+            shutil.rmtree(older)
+
+
+def _backups(*states):
+    """Return the folders that :class:`Backup` left in these folders, the one of the latest epoch first."""
+    found = [backup for state in states for backup in state.glob("epoch-*")]
+    return sorted(found, key=lambda backup: backup.name, reverse=True)
+
+
+def _restore(network, training, epochs):
+    """Bring back the latest epoch that this training, or one of other length, has left; return how many are done."""
+    variables = [*network.weights, *network.optimizer.variables]
+    begun = [variable.numpy() for variable in variables]
+    for backup in _backups(*training.state.parent.glob(f"{training.record['training']}-*")):
+        done = int(backup.name.removeprefix("epoch-"))
+        if done > epochs:
+            continue
+        try:
+            network.load_weights(backup / "last.weights.h5")
+        except (OSError, ValueError, KeyError) as error:
+            for variable, value in zip(variables, begun):
+                variable.assign(value)
+            aside = backup.rename(backup.with_name(f"unreadable-{backup.name}"))
+            print(f"The backup of epoch {done} cannot be read ({error!s:.100}); it is left in {aside}.", flush=True)
+            continue
+        for file in (BEST, HISTORY):
+            if (backup / file).exists():
+                shutil.copy(backup / file, training.state)
+        return done
+    for file in (BEST, HISTORY):  # of an epoch that was not kept
+        (training.state / file).unlink(missing_ok=True)
+    return 0
+
+
+def _shaping(parameters):
+    """Return the parameters that shape a training, without its length."""
+    return {name: value for name, value in parameters.items() if name not in NO_MATTER and not name.endswith("EPOCHS")}
+
+
+def _scheduled(network):
+    """Say whether the learning rate follows a schedule, instead of being one number."""
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # in mixed precision
+    return isinstance(optimizer.get_config()["learning_rate"], dict)
 
 
 def _description(network):

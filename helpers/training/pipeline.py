@@ -47,40 +47,82 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
 
     ``pixels`` (uint8, n, height, width, 3; in memory or memory-mapped) and ``targets`` (float32, n, classes) come in
     batches of ``batch_size``, the last may be smaller. ``seed`` None keeps the order (evaluation); a number shuffles
-    images anew each epoch (training), the same way for the same number. ``augment``, in training only, is a function of
-    (float32 images in [0, 255], int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image
-    counts in the loss; it is the third part of a batch.
+    images anew each epoch (training). ``augment``, in training only, is a function of (float32 images in [0, 255],
+    int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image counts in the loss; it is the
+    third part of a batch.
+
+    What an epoch draws depends on ``seed`` and on NumPy's global state when it begins, and on nothing else:
+    :func:`helpers.training.callbacks.upkeep` sets that state by the number of the epoch.
     """
     others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
+    steps = -(-len(pixels) // batch_size)
+    last = len(pixels) - (steps - 1) * batch_size
 
-    def pick(index):
+    def draw():
+        """Return the order of the images in an epoch, int64 (n), and a seed for each of its steps, int32 (steps, 2)."""
+        if seed is None:
+            return np.arange(len(pixels)), np.zeros((steps, 2), "int32")
+        random = np.random.default_rng([seed, np.random.randint(2**31)])
+        return random.permutation(len(pixels)), random.integers(2**31, size=(steps, 2)).astype("int32")
+
+    def epoch(_):
+        order, seeds = tf.numpy_function(draw, [], [tf.int64, tf.int32])
+        indices = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, len(pixels))).batch(batch_size)
+        return tf.data.Dataset.zip(indices, tf.data.Dataset.from_tensor_slices(tf.ensure_shape(seeds, (steps, 2))))
+
+    def pick(index, seed):
         rows = tf.numpy_function(lambda i: pixels[i], [index], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32), *(
-            tf.gather(part, index) for part in others
-        )
+        images = tf.cast(tf.ensure_shape(rows, (None, *pixels.shape[1:])), tf.float32)
+        return seed, images, *(tf.gather(part, index) for part in others)
 
-    def change(batch, number):
+    def change(seed, images, *rest):
         # Each branch knows its number of images: where TensorFlow does not, it logs a warning at every epoch.
         def of(count):
-            return lambda: augment(tf.ensure_shape(batch[0], (count, *pixels.shape[1:])), number)
+            return lambda: augment(tf.ensure_shape(images, (count, *pixels.shape[1:])), seed)
 
-        number = tf.cast(number % 2**31, tf.int32)
-        return tf.cond(tf.shape(batch[0])[0] == batch_size, of(batch_size), of(last)), *batch[1:]
+        return tf.cond(tf.shape(images)[0] == batch_size, of(batch_size), of(last)), *rest
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
-    last = len(pixels) % batch_size or batch_size
-    order = tf.data.Dataset.range(len(pixels)).with_options(fixed)
-    if seed is not None:
-        order = order.shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)
-    data = order.batch(batch_size).map(pick, num_parallel_calls=WORKERS)
-    if augment is not None:
-        numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        # One after the other: Keras's random layers count their draws; calls in parallel would race for the numbers.
-        data = tf.data.Dataset.zip(data, numbers).map(change)
-    return data.prefetch(WORKERS)
+    data = (
+        tf.data.Dataset.range(1)
+        .with_options(fixed)
+        .flat_map(epoch)
+        .apply(tf.data.experimental.assert_cardinality(steps))
+    )
+    data = data.map(pick, num_parallel_calls=WORKERS)
+    # One after the other: the layers in ``seeded`` share the state that it sets.
+    return data.map(change if augment else lambda seed, *batch: batch).prefetch(WORKERS)
+
+
+def random_states(layer):
+    """Return the variables that the random numbers of a Keras layer or model come from, each of two whole numbers."""
+    known = {id(weight) for weight in layer.weights}
+    return [variable for variable in layer.variables if id(variable) not in known]
+
+
+def seeded(layer, images, seed):
+    """Return what a random Keras layer, or a ``Sequential`` of some, makes of ``images`` in training.
+
+    What is drawn depends on ``seed`` (int32, shape (2,)) alone, and differs from layer to layer.
+    """
+    for number, state in enumerate(random_states(layer)):
+        state.assign(tf.cast(seed + [number, 0], state.dtype))
+    return layer(images, training=True)
+
+
+def average_views(network, pixels, all_views=True):
+    """Return the network's probabilities (n, classes) for ``pixels`` (n, size, size, 3; 0 to 255).
+
+    They are the mean over the four quarter turns of each image and of its mirror image; ``all_views`` False: of the
+    image alone. This is test-time augmentation.
+    """
+    images = pixels.astype("float32")
+    sides, turns = ([images, images[:, :, ::-1]], range(4)) if all_views else ([images], [0])
+    views = (np.rot90(side, turn, axes=(1, 2)) for side in sides for turn in turns)
+    return np.mean([network.predict(view, batch_size=64, verbose=0) for view in views], axis=0)
 
 
 def _decode(paths, pixels, keep_aspect):

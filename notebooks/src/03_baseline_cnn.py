@@ -170,27 +170,19 @@ print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
 # ## Fit
 #
 # Keras's own callbacks do the rest. `EarlyStopping` ends the training when the validation loss has not fallen for
-# `PATIENCE` epochs, `ModelCheckpoint` keeps the weights of the epoch with the lowest, `CSVLogger` writes the curves. If the
-# runtime stops, run the notebook again: `BackupAndRestore` goes on where it was, and `GoOn` tells the other two what they
-# knew. Watch whether the training loss falls on while the validation loss turns.
+# `PATIENCE` epochs, `ModelCheckpoint` keeps the weights of the epoch with the lowest. `upkeep` prints the progress, logs the
+# curves, and keeps what a stopped training needs: if the runtime stops, run the notebook again, and it goes on. Watch whether the training loss falls on while the validation loss turns.
 
 # %%
 epochs = EPOCHS or 40
-training = callbacks.begin(run, "baseline", network, table, epochs)
+training = callbacks.begin(run, network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
 checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                              save_best_only=True, save_weights_only=True)
-network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, callbacks=[
-    callbacks.Progress(epochs),
-    stopping,
-    checkpoint,
-    keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
-    keras.callbacks.TerminateOnNaN(),
-    keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
-                                     delete_checkpoint=False),
-    *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if TENSORBOARD else []),
-    callbacks.GoOn(training, checkpoint, stopping),
-])
+network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0,
+            initial_epoch=training.initial_epoch,
+            callbacks=[stopping, checkpoint,
+                       *callbacks.upkeep(training, checkpoint, stopping, TENSORBOARD)])
 history = callbacks.finish(network, training)
 
 # %% [markdown]

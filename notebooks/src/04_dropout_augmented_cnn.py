@@ -178,15 +178,11 @@ def fit(network, melanoma=1):
     train_data = training_batches(melanoma)
     cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=epochs * len(train_data))
     network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
-    training = callbacks.begin(run, network.name, network, table, epochs)
+    training = callbacks.begin(run, network, table, epochs)
     checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                                  save_best_only=True, save_weights_only=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0, callbacks=[
-        callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.CSVLogger(training.state / "history.csv", append=True),
-        keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True, delete_checkpoint=False),
-        *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if TENSORBOARD else []),
-        callbacks.GoOn(training, checkpoint)])
+    network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=training.initial_epoch, verbose=0,
+                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, tensorboard=TENSORBOARD)])
     return training.folder, callbacks.finish(network, training)
 
 
@@ -314,10 +310,7 @@ figures.curves(histories, title=f"Highest validation accuracy: {kept['val_accura
 # %%
 def predict(rows):
     """Return the class probabilities of manifest rows, averaged over the views of each image."""
-    images = load(rows).astype("float32")
-    sides = [images, images[:, :, ::-1]] if TTA else [images]
-    return np.mean([network.predict(np.rot90(side, turn, axes=(1, 2)), batch_size=64, verbose=0)
-                    for side in sides for turn in range(4 if TTA else 1)], axis=0)
+    return pipeline.average_views(network, load(rows), TTA)
 
 
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]

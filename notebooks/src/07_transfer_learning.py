@@ -335,15 +335,12 @@ if backbone:
 
 # %%
 if backbone:
-    training = callbacks.begin(run, "transfer", network, table, epochs)
+    training = callbacks.begin(run, network, table, epochs)
     checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                                  save_best_only=True, save_weights_only=True)
-    backup = keras.callbacks.BackupAndRestore(training.state / "backup", double_checkpoint=True,
-                                              delete_checkpoint=False)
-    log = keras.callbacks.CSVLogger(training.state / "history.csv", append=True)
     network.fit(train_data, validation_data=val_data, epochs=epochs,
-                callbacks=[callbacks.Progress(epochs), checkpoint, keras.callbacks.TerminateOnNaN(),
-                           log, backup, callbacks.GoOn(training, checkpoint)], verbose=0)
+                initial_epoch=training.initial_epoch, verbose=0,
+                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint)])
     history = callbacks.finish(network, training)
 
 # %% [markdown]
@@ -390,10 +387,7 @@ if backbone:
 # %%
 def predict(rows):
     """Return the class probabilities of manifest rows, averaged over the views of each image."""
-    images = load(rows).astype("float32")
-    sides = [images, images[:, :, ::-1]] if TTA else [images]
-    return np.mean([network.predict(np.rot90(side, turn, axes=(1, 2)), batch_size=64, verbose=0)
-                    for side in sides for turn in range(4 if TTA else 1)], axis=0)
+    return pipeline.average_views(network, load(rows), TTA)
 
 
 test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
