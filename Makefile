@@ -1,9 +1,10 @@
 # make course: run the whole course.   make test: check it.   Both make .venv by themselves when needed.
 PYTHON = .venv/bin/python
 
-.PHONY: help course test lint notebooks site bench
+.PHONY: help course lab test lint notebooks site bench
 help:
 	@echo "make course     run the whole course [DATA_DIR=images] [OUT_DIR=runs/mine] [ARGS='-p EPOCHS 5']"
+	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make test       check everything [ARGS='-k words']"
 	@echo "make lint       style, imports and requirements alone"
 	@echo "make notebooks  build and execute the notebooks from notebooks/src [ARGS='01_eda']"
@@ -12,6 +13,9 @@ help:
 
 course: .venv/ready
 	$(PYTHON) -m helpers run $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(OUT_DIR),--out-dir "$(OUT_DIR)") $(ARGS)
+
+lab: .venv/lab
+	$(PYTHON) -m jupyterlab notebooks
 
 test: .venv/tested
 	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
@@ -40,6 +44,9 @@ bench: .venv/ready
 
 .venv/tested: .venv/ready tests/requirements.txt
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -r tests/requirements.txt && touch .venv/tested
+
+.venv/lab: .venv/ready
+	@$(PYTHON) -m pip install -q --disable-pip-version-check jupyterlab && touch .venv/lab
 
 .venv/site: .venv/ready docs/requirements.txt
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -r docs/requirements.txt && touch .venv/site

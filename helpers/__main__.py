@@ -37,7 +37,7 @@ def main(arguments=None):
     try:
         return _call(options) or 0
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        print("Interrupted. What was finished is kept: the same command goes on from there.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:  # what the course raises for the reader
         print(error, file=sys.stderr)
@@ -100,6 +100,7 @@ def _call(given):
 
         return sweep.sweep(given.file, given.out_dir, given.jobs, given.scheduler, given.dry_run)
     if given.command == "audit":
+        print(f"Reading the images of {given.data_dir}", file=sys.stderr)
         from helpers.data import audit
 
         with contextlib.redirect_stdout(sys.stderr):  # how far it is; the findings alone go to stdout
@@ -110,6 +111,7 @@ def _call(given):
         from helpers import runs
 
         runs.existing(given.run_dir)  # before Keras is imported, which takes seconds
+        print(f"Opening the network {given.model} of {given.run_dir}", file=sys.stderr)
         from helpers.evaluation import predict
 
         return predict.command(given.run_dir, given.images, given.model, given.csv)

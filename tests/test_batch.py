@@ -130,9 +130,9 @@ def test_the_audit_is_printed_or_refused_in_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(audit, "command", command, raising=False)
     assert __main__.main(["audit", "some", "--json", "a.json"]) == 0
-    assert capsys.readouterr().out == "some a.json None\n"
+    assert capsys.readouterr() == ("some a.json None\n", "Reading the images of some\n")  # before anything is read
     assert __main__.main(["audit", "none"]) == 1
-    assert capsys.readouterr().err == "no images in none\n"
+    assert capsys.readouterr().err == "Reading the images of none\nno images in none\n"
 
 
 def test_the_summary_is_of_what_was_run(tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from helpers import messages
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
@@ -50,7 +51,7 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
     grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
     ids, hashes = rows["image_id"].to_numpy(), _hashes(grey)
     found = [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])]
-    for mirrored, turns in itertools.product((False, True), range(4)):
+    for mirrored, turns in messages.progress([*itertools.product((False, True), range(4))], "Comparing pictures, view"):
         view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
         how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
         for i, j, distance in _close(_hashes(view), hashes, max_distance):
