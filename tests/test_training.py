@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from helpers import manifest, runs
@@ -183,6 +184,12 @@ def test_a_training_that_was_interrupted_is_not_taken_for_a_finished_one(tmp_pat
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: None)
     with pytest.raises(runs.RunError, match="stopped after epoch 2; run the cell again"):
         train(tmp_path, small_manifest)
+
+
+def test_an_interrupted_training_leaves_no_file_open(tmp_path, small_manifest):
+    with pytest.raises(KeyboardInterrupt) as caught:  # which holds the frames, as a notebook does
+        train(tmp_path, small_manifest, stop_after=1)
+    assert caught and not [file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
 
 
 def test_another_training_takes_the_place_of_the_old_one_with_all_its_results(tmp_path, small_manifest):

@@ -23,6 +23,7 @@ from helpers import manifest, runs
 from helpers.training import pipeline
 
 BEST, HISTORY, STOPPED = "best.weights.h5", "history.csv", "stopped"
+COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]  # of a history
 RESULTS = ("run.json", "predictions.csv", "numbers.json")
 NO_MATTER = {"DATA_DIR", "OUT_DIR", "METADATA", "EXTERNAL_DIR", "TENSORBOARD", "TTA"}  # they shape no weight themselves
 
@@ -115,7 +116,6 @@ def upkeep(training, checkpoint, stopping=None, tensorboard=False):
         Progress(training.record["parameters"]["EPOCHS"]),
         *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if tensorboard else []),
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.CSVLogger(training.state / HISTORY, append=True),
         backup,
     ]
 
@@ -165,10 +165,9 @@ def finish(network, training):
 
 
 def read_history(file):
-    """Return what CSVLogger wrote: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds; one row each."""
+    """Return what :class:`Backup` has logged, one row an epoch with the ``COLUMNS``, epochs counted from 1."""
     history = pd.read_csv(file).drop_duplicates("epoch", keep="last").sort_values("epoch")
-    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
-    return history.assign(epoch=history["epoch"] + 1)[columns].reset_index(drop=True)
+    return history.assign(epoch=history["epoch"] + 1).reset_index(drop=True)
 
 
 class Progress(keras.callbacks.Callback):
@@ -189,8 +188,9 @@ class Progress(keras.callbacks.Callback):
 
 
 class Backup(keras.callbacks.Callback):
-    """The last callback: set the random state of each epoch, and keep all that a stopped training needs.
+    """The last callback: set the random state of each epoch, write the log, and keep what a stopped training needs.
 
+    ``CSVLogger`` leaves its file open where a training is interrupted; Windows then lets nobody remove the file.
     Keras's ``BackupAndRestore`` keeps weights and epoch in two files, so that a kill between them repeats an epoch, and
     neither the random states, nor the best epoch, nor how long ``EarlyStopping`` has waited.
     """
@@ -217,6 +217,8 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         state, part = self.training.state, self.training.state / "part"
+        row = pd.DataFrame([{"epoch": epoch, **logs}], columns=COLUMNS)
+        row.to_csv(state / HISTORY, mode="a", header=not (state / HISTORY).exists(), index=False)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         self.model.save_weights(part / "last.weights.h5")
