@@ -6,6 +6,7 @@ page                    one HTML page from figures and tables
 data          01        find and read images in any layout, labels, audit, splits; data.sample draws the sample
 figures                 figures that several notebooks share
 parameters              what a notebook's parameters may be
+processes               notebooks in a process of their own; one writer at a time
 runs                    a run folder: its parameters, what is done in it, what one notebook needs of another
 augmentation  02        fill classes with Augmentor
 training      03 04 07  from images to batches; go on where a stopped training was

@@ -94,7 +94,8 @@ def _call(given):
 
         if given.with_parent:
             batch.follow_parent()
-        return execute.run(given.notebooks, {"DATA_DIR": given.data_dir, "OUT_DIR": given.out_dir} | dict(given.p))
+        values = {"DATA_DIR": given.data_dir, "OUT_DIR": given.out_dir} | dict(given.p)
+        return execute.run(given.notebooks, values, alone=not given.with_parent)
     if given.command == "sweep":
         from helpers.batch import sweep
 

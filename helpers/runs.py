@@ -3,15 +3,14 @@
 import difflib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+from filelock import FileLock
 
-from helpers import manifest, messages, parameters
+from helpers import manifest, messages, parameters, processes
 from helpers.data import datasets
 from helpers.parameters import RunError
 
@@ -92,14 +91,29 @@ def start(notebook, namespace):
         raise RunError(f"The parameters are not defined: {messages.ABOVE}.")
     values = checked(notebook, {name: namespace[name] for name in declared(notebook) if name in namespace})
     folder = open_folder(values["OUT_DIR"])
-    if notebook != NOTEBOOKS[0] and not values["DATA_DIR"]:  # a run folder keeps to the images it was begun with
-        record, file = recorded(folder, NOTEBOOKS[0]), folder / f"{NOTEBOOKS[0]}.json"
-        if file.exists() and not record:
-            raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
-        values["DATA_DIR"] = record.get("parameters", {}).get("DATA_DIR", "")
+    if not values["DATA_DIR"]:
+        values["DATA_DIR"] = begun_with(folder)
+        if notebook == NOTEBOOKS[0] and values["DATA_DIR"] == "sample":  # perhaps there are images by now
+            values["DATA_DIR"] = ""
+        elif notebook == NOTEBOOKS[0] and values["DATA_DIR"]:
+            print(f"{folder} keeps to the images in {values['DATA_DIR']}. For others, give DATA_DIR, or a new OUT_DIR.")
     namespace.update(values)
     matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
-    return Run(notebook, folder, values, datasets.find(values["DATA_DIR"]))
+    images = datasets.find(values["DATA_DIR"])
+    for place in (images, *([datasets.find(values["EXTERNAL_DIR"])] if values.get("EXTERNAL_DIR") else [])):
+        keep_outside(folder, place)
+    run = Run(notebook, folder, values, images, processes.claim(folder, notebook))
+    if notebook == NOTEBOOKS[0]:
+        run.seen = datasets.state(images)
+    return run
+
+
+def keep_outside(folder, images):
+    """Raise RunError if a run folder lies in a set of images, where its own tables would be read as the set's."""
+    if inside := [str(place) for _, place in images.sets if folder.resolve().is_relative_to(place.resolve())]:
+        raise RunError(
+            f"OUT_DIR is {str(folder)!r}, which lies in the images' folder {inside[0]!r}; choose one outside."
+        )
 
 
 def existing(run_dir):
@@ -108,6 +122,17 @@ def existing(run_dir):
     if not (folder / "manifest.csv").is_file():
         raise RunError(f"{run_dir} is no run folder yet (no manifest.csv): python -m helpers run --out-dir {run_dir}")
     return folder
+
+
+def begun_with(folder):
+    """Return the ``DATA_DIR`` that a run folder was begun with, "" if notebook 01 has not run there.
+
+    RunError if its record cannot be read any more.
+    """
+    record, file = recorded(folder, NOTEBOOKS[0]), folder / f"{NOTEBOOKS[0]}.json"
+    if file.exists() and not record:
+        raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
+    return record.get("found") or record.get("parameters", {}).get("DATA_DIR", "")
 
 
 def recorded(folder, notebook):
@@ -119,53 +144,28 @@ def recorded(folder, notebook):
     return record if isinstance(record, dict) and isinstance(record.get("parameters"), dict) else {}
 
 
-def apart(notebooks, values, log=subprocess.PIPE, **variables):
-    """Run notebooks with these parameters in a process of their own, which ends with this one.
-
-    What they print goes to the open file ``log``, by default, line by line, to where this process prints;
-    ``variables`` are set in their environment, unless somebody has set them. RunError says what they say of a failure,
-    or with which status the process ended.
-    """
-    given = [text for name, value in values.items() for text in ("-p", name, str(value))]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", *given],
-            cwd=datasets.ROOT,
-            env={"PYTHONIOENCODING": "utf-8:replace"} | variables | os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=complaints,
-            encoding="utf-8",
-        )
-        with child:
-            try:
-                for line in child.stdout or ():
-                    print(f"    {line}", end="", flush=True)
-                child.wait()
-            except BaseException:  # an interrupt above all: its files are whole at any time
-                child.kill()
-                raise
-        complaints.seek(0)
-        complaint = complaints.read().strip()[-4000:]
-    if child.returncode:
-        ended = f"{', '.join(notebooks)} ended with status {child.returncode} (negative: killed by that signal)."
-        raise RunError(complaint or ended)
-
-
 @dataclass
 class Run:
-    """One notebook at work: its name, the run ``folder`` (Path), its ``parameters`` (dict), its ``images`` (Images)."""
+    """One notebook at work: its name, the run ``folder`` (Path), its ``parameters`` (dict), its ``images`` (Images).
+
+    It alone works on that notebook in the folder until it is :meth:`done`. What it is made from is fixed when it
+    begins: the images that notebook 01 has ``seen``, the manifest that another one reads (``made_from``: fingerprints).
+    """
 
     notebook: str
     folder: Path
     parameters: dict
     images: datasets.Images
+    lock: FileLock | None = None
+    seen: str = ""
+    made_from: str = ""
 
     def manifest(self):
         """Return the run's manifest; notebook 01 makes it first where it is missing or was made of something else."""
         self.need(NOTEBOOKS[0])
         table = manifest.read(self.folder / "manifest.csv", self.images.root)
-        if manifest.fingerprint(table) != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
+        self.made_from = manifest.fingerprint(table)
+        if self.made_from != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
             print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is taken as it is.")
         return table
 
@@ -181,14 +181,39 @@ class Run:
             print(f"{notebook} runs first, because {reason}.", flush=True)
             ours = {name: self.parameters[name] for name in declared(NOTEBOOKS[0]) if name in self.parameters}
             values = self.parameters | record.get("parameters", {}) | ours | {"OUT_DIR": str(self.folder)}
-            apart([notebook], {name: values[name] for name in declared(notebook) if name in values})
+            processes.apart([notebook], {name: values[name] for name in declared(notebook) if name in values})
 
-    def done(self):
-        """Record in the run folder that this notebook has run to its end, and with which parameters."""
-        record = {"parameters": self.parameters, "manifest": self._fingerprint()}
+    def networks(self, table):
+        """Return {name: folder} of the networks with predictions that fit the manifest ``table``; say which do not.
+
+        A folder without a ``run.json`` holds predictions of another tool, which are taken as they are.
+        """
+        found, fits = {}, manifest.fingerprint(table[table["parent"] == ""])
+        for folder in sorted(file.parent for file in self.folder.glob("*/predictions.csv")):
+            if not (folder / "run.json").exists() or recorded(folder, "run").get("manifest") == fits:
+                found[folder.name] = folder
+            else:
+                print(f"{folder.name} is left out: it learned from another split or other labels. Train it again.")
+        return found
+
+    def answer(self, notebook, name, default):
+        """Return what another notebook recorded under ``name`` (see :meth:`done`), else ``default``."""
+        return recorded(self.folder, notebook).get("answers", {}).get(name, default)
+
+    def done(self, **answers):
+        """Record that this notebook has run to its end: its parameters, what it was made from, and what was answered.
+
+        ``answers`` (numbers or text) are what the reader guessed or chose.
+        """
+        record = {"parameters": self.parameters, "manifest": self.made_from, "answers": answers}
         if self.notebook == NOTEBOOKS[0]:
-            record["images"] = datasets.state(self.images)
-        manifest.write_text(json.dumps(record, indent=2), self.folder / f"{self.notebook}.json")
+            found = ";".join("sample" if folder == datasets.SAMPLE else str(folder) for _, folder in self.images.sets)
+            found = self.images.source.replace("Kaggle ", "kaggle:") if "Kaggle " in self.images.source else found
+            record |= {"manifest": self._fingerprint(), "images": self.seen}
+            record["found"] = self.parameters["DATA_DIR"] or found
+        text = json.dumps(record, indent=2, default=lambda number: number.item())  # NumPy's
+        manifest.write_text(text, self.folder / f"{self.notebook}.json")
+        self.lock.release(force=True)
 
     def _misfit(self, notebook, record):
         """Return why the results of ``notebook``, as recorded, cannot be taken as they are; "" if they can."""
@@ -196,11 +221,16 @@ class Run:
         if not record or not all(map(Path.is_file, files)):
             return "not all of its results are here"
         try:
-            fits = record.get("manifest") == self._fingerprint()
+            here = self._fingerprint()
+            tables = [manifest.read(file, "") for file in files if file.name == "augmented.csv"]
         except manifest.ManifestError as error:
             return str(error)
+        made_from = [record, *(recorded(file.parent, "run") for file in files if file.name == "run.json")]
         if notebook != NOTEBOOKS[0]:
-            return "" if fits else "the images, labels or split have changed since"
+            written = [path for table in tables for path in table.loc[table["parent"] != "", "path"]]
+            if any(each.get("manifest") != here for each in made_from):
+                return "the images, labels or split have changed since"
+            return "" if all(map(os.path.isfile, written)) else "images that it wrote are gone"
         if record.get("images") != datasets.state(self.images):
             return "the images are not those it has seen"
         shared = record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}

@@ -16,7 +16,6 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import manifest
 from helpers.evaluation import intervals, report, scores
 from helpers.runs import RunError
 
@@ -260,27 +259,3 @@ def test_exchanged_colours_are_those_of_another_image_and_nothing_else(notebook)
         np.testing.assert_allclose(changed.std((1, 2)), pixels.std((1, 2))[nearest], rtol=0.01)
         for old, new in zip(pixels, changed):
             assert np.corrcoef(old[..., 0].ravel(), new[..., 0].ravel())[0, 1] > 0.99
-
-
-def test_a_network_that_learned_from_another_split_is_not_scored(small_manifest, tmp_path, capsys):
-    """Predictions of another tool, which have no run.json, are scored; so are those of this split."""
-    table = small_manifest.reindex(columns=manifest.COLUMNS, fill_value="")
-    rows = manifest.active(table, "test")
-    made = {
-        "baseline": None,
-        "regularised": None,
-        "transfer": "older",
-        "again": manifest.fingerprint(table),
-        "mine": "",
-    }
-    for name, fingerprint in made.items():
-        (tmp_path / name).mkdir()
-        chances = scores.predictions_table(rows, np.full((len(rows), 2), 0.5), ["melanoma", "nevus"])
-        chances.to_csv(tmp_path / name / "predictions.csv", index=False)
-        if fingerprint:
-            (tmp_path / name / "run.json").write_text(json.dumps({"manifest": fingerprint}))
-    run = SimpleNamespace(folder=tmp_path, manifest=lambda: table, need=print)
-    tools = {"manifest": manifest, "scores": scores, "report": report, "LABELS": "audited"}
-    found = cells("05_evaluation", "table = run.manifest()", run=run, **tools)["predictions"]
-    assert list(found) == ["again", "baseline", "mine", "regularised"]
-    assert "transfer learned from another split" in capsys.readouterr().out

@@ -10,7 +10,8 @@ from keras import layers
 from PIL import Image
 
 from helpers import __main__, manifest
-from helpers.evaluation import predict, report, scores
+from helpers.evaluation import explain, predict, report, scores
+from helpers.training import pipeline
 
 
 @pytest.fixture
@@ -86,13 +87,9 @@ def test_the_table_is_printed_and_the_notice_is_not_in_it(run_folder, tmp_path, 
 def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     good = picture(tmp_path / "good.png", (120, 130, 125))
     assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
-    (run_folder / "normalised").mkdir()  # a step of notebook 04, without predictions
-    (run_folder / "normalised" / "model.keras").write_bytes(b"a network")
-    for model in ("transfer", "normalised"):
-        assert call(run_folder, good, "--model", model) == 1
-    first, *others = capsys.readouterr().err.strip().splitlines()
-    assert "no run folder" in first and len(others) == 4  # what is opened, and why not
-    assert all(line.endswith("it has regularised.") for line in others[1::2])
+    assert call(run_folder, good, "--model", "transfer") == 1
+    first, _, other = capsys.readouterr().err.strip().splitlines()
+    assert "no run folder" in first and other.endswith("it has regularised.")
     text = (run_folder / "regularised" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
     (run_folder / "regularised" / "predictions.csv").write_text(text)
     assert call(run_folder, good) == 1
@@ -100,3 +97,33 @@ def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     (run_folder / "regularised" / "model.keras").write_bytes(b"no network")
     assert call(run_folder, good) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_another_picture_of_the_same_name_gets_an_answer_of_its_own(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline.load, "__defaults__", (False, 100))  # bytes: all pixels are kept in files
+    file, found = tmp_path / "a.png", []
+    for level in (140, 110):
+        found.append(predict.predict(run_folder, [picture(file, (level,) * 3)])[0]["predicted"][0])
+    assert found == ["melanoma", "nevus"]
+
+
+def test_the_features_of_the_training_images_are_computed_once(run_folder, tmp_path, monkeypatch):
+    good, real, asked = picture(tmp_path / "good.png", (120, 130, 125)), explain.features, []
+    monkeypatch.setattr(explain, "features", lambda *args: asked.append(len(args[1])) or real(*args))
+    first, second = (predict.predict(run_folder, [good])[0] for _ in range(2))
+    assert asked == [8, 2, 1, 1]  # training and validation images, once; the picture, twice
+    assert first.equals(second)
+
+
+def test_a_network_of_another_split_is_not_used(run_folder, tmp_path, capsys):
+    good = picture(tmp_path / "good.png", (120, 130, 125))
+    record = {"parameters": {}, "manifest": "another"}
+    (run_folder / "regularised" / "run.json").write_text(json.dumps(record))
+    assert call(run_folder, good) == 1
+    assert "regularised is left out" in capsys.readouterr().out
+
+
+def test_most_of_the_validation_images_are_like_training(run_folder, image_set):
+    table = manifest.active(manifest.read(run_folder / "manifest.csv", image_set), "val")
+    found, _ = predict.predict(run_folder, table["path"])
+    assert (found["like_training"] == "yes").any() and len(found) == 2

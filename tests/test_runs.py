@@ -2,12 +2,15 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import manifest, runs
+from helpers import manifest, processes, runs
 from helpers.data import datasets
 
 
@@ -15,7 +18,7 @@ from helpers.data import datasets
 def asked(monkeypatch):
     """What is to be run apart, as (notebook, parameters), in place of running it."""
     calls = []
-    monkeypatch.setattr(runs, "apart", lambda names, values: calls.append((names[0], values)))
+    monkeypatch.setattr(processes, "apart", lambda names, values: calls.append((names[0], values)))
     return calls
 
 
@@ -38,10 +41,14 @@ def done(begin, image_set, small_manifest):
         run = begin(notebook, **values)
         if notebook == "01_eda":
             manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
+        else:
+            run.manifest()
         for file in runs.LEFT[notebook]:
             (run.folder / file).parent.mkdir(exist_ok=True)
             (run.folder / file).touch()
-        run.done()
+            if file.endswith("run.json"):
+                (run.folder / file).write_text(json.dumps({"parameters": {}, "manifest": run.made_from}))
+        run.done(GUESS=np.float64(0.25))
         return run
 
     return finish
@@ -147,6 +154,79 @@ def test_another_split_trains_again_as_before(begin, done, asked, small_manifest
     manifest.write(small_manifest.assign(label="nevus"), run.folder / "manifest.csv", image_set)
     begin("04_dropout_augmented_cnn", IMAGE_SIZE=32).need("03_baseline_cnn")
     assert asked.pop()[1]["IMAGE_SIZE"] == 180
+
+
+def test_a_split_that_changed_while_a_network_was_trained_is_noticed(begin, done, asked, small_manifest, image_set):
+    done("01_eda")
+    run = begin("03_baseline_cnn")
+    run.manifest()
+    manifest.write(small_manifest.assign(label="nevus"), run.folder / "manifest.csv", image_set)
+    run.done()
+    done("03_baseline_cnn")
+    (run.folder / "03_baseline_cnn.json").write_text(json.dumps({"parameters": {}, "manifest": run.made_from}))
+    begin("04_dropout_augmented_cnn").need("03_baseline_cnn")
+    assert asked.pop()[0] == "03_baseline_cnn"
+
+
+def test_a_network_of_another_split_is_left_out(begin, done, small_manifest, image_set, capsys):
+    done("01_eda")
+    run = done("03_baseline_cnn")
+    (run.folder / "mine").mkdir()
+    (run.folder / "mine" / "predictions.csv").touch()
+    table = run.manifest()
+    assert list(run.networks(table)) == ["baseline", "mine"]
+    added = table.head(1).assign(parent=table["image_id"].iloc[0], image_id="added")
+    assert list(run.networks(pd.concat([table, added]))) == ["baseline", "mine"]
+    assert list(run.networks(table.assign(label="nevus"))) == ["mine"]
+    assert capsys.readouterr().out.count("baseline is left out: it learned from another split") == 1
+
+
+def test_augmented_images_that_were_deleted_are_made_again(begin, done, asked, small_manifest, image_set):
+    done("01_eda")
+    run = done("02_augmentation")
+    row = small_manifest[small_manifest["split"] == "train"].head(1)
+    added = row.assign(parent=row["image_id"], image_id="added", path=str(run.folder / "added.jpg"))
+    manifest.write(pd.concat([small_manifest, added]), run.folder / "augmented.csv", image_set)
+    begin("04_dropout_augmented_cnn").need("02_augmentation")
+    assert asked.pop()[0] == "02_augmentation"
+    (run.folder / "added.jpg").touch()
+    begin("04_dropout_augmented_cnn").need("02_augmentation")
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "EXTERNAL_DIR"])
+def test_no_run_folder_among_the_images(begin, image_set, tmp_path, name):
+    begin("05_evaluation", OUT_DIR=tmp_path)
+    for folder in (image_set, image_set / "runs" / "a"):
+        with pytest.raises(runs.RunError, match="OUT_DIR is .*lies in the images' folder"):
+            begin("05_evaluation", **{"DATA_DIR": tmp_path / "set"} | {name: image_set, "OUT_DIR": folder})
+
+
+def test_what_was_found_is_recorded_as_found(begin, done, image_set, monkeypatch, capsys):
+    monkeypatch.setenv("ISIC9_DIR", str(image_set))
+    done("01_eda", DATA_DIR="")
+    monkeypatch.delenv("ISIC9_DIR")
+    assert begin("03_baseline_cnn", DATA_DIR="").images.root == image_set
+    assert begin("01_eda", DATA_DIR="").images.root == image_set
+    assert "keeps to the images in" in capsys.readouterr().out
+
+
+def test_a_notebook_has_one_writer_which_is_named(begin, done, tmp_path):
+    done("01_eda")
+    code = "import sys, pathlib; from helpers import processes as p; held = p.claim(pathlib.Path(sys.argv[1]), 'run')"
+    other = [sys.executable, "-c", f"{code}; print('held', flush=True); input()", str(tmp_path)]
+    with subprocess.Popen(other, cwd=datasets.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(runs.RunError, match=f"run is at work in .*process {process.pid} on"):
+            processes.claim(tmp_path, "run")
+        process.kill()
+    assert processes.claim(tmp_path, "run") is processes.claim(tmp_path, "run")
+
+
+def test_an_answer_is_read_in_another_notebook(begin, done):
+    done("01_eda")
+    run = begin("03_baseline_cnn")
+    assert (run.answer("01_eda", "GUESS", 0.5), run.answer("02_augmentation", "GUESS", 0.5)) == (0.25, 0.5)
 
 
 def test_an_image_replaced_under_its_name_is_noticed(begin, done, asked, image_set):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import tiny
 
-from helpers import __main__, runs
+from helpers import __main__, processes, runs
 from helpers.batch import results, sweep
 
 GOOD = """notebooks: [03_baseline_cnn]
@@ -256,7 +256,7 @@ def test_a_run_that_runs_out_of_memory_or_raises_nothing_to_read_fails_alone(tmp
     def empty(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(runs.subprocess, "Popen", empty)
+    monkeypatch.setattr(processes.subprocess, "Popen", empty)
     assert sweep.perform(job)[1] == {"status": "failed", "error": "MemoryError()"}
 
 

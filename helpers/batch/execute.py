@@ -10,7 +10,7 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from helpers import messages, parameters, runs
+from helpers import messages, parameters, processes, runs
 from helpers.data import datasets
 
 PASSED_ON = re.compile(r"\s*(epoch +\d+/.*|.+: [\d,]+ of [\d,]+, \d+ s|.+ runs first, because .*)")
@@ -76,16 +76,20 @@ def altered(notebook):
     return f"notebooks/{notebook}.ipynb was changed ({', '.join(found)}) and runs so. {undo}\n" if found else ""
 
 
-def run(notebooks, given):
+def run(notebooks, given, alone=True):
     """Run notebooks with the given parameters (see :func:`plan`), and print what evaluation found if it was among them.
 
-    RunError or FileNotFoundError before anything starts, if a parameter is wrong or no images are where it says; else
-    RunError if a notebook fails.
+    RunError or FileNotFoundError before anything starts, if a parameter is wrong, no images are where it says, or
+    another process runs notebooks there (``alone`` False: the one that started this one does); else RunError if a
+    notebook fails.
     """
-    begun, steps = time.perf_counter(), dict(plan(notebooks, given))
-    for place in {values["DATA_DIR"] for values in steps.values()} - {""}:
-        datasets.find(place)
+    begun, steps, lock = time.perf_counter(), dict(plan(notebooks, given)), None
+    places = [datasets.find(place) for place in {values["DATA_DIR"] for values in steps.values()} - {""}]
     folder = runs.open_folder(given["OUT_DIR"])
+    for images in places:
+        runs.keep_outside(folder, images)
+    if alone:
+        lock = processes.claim(folder, "run")
     print("".join(map(altered, steps)), end="")
     for notebook, values in steps.items():
         print(notebook, flush=True)
@@ -95,6 +99,8 @@ def run(notebooks, given):
 
         print(report.summary(folder))
     print(f"Done in {time.perf_counter() - begun:.0f} s. The executed notebooks: {folder / 'notebooks'}")
+    if lock:
+        lock.release()
 
 
 def execute(notebook, values, folder):

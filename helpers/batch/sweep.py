@@ -16,7 +16,8 @@ import yaml
 from helpers import manifest
 from helpers.batch import execute, results
 from helpers.data import datasets
-from helpers.runs import RunError, apart, open_folder
+from helpers.processes import apart
+from helpers.runs import RunError, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
 MOST = 10_000  # runs of one grid; more is a slip of the pen

@@ -1,13 +1,16 @@
 """Use a trained network on pictures of one's own: what it calls them, and whether it has seen anything like them."""
 
+import hashlib
+import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
 from helpers import manifest, runs
-from helpers.data import images
+from helpers.data import datasets, images
 from helpers.evaluation import explain, report, scores
 
 
@@ -20,27 +23,35 @@ def predict(run_dir, pictures, model="regularised"):
     farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
     last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
-    RunError if the folder has no such run or network or no picture can be read, OSError if its images are gone.
+    RunError if the folder has no such network, or one that learned from another split or other labels, or if no picture
+    can be read; OSError if its images are gone.
     """
-    given = runs.existing(run_dir)
-    models = sorted(found.parent for found in given.glob("*/model.keras"))
-    models = [found.name for found in models if (found / "predictions.csv").is_file()]  # a step of 04 has none
+    folder = runs.existing(run_dir)
+    run = runs.Run("predict", folder, {}, datasets.find(runs.begun_with(folder)))
+    table = manifest.read(folder / "manifest.csv", run.images.root)
+    models = {name: place for name, place in run.networks(table).items() if (place / "model.keras").is_file()}
     if model not in models:
-        raise runs.RunError(f"{run_dir} has no network {model!r}; it has {', '.join(models) or 'none'}.")
-    run = runs.start("05_evaluation", {"DATA_DIR": "", "OUT_DIR": str(given)})
-    folder, table = run.folder / model, manifest.read(run.folder / "manifest.csv", run.images.root)
+        raise runs.RunError(f"{run_dir} has no network {model!r} to use; it has {', '.join(models) or 'none'}.")
     train, val = (manifest.active(table, split).reset_index(drop=True) for split in ("train", "val"))
-    network, load = explain.open_network(folder)
-    names = scores.classes(scores.read_predictions(folder / "predictions.csv"))
+    network, load = explain.open_network(models[model])
+    names = scores.classes(scores.read_predictions(models[model] / "predictions.csv"))
     if names != sorted(train["label"].unique()):
-        raise runs.RunError(f"{folder} was trained on other classes than its run has by now; train it again.")
+        raise runs.RunError(f"{models[model]} was trained on other classes than its run has by now; train it again.")
     readable, reasons = _readable(pictures)
     if not readable:
         raise runs.RunError("\n".join(reasons))
-    pixels = load(pd.DataFrame({"path": readable, "sha256": readable}))
-    chances, seen = explain.predict(network, pixels), explain.features(network, load(train))
-    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(seen)
-    usual, _ = memory.kneighbors(explain.features(network, load(val)))
+    contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in readable]
+    pixels = load(pd.DataFrame({"path": readable, "sha256": contents}))
+    chances = explain.predict(network, pixels)
+    made_of = (models[model] / "model.keras").read_bytes() + manifest.fingerprint(table).encode()
+    file = folder / "cache" / f"features-{hashlib.sha256(made_of).hexdigest()[:12]}.npz"
+    if not file.exists():
+        kept = io.BytesIO()
+        np.savez(kept, train=explain.features(network, load(train)), val=explain.features(network, load(val)))
+        manifest.write_bytes(kept.getvalue(), file)
+    features = np.load(file)
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(features["train"])
+    usual, _ = memory.kneighbors(features["val"])
     distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
     found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
     found["probability"] = chances.max(axis=1)

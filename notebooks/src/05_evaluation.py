@@ -63,13 +63,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 table = run.manifest()
 run.need("03_baseline_cnn")
 run.need("04_dropout_augmented_cnn")
-predictions, made_of = {}, manifest.fingerprint(table)
-for file in sorted(run.folder.glob("*/predictions.csv")):
-    name, record = file.parent.name, report.read_json(file.with_name("run.json"))
-    if name in ("baseline", "regularised") or record.get("manifest", made_of) == made_of:
-        predictions[name] = scores.read_predictions(file, table)
-    else:
-        print(f"{name} learned from another split or other labels: train it again, and it is scored, too.")
+predictions = {name: scores.read_predictions(folder / "predictions.csv", table)
+               for name, folder in run.networks(table).items()}
 
 # %% [markdown]
 # Test has **published** labels, the folder names, and **audited** ones, which survived the audit. Below are the first
