@@ -54,7 +54,9 @@ def claim(folder, what):
     system knows no locks (some network drives), filelock keeps a file instead; processes of other machines may be
     overlooked there.
     """
-    lock, writer = FileLock(folder / f".{what}.lock", is_singleton=True, thread_local=False), folder / f".{what}.writer"
+    writer = folder / ".locks" / f"{what}.txt"
+    writer.parent.mkdir(exist_ok=True)
+    lock = FileLock(writer.with_suffix(".lock"), is_singleton=True, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:

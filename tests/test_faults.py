@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tiny
 
-from helpers import augmentation, manifest, runs
+from helpers import augmentation, manifest, processes, runs
 from helpers.data import audit, datasets, duplicates, labels, splits
 from helpers.evaluation import report, scores
 
@@ -61,7 +61,9 @@ def train(root, out):
     rows = manifest.active(run.manifest()).query("split != 'train'")
     table = scores.predictions_table(rows, np.full((len(rows), 2), 0.5), ["melanoma", "nevus"])
     manifest.write_text(table.to_csv(index=False), run.folder / "baseline" / "predictions.csv")
-    manifest.write_text(json.dumps({"epochs_run": 1, "train_seconds": 2}), run.folder / "baseline" / "run.json")
+    manifest.write_text(
+        json.dumps({"parameters": {}, "manifest": run.made_from, "epochs_run": 1}), run.folder / "baseline" / "run.json"
+    )
     manifest.write_text("a network", run.folder / "baseline" / "model.keras")
     run.done()
 
@@ -82,8 +84,8 @@ WORK = {"01_eda": eda, "02_augmentation": augment, "03_baseline_cnn": train}
 
 
 def contents(folder):
-    """Return {name: bytes} of all files below a folder, which is called the same in each."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
+    """Return {name: bytes} of all files below a folder, which is called the same in each, but for its locks."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.parent.name != ".locks"]
     return {str(file.relative_to(folder)): file.read_bytes().replace(bytes(folder), b"OUT") for file in files}
 
 
@@ -203,7 +205,7 @@ def test_a_broken_file_is_made_again_or_named_with_the_way_out(
     done, again, image_set, tmp_path, monkeypatch, capsys, name, spoilt
 ):
     monkeypatch.setattr(
-        runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], values["OUT_DIR"] and out)
+        processes, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], values["OUT_DIR"] and out)
     )
     out = shutil.copytree(done[0][evaluate][0], tmp_path / "now", dirs_exist_ok=True)
     change, file = SPOILT[spoilt], out / name
@@ -236,7 +238,7 @@ def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(
     done, image_set, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
-        runs, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], Path(values["OUT_DIR"]))
+        processes, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], Path(values["OUT_DIR"]))
     )
     out, other = done[0][evaluate][0], shutil.copytree(image_set, tmp_path / "other")
     file, run = out / "manifest.csv", begin("05_evaluation", image_set, out)
@@ -270,7 +272,7 @@ def test_a_command_on_a_full_disk_says_so_and_completes_when_there_is_room(tmp_p
             (disk / "other").write_bytes(b"0" * 1024 * (64 - left))
             status, _, error = tiny.call(folder, *command)
             assert status == 1 and said in error and "Traceback" not in error and error.count("\n") < 5, error
-            assert not list(disk.rglob(".*"))
+            assert not list(disk.rglob("*.part"))
             (disk / "other").unlink()
         assert tiny.call(folder, *command)[0] == 0 and (disk / "out" / "big.txt").stat().st_size == 9000
     finally:
