@@ -14,7 +14,7 @@ SET = ["image_id", "path", "published_label", "label", "split", "group", "collec
 PICTURE = ["sha256", "picture", "phash", "width", "height"]  # what audit.inspect finds in the file
 COLUMNS = [*SET, *PICTURE, "flag", "parent"]
 SPLITS = ["train", "val", "test"]
-FLAGS = ["unreadable", "contradiction", "duplicate", "test twin", "class too small"]
+FLAGS = ["unreadable", "contradiction", "augmented copy", "duplicate", "test twin", "class too small"]
 
 
 class ManifestError(ValueError):

@@ -8,6 +8,7 @@ expression, what the ISIC Archive calls it on one of the levels of its diagnoses
 import csv
 import functools
 import re
+import unicodedata
 from pathlib import Path
 
 
@@ -19,8 +20,17 @@ def known():
 
 
 def plain(name):
-    """Return a name in lower case with single spaces for whatever is no letter or digit: spellings to be compared."""
-    return re.sub(r"[\W_]+", " ", str(name)).strip().lower()
+    """Return a name so that its spellings are equal: without regard to case, and to blanks, "_" and "-" between words.
+
+    Every other character counts: "-1" is not "1", "HER2+" not "HER2-", "C++" not "C".
+    """
+    name = unicodedata.normalize("NFC", str(name)).strip()
+    return re.sub(r"(?<=[^\W_])(?:[\s_]+|-|\s+-\s+)(?=[^\W_])", " ", name).casefold()
+
+
+def words(name):
+    """Return the words of a name of a file or folder in lower case, without the numbers at their ends."""
+    return [word.rstrip("0123456789") for word in re.findall(r"[^\W_]+", name.lower())]
 
 
 def standard(name):
@@ -30,17 +40,28 @@ def standard(name):
     return next(meant, " ".join(str(name).split()))
 
 
+def from_archive(diagnosis):
+    """Return the standard name of a diagnosis in the ISIC Archive's words ("Melanoma, NOS"), else ``diagnosis``."""
+    row = _diagnosed(diagnosis)
+    return row["name"] if row else standard(diagnosis)
+
+
 def is_known(name):
     """Say whether a class's name is a standard one, one of its abbreviations, "benign", "malignant" or "cancer"."""
     said = plain(standard(name))
     return said in ("benign", "malignant", "cancer") or any(row["name"] == said for row in known())
 
 
+def subject(names):
+    """Return "skin-lesion" if at least half of the class ``names`` mean lesions of the skin, else "image"."""
+    lesions = {row["name"] for row in known()}
+    return "skin-lesion" if 2 * sum(standard(name) in lesions for name in names) >= max(len(names), 1) else "image"
+
+
 def code(name):
     """Return the ISIC 2019 code of a diagnosis in anybody's words, "" if it has none."""
-    meant, said = standard(name), name.strip().lower()
-    rows = (row for row in known() if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said))
-    return next((row["isic_2019"] for row in rows), "")
+    row = _diagnosed(name)
+    return row["isic_2019"] if row else ""
 
 
 def coded(diagnosis):
@@ -66,3 +87,10 @@ def malignant(names, given=""):
                 f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
             )
     return [name for part, name in spelled.items() if part in wanted]
+
+
+def _diagnosed(name):
+    """Return the row of classes.csv that a diagnosis in anybody's words means, or None."""
+    meant, said = standard(name), name.strip().lower()
+    rows = (row for row in known() if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said))
+    return next(rows, None)

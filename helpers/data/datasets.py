@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import classes, layouts, tables
+from helpers.data import classes, layouts, matching, tables
 from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def find(data_dir=""):
     return _images([_named("DATA_DIR", "sample")], "embedded sample")
 
 
-def list_images(found, labels_csv="", image_column="", label_column=""):
+def list_images(found, labels_csv="", image_column="", label_column="", draft=""):
     """List every image of the sets that ``find`` found, whatever their layout, and return a Listing.
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
@@ -83,7 +83,7 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     ``labels_csv`` is the path of the table of labels, in the set or absolute, "folders" for class folders, "" for what
     fits alone; ``image_column`` and ``label_column`` are its columns of image names and of classes, "" if known by
     their names. FileNotFoundError or ValueError if a set cannot be understood: with what was seen, and the parameter
-    that settles it.
+    that settles it; a draft of a table that would do is written to the file ``draft`` ("": none).
 
     Of the Listing, ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths;
     ``image_id`` is the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once;
@@ -98,7 +98,9 @@ def list_images(found, labels_csv="", image_column="", label_column=""):
     if not own:
         raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {found.root}.")
     for name, folder in found.sets:
-        rows, said = layouts.read_set(folder, OURS, labels_csv if folder in own else "", image_column, label_column)
+        rows, said = layouts.read_set(
+            folder, OURS, labels_csv if folder in own else "", image_column, label_column, draft
+        )
         if several:
             for column in ("lesion_id", "patient_id"):
                 local = (rows[column] != "") & ~rows[column].str.match(PUBLIC_ID)
@@ -147,10 +149,12 @@ def _named(variable, given):
         return _kaggle(given.removeprefix("kaggle:"))
     folder = Path(given).expanduser().absolute()
     if not next(_places(folder), None):
+        files = [file.name for _, files, _ in layouts.walk(folder) for file in files] if folder.is_dir() else []
         what = "holds no images" if folder.is_dir() else "is no folder"
+        what += f", but {len(files)} other files, such as {files[0]}" if files else ""
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
-            "a table of labels."
+            "a table of labels. How to make image files of arrays or tables: docs/data.md."
         )
     return layouts.text(folder.name), folder
 
@@ -187,7 +191,7 @@ def _ids(rows):
 
 def _collection(rows):
     """Return who took each picture, by a column "collection", public ids, another column or the set; else ""."""
-    ids = rows["path"].map(lambda path: tables.isic_id(Path(path).stem))
+    ids = rows["path"].map(lambda path: matching.isic_id(Path(path).stem))
     number = pd.to_numeric(ids.str.extract(r"^ISIC_(\d{7})$")[0])
     found = rows["collection"]
     for known in pd.read_csv(COLLECTIONS, dtype=str, keep_default_na=False).itertuples():

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from helpers import messages
+from helpers.data import families
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
@@ -24,11 +25,16 @@ def inspect(table):
 
     Returns the manifest with ``sha256`` (of the file's bytes), ``picture`` (SHA-256 of the size and the decoded RGB
     pixels), ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has
-    the flag "unreadable", an empty ``label`` and no picture.
+    the flag "unreadable", an empty ``label`` and no picture. UnreadableImage if none can be decoded.
     """
     names = ["sha256", "picture", "phash", "width", "height"]
     table = table.assign(**pd.DataFrame(read_files(_inspect_file, table["path"]), table.index, names))
     unreadable = table["picture"] == ""
+    if unreadable.all() and len(table) > 1:
+        try:
+            open_rgb(table["path"].iloc[0])
+        except UnreadableImage as error:
+            raise UnreadableImage(f"All {len(table)} images are unreadable; the first: {error}") from error
     return table.assign(label=table["label"].mask(unreadable, ""), flag=table["flag"].mask(unreadable, "unreadable"))
 
 
@@ -64,7 +70,7 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
 
 
 def group(table, metadata, pairs=None):
-    """Tie together what must not be separated: one patient or lesion, one file's bytes, one picture, near-duplicates.
+    """Tie together what must not be separated: one patient, lesion or picture, augmented copies, near-duplicates.
 
     Takes a manifest that :func:`inspect` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
     ``pairs`` as :func:`near_duplicates` does (None: they are searched). Returns the manifest with ``group``: the
@@ -76,8 +82,9 @@ def group(table, metadata, pairs=None):
     ties["lesion_id"] = ties["lesion_id"].str.split()
     names = ["group", "lesion_id", "patient_id", "sha256", "picture"]
     keys = pd.concat([ties[name].explode().replace("", None).dropna().radd(f"{name} ") for name in names])
-    left = np.concatenate([number[keys.index], number[pairs["image_id"]]])
-    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]]])
+    copies = families.originals(table).set_axis(table["image_id"]).loc[lambda original: original != ""]
+    left = np.concatenate([number[keys.index], number[pairs["image_id"]], number[copies.index]])
+    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]], number[copies]])
     nodes = len(table) + len(keys)
     graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
     component = connected_components(graph, directed=False)[1][: len(table)]

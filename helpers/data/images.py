@@ -10,8 +10,9 @@ from PIL import Image, ImageCms, ImageOps
 
 from helpers import messages
 
-SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-FORMATS = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP"]
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+SUFFIXES |= {".jp2", ".ppm", ".pgm", ".pbm", ".pnm"}
+FORMATS = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM"]
 LARGE = 2**24  # pixels; of larger pictures one is decoded at a time, or a few would fill the memory
 
 
@@ -27,7 +28,7 @@ def open_rgb(path, draft=None):
     else from 0 to their maximum. With ``draft``, (width, height) in pixels, a JPEG is decoded at a half, a quarter or
     an eighth of its size, as long as it stays as large as that in both directions: faster, for whatever is resized
     afterwards. UnreadableImage if the file is not there, is no regular file, cannot be decoded, or if its content
-    (whatever its name) is not JPEG, PNG, BMP, GIF, TIFF or WebP.
+    (whatever its name) is none of ``FORMATS``.
     """
     try:
         with _opened(path) as image:

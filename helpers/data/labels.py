@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import classes, tables
+from helpers.data import classes, families, matching, tables
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "isic2019_labels.csv"
 FACTS = ["diagnosis", *tables.FACTS]
@@ -63,9 +63,10 @@ def apply_labels(table, labels, metadata, min_class_size=20):
 
     "audited": the official label where one is known of any file of the picture. A picture whose official, or else
     published, labels contradict each other is left out ("contradiction"), also if the set has no class for the official
-    one. What shares a group with Test leaves Train and validation, what shares one with validation leaves Train
-    ("test twin"). One copy of each picture stays ("duplicate"); near-duplicates stay, in one group. A class with fewer
-    than ``min_class_size`` training images is left out of every split ("class too small").
+    one. An augmented copy of another picture (see ``families.originals``) leaves Test and validation ("augmented
+    copy"); in Train it stays. What shares a group with Test leaves Train and validation, what shares one with
+    validation leaves Train ("test twin"). One copy of each picture stays ("duplicate"); near-duplicates stay, in one
+    group. A class with fewer than ``min_class_size`` training images is left out of every split ("class too small").
 
     Takes a manifest with groups, of which flags and labels of an earlier policy are forgotten, and ``metadata`` as
     :func:`official_labels` returns it. Returns a manifest with ``label`` (empty where flagged), ``flag`` and ``group``.
@@ -86,6 +87,7 @@ def apply_labels(table, labels, metadata, min_class_size=20):
         table.loc[rows & (table["flag"] == ""), "flag"] = reason
 
     flag(table["label"] == "", "contradiction")
+    flag(table["split"].isin(["test", "val"]) & (families.originals(table) != ""), "augmented copy")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
         groups = manifest.active(table, held)["group"]
         flag(table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
@@ -117,7 +119,7 @@ def ledger(table):
 
 def _said(file, table):
     """Return what a table says of images (see ``tables.about``), index ``image_id``."""
-    facts = tables.about(file, table["path"].tolist())[1]
+    facts = tables.about(file, matching.Files(table["path"])).facts
     return facts.set_axis(table["image_id"].iloc[facts.index])
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from helpers import manifest
+from helpers.data import families
 
 
 def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at random"):
@@ -15,7 +16,8 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
     scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
     and a class of one group in train. The fractions (0.05 to 0.5) are of the images left at that point, as near as
-    whole groups allow. The same ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at
+    whole groups allow; augmented copies (see ``families.originals``) that fall to the part held out are left out of it.
+    The same ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at
     random", or "first", which validates on each class's first groups by ``image_id``: a published Test that was cut so
     may come from another acquisition, and such a validation is the fairer rehearsal for it.
 
@@ -36,6 +38,8 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
         if manifest.active(table, name).empty:
             first = name == "val" and val_cut == "first"
             table.loc[_first(rows, fraction) if first else _held_out(rows, fraction, seed), "split"] = name
+            copies = (table["split"] == name) & (table["flag"] == "") & (families.originals(table) != "")
+            table.loc[copies, ["flag", "label"]] = ["augmented copy", ""]
     table.loc[(table["flag"] == "") & (table["split"] == ""), "split"] = "train"
     if missing := [name for name in manifest.SPLITS if manifest.active(table, name).empty]:
         raise ValueError(f"{_size(table)} are too few to keep some for {' and '.join(missing)}; give more images.")

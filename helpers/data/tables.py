@@ -4,28 +4,123 @@ The names, those of HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and t
 columns.csv; of several that mean the same, the first is taken.
 """
 
+import codecs
 import csv
 import functools
 import io
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.data import classes, images
+from helpers.data import classes, matching
 
-SUFFIXES = {".csv", ".tsv", ".tab"}
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLITS |= dict.fromkeys(["val", "valid", "validation"], "val")
+SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ""}  # HAM10000 comes as "HAM10000_metadata", without a suffix
 FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general"]
 AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
-NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?"}
+NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?", "anonymous"}
+NUMBER = r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?"
 
 
-def isic_id(name):
-    """Return the ISIC Archive's id (or the sample's) that a file's stem begins with, else the stem."""
-    match = re.match(r"(ISIC|SYN)_\d{7}(?!\d)", name)
-    return match[0] if match else name
+class About(NamedTuple):
+    """What a table says of image files; the index of ``rows`` and ``facts`` is the file's position among them."""
+
+    rows: pd.DataFrame  # the table's rows about the files that they name best
+    facts: pd.DataFrame  # what the first row about each file says, also of files with the same ISIC id
+    image_column: str  # "" if no column names images
+    notes: dict  # {what is left aside: how many, 0 where it is one}
+    by_folder: bool  # whether it names images by their folders, too
+    doubt: str  # why it is not clear which images are meant; "" if it is
+
+
+def columns(names, meaning):
+    """Return those of a table's column names that mean so (a ``meaning`` in columns.csv), the most usual first."""
+    spelled = [(re.sub(r"\.\d+$|[\W_]", "", name.lower()), name) for name in names]
+    wanted = [name.replace("_", "") for name in _names()[meaning].split()]
+    return [name for want in wanted for key, name in spelled if key == want]
+
+
+def read(file):
+    """Read a table: a first line of names, delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or Latin-1.
+
+    Returns a DataFrame of text without outer blanks; the index is the line in the file. Columns without a name (pandas
+    saves its row numbers so) are dropped; a name that stands there again gets ".1". ValueError, with file and line, if
+    the file is empty or binary, a line has other cells than the first line names, or a quote is not closed.
+    """
+    try:
+        (_, names), *lines = _cells(_text(Path(file).read_bytes()))
+    except (csv.Error, ValueError) as error:
+        raise ValueError(
+            f"{file} cannot be read as a table ({error}); give a CSV whose first line names columns."
+        ) from error
+    while not names[-1] and len(names) > 1 and not any(any(cells[len(names) - 1 :]) for _, cells in lines):
+        names = names[:-1]
+    for number, cells in lines:
+        if len(cells) < len(names) or any(cells[len(names) :]):
+            raise ValueError(
+                f"{file}, line {number}: {len(cells)} cells, where the first line names {len(names)} columns; "
+                "correct the line (a text with a delimiter in it needs quotes)."
+            )
+    again = pd.Series(names).groupby(names).cumcount()
+    named = [f"{name}.{count}" if count else name for name, count in zip(names, again)]
+    table = pd.DataFrame([cells[: len(names)] for _, cells in lines], [number for number, _ in lines], named, dtype=str)
+    return table[[spelled for name, spelled in zip(names, named) if name and not re.match(r"Unnamed: \d", name)]]
+
+
+def about(file, files, image_column=""):
+    """Read what the table ``file`` says about image files (a matching.Files) and return an About; errors as in read.
+
+    The column of image names is ``image_column`` or, if the table has none of that name, the one whose values name the
+    most files; plain numbers are taken for names only if the column is called as such columns are, and, where that is
+    "id" or "name", if they name nearly all images. A table whose beginning names no image is not read on. ``facts`` are
+    text in the columns of ``FACTS``, ``split`` ("train", "val" or "test"), ``collection``, ``origin`` (what else may
+    say who took the picture), ``diagnosis`` (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code).
+    """
+    name, none = Path(file).name, pd.DataFrame(columns=["diagnosis", "uncoded", *FACTS], dtype=str)
+    try:
+        with Path(file).open("rb") as stream:
+            (_, names), *lines = _cells(_text(stream.read(2**16), cut=True))
+    except (csv.Error, ValueError) as error:
+        return About(none, none, "", {f"{name} ({error})": 0}, False, "")
+    called = image_column in names or set(columns(names, "image")) - set(columns(names, "generic"))
+    cells = (cell for row in [names, *(row for _, row in lines)] for cell in row)
+    about = any(cell in files for cell in cells if called or not re.fullmatch(NUMBER, cell))
+    if not about and not columns(names, "image"):
+        what = f"{name} (no column of image names among {', '.join(names[:4])})"
+        return About(none, none, "", {what: 0}, False, "")
+    try:
+        table = read(file)
+    except ValueError as error:
+        if about:
+            raise
+        return About(none, none, "", {f"{name} ({error})": 0}, False, "")
+    if any(name in files and not columns([name], "image") for name in table):  # the line of names is missing
+        table = pd.concat([pd.DataFrame([list(table)], [1], table.columns), table])
+        table.columns = [f"column {number}" for number in range(1, table.shape[1] + 1)]
+    found = {name: _images_in(table, name, image_column, files, file) for name in table}
+    if image_column in table:
+        found = {image_column: found[image_column]}
+    column = max(found, key=lambda name: len(found[name][0]))
+    pairs, twice = found[column]
+    others = [other for other in found if other != column and _other_images(found[other][0], pairs)]
+    doubt = f"{len(twice)} of its names, such as {twice[0]!r}, stand for several images each" if twice else ""
+    if others:
+        doubt = f"its columns {', '.join([column, *others])} name different images; choose one in IMAGE_COLUMN"
+    facts, notes = _facts(table.loc[pairs["line"].unique()], file)
+    unused = len(table) - pairs["line"].nunique()
+    if unused or pairs.empty:
+        notes[f"rows of {name} without an image" if unused else f"{name} (no rows)"] = unused
+    facts = facts.loc[pairs["line"]].set_axis(pairs["file"])
+    exact = pairs[pairs["level"] == pairs.groupby("line")["level"].transform("min")]
+    rows = table.loc[exact["line"]].set_axis(exact["file"])
+    by_folder = len(rows) > 0 and rows[column].str.contains(r"\w[/\\]").all()
+    return About(rows, facts[~facts.index.duplicated()], column if len(pairs) else "", notes, by_folder, doubt)
+
+
+def known(values):
+    """Return text with "" where it says that nothing is known ("N/A", "unknown")."""
+    return values.mask(values.str.lower().isin(NOTHING), "")
 
 
 @functools.cache
@@ -34,121 +129,87 @@ def _names():
     return dict(csv.reader(Path(__file__).with_name("columns.csv").read_text("utf-8").splitlines()))
 
 
-def columns(names, meaning):
-    """Return those of a table's column names that mean so (a ``meaning`` in columns.csv), the most usual first."""
-    spelled = {classes.plain(name).replace(" ", "_"): name for name in reversed(names)}
-    return [spelled[name] for name in _names()[meaning].split() if name in spelled]
+def _images_in(table, name, image_column, files, file):
+    """Return which files a column names, as Files.match does; none if it is not to be taken for image names."""
+    values = known(table[name])
+    values = values[values != ""]
+    numbers, named = values.str.fullmatch(NUMBER), name == image_column or bool(columns([name], "image"))
+    pairs, twice = files.match(values if named else values[~numbers], file)
+    share = pairs["line"].nunique() / max(len(values), 1)
+    if named and columns([name], "generic") and name != image_column and numbers.all():
+        named, share = False, min(share, pairs["file"].nunique() / max(len(files.own(file)), 1)) - 0.4
+    return (pairs, twice) if named or share >= 0.5 else (pairs[:0], [])
 
 
-def header(file):
-    """Return the names of a table's columns, [] if it is empty or binary; its rows are not read."""
-    try:
-        with Path(file).open("rb") as stream:
-            return _cells(stream.read(2**16))[0][1]
-    except (csv.Error, ValueError):
-        return []
-
-
-def read(file):
-    """Read a table: a first line of names, delimited by comma, semicolon, tab or "|", in UTF-8, UTF-16 or Latin-1.
-
-    Returns a DataFrame of text without outer blanks, "" where nothing is known; the index is the line in the file.
-    ValueError, with file and line, if it is empty or binary, a line has other cells than the first line names, or a
-    column stands there twice.
-    """
-    try:
-        (_, names), *lines = _cells(Path(file).read_bytes())
-    except (csv.Error, ValueError) as error:
-        raise ValueError(
-            f"{file} cannot be read as a table ({error}); give a CSV whose first line names columns."
-        ) from error
-    if len(set(names)) < len(names):
-        raise ValueError(f"{file} names the column {max(names, key=names.count)!r} twice; rename one.")
-    for number, cells in lines:
-        if len(cells) < len(names) or any(cells[len(names) :]):
-            raise ValueError(
-                f"{file}, line {number}: {len(cells)} cells, where the first line names {len(names)} columns; "
-                "mend the line (a text with a delimiter in it needs quotes)."
-            )
-    rows = [["" if cell.lower() in NOTHING else cell for cell in cells[: len(names)]] for _, cells in lines]
-    return pd.DataFrame(rows, [number for number, _ in lines], names, dtype=str)
-
-
-def about(file, paths, image_column=""):
-    """Read what the table ``file`` says about the image files ``paths``; errors are those of :func:`read`.
-
-    ``image_column`` is its column of image names; "", or no column of it: known by its name. Returns three things: the
-    table's rows about the files; what the first row about each file says, text in the columns of ``FACTS``, ``split``
-    ("train", "val" or "test"), ``collection``, ``origin`` (what else may tell who took the picture), ``diagnosis``
-    (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code); and the number of rows about no file. The
-    index of both tables is the file's position in ``paths``.
-    """
-    table = read(file)
-    names = [image_column] if image_column in table else columns(table.columns, "image")
-    none = pd.DataFrame(columns=["file", "line"])
-    pairs = max((_match(table[name], paths) for name in names), key=len, default=none)
-    rows, facts = table.loc[pairs["line"]], _facts(table.loc[pairs["line"].unique()], file).loc[pairs["line"]]
-    rows, facts = rows.set_axis(pairs["file"]), facts.set_axis(pairs["file"])
-    return rows, facts[~facts.index.duplicated()], len(table) - pairs["line"].nunique()
-
-
-def _match(values, paths):
-    """Return which line of a table (index of ``values``) names which file (position in ``paths``).
-
-    A name may have folders and a suffix. A file is also known by the ISIC id that its name begins with
-    ("ISIC_0000001_downsampled"), if no line names it in full.
-    """
-    stems, pairs = {}, []
-    for position, path in enumerate(map(Path, paths)):
-        for name in {path.stem.strip(), isic_id(path.stem)}:
-            stems.setdefault(name, []).append(position)
-    for line, value in values.items():
-        name = PurePosixPath(value.replace("\\", "/"))
-        stem = name.stem if name.suffix.lower() in {*images.SUFFIXES, ".dcm"} else name.name
-        for position in stems.get(stem, []):
-            path, folders = Path(paths[position]), name.parts[:-1]
-            if not folders or path.parts[-1 - len(folders) : -1] == folders:
-                pairs.append((position, line, path.stem.strip() != stem))
-    pairs = pd.DataFrame(pairs, columns=["file", "line", "by_id"])
-    return pairs[pairs["by_id"] == pairs.groupby("file")["by_id"].transform("min")]
+def _other_images(pairs, best):
+    """Say whether a column names at least half as many images as the best one does, but other ones."""
+    both = best.merge(pairs, on="line")
+    return len(pairs) >= 0.5 * len(best) > 0 and (both["file_x"] != both["file_y"]).mean() > 0.5
 
 
 def _facts(table, file):
-    """Return what the rows of a table say (see :func:`about`); refuse odd ages, and odd names of splits, by line."""
+    """Return what the rows of a table say (see :func:`about`), and what of it is left aside.
+
+    ValueError, with the line, if a few words of a column of splits are none.
+    """
     meanings = [*FACTS, "split", "collection", "origin"]
     found = {meaning: columns(table.columns, meaning) for meaning in meanings}
-    given = pd.DataFrame({meaning: table[names[0]] if names else "" for meaning, names in found.items()}, table.index)
+    given = pd.DataFrame({name: known(table[names[0]]) if names else "" for name, names in found.items()}, table.index)
     age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
-    split = given["split"].map(classes.plain).map(SPLITS).fillna("")
-    if found["split"][:1] != ["split"] and (split == "").any():
-        given["split"] = split = ""  # a column "set" or "subset" that means something else
-    for name, read_as, expected in (("age_approx", age, "a number of years"), ("split", split, "train, val or test")):
-        if (wrong := given[(given[name] != "") & (read_as == "")]).size:
-            raise ValueError(
-                f"{file}, line {wrong.index[0]}: the {name.split('_')[0]} {wrong[name].iloc[0]!r} is not {expected}; "
-                "correct it, or leave it empty."
-            )
-    said = table[[name for name in columns(table.columns, "label") if name != "benign_malignant"]].to_numpy()
-    codes = [next(filter(None, map(classes.code, levels)), "") for levels in said]
-    words = [next((word for word in reversed(levels) if word.strip("01")), "") for levels in said]
+    odd, notes = given["age_approx"][(given["age_approx"] != "") & (age == "")], {}
+    if len(odd):
+        notes[f"ages in {Path(file).name} that are no number, such as {odd.iloc[0]!r}"] = len(odd)
+    split = given["split"].map(matching.split_of)
+    wrong = given["split"][(given["split"] != "") & (split == "")]
+    if len(wrong) and (split != "").any() and found["split"][0].lower() == "split":
+        raise ValueError(
+            f"{file}, line {wrong.index[0]}: the split {wrong.iloc[0]!r} is not train, val or test; correct it, or "
+            "leave it empty."
+        )
+    if len(wrong):  # a column "set" or "split" that means something else
+        notes[f"values of {found['split'][0]} in {Path(file).name} that are no splits, such as {wrong.iloc[0]!r}"] = (
+            len(wrong)
+        )
+        split = ""
+    for name in ("collection", "origin"):  # what differs from image to image is no collection
+        said = given[name][given[name] != ""]
+        given[name] = given[name] if said.nunique() <= max(1, len(said) / 2) else ""
+    levels = [known(table[name]) for name in columns(table.columns, "label") if name != "benign_malignant"]
+    said = list(zip(*levels)) or [()] * len(table)
+    codes = [next(filter(None, map(classes.code, row)), "") for row in said]
+    spoken = [next((word for word in reversed(row) if word.strip("01")), "") for row in said]
     return given.assign(
         **{name: given[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")},
         age_approx=age.str.removesuffix(".0"),
         sex=given["sex"].str.lower().replace({"m": "male", "f": "female"}),
         split=split,
         diagnosis=codes,
-        uncoded=["" if code else word for code, word in zip(codes, words)],
-    )
+        uncoded=["" if code else word for code, word in zip(codes, spoken)],
+    ), notes
 
 
-def _cells(data):
-    """Return (line number, cells) of every row of a table that is not blank; the first row names the columns."""
+def _text(data, cut=False):
+    """Return the text of a file, or of its beginning (``cut``, which may end in the middle of a character)."""
+    code = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = codecs.getincrementaldecoder(code)().decode(data, final=not cut)
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text or not text.strip():
         raise ValueError("it is empty, or no text in UTF-8, UTF-16 or Latin-1")
+    return text[: text.rfind("\n") + 1] or text if cut else text
+
+
+def _cells(text):
+    """Return (line number, cells) of every row of a table that is not blank; the first row names the columns."""
     lines = list(io.StringIO(text, newline=""))
-    reader = csv.reader(lines, delimiter=max(",;\t|", key=next(filter(str.strip, lines)).count))
-    return [(reader.line_num, cells) for row in reader if any(cells := [cell.strip() for cell in row])]
+    delimiter = max(",;\t|", key=next(filter(str.strip, lines)).count)
+    reader, rows = csv.reader(lines, delimiter=delimiter), []
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        swallowed = [line for cell in cells for line in cell.splitlines()[1:]]
+        if any(line.count(delimiter) >= max(len(cells), 2) - 1 for line in swallowed):
+            raise ValueError(f"a quote that is opened before line {reader.line_num} is not closed in its line")
+        if any(cells):
+            rows.append((reader.line_num, cells))
+    return rows

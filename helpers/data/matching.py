@@ -1,0 +1,106 @@
+"""Which image file a name in a table means: the longest match of its path, a full name before a part of it."""
+
+import itertools
+import re
+from pathlib import Path, PurePath
+
+import pandas as pd
+
+from helpers.data import classes, images
+
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+ID = r"(?:ISIC|SYN)_\d{7}"  # means one picture wherever it stands
+SPLITS |= dict.fromkeys(["val", "valid", "validation"], "val")
+
+
+def isic_id(name):
+    """Return the ISIC Archive's id (or the sample's) that a file's stem begins with, else the stem."""
+    match = re.match(rf"{ID}(?!\d)", name)
+    return match[0] if match else name
+
+
+def split_of(name):
+    """Return the split that is a word of a name ("ISIC_2019_Training_Input"), "" for none or two."""
+    said = {SPLITS[word] for word in classes.words(name) if word in SPLITS}
+    return said.pop() if len(said) == 1 else ""
+
+
+class Files:
+    """Image files, to be found by the names that a table gives them; ``name in files`` says whether one is named so."""
+
+    def __init__(self, paths, root=None):
+        """Take the ``paths`` of the files; those of the set in the folder ``root`` are compared below it only."""
+        self.root, self.by_key = root and Path(root), {}
+        self.paths = [Path(path).relative_to(root) if root else Path(path) for path in paths]
+        self.splits = [next(filter(None, map(split_of, path.parts[:-1])), "") for path in self.paths]
+        for position, path in enumerate(self.paths):
+            for key in dict.fromkeys([_key(path.stem.strip()), _key(isic_id(path.stem.strip()))]):
+                self.by_key.setdefault(key, []).append(position)
+
+    def __contains__(self, name):
+        return any(level < 2 for level, _ in self._meant(_parts(name)[-1:]))
+
+    def own(self, table):
+        """Return the positions of the files that a table speaks of, by the split or folder that its path names."""
+        if not self.root or not Path(table).is_relative_to(self.root):
+            return range(len(self.paths))
+        place = Path(table).relative_to(self.root)
+        split = next(filter(None, map(split_of, [place.stem, *place.parts[:-1]])), "")
+        if split in self.splits:
+            return [at for at, said in enumerate(self.splits) if said == split]
+        return [at for at, path in enumerate(self.paths) if not split and path.is_relative_to(place.parent)]
+
+    def match(self, values, table):
+        """Find the files that the ``values`` of a column of ``table`` name (a Series of text by line).
+
+        Paths of other systems are compared without the folders that all of them share. A name that stands in several
+        folders means the file in the table's own folder or split; but an ISIC id means one picture wherever it stands.
+        Returns the pairs, a DataFrame (``file``: position, ``line``, ``level``: 0 is the full name, 4 an id in the
+        name), and the values that mean several files still.
+        """
+        named = {line: _parts(value) for line, value in values.items()}
+        named = {line: parts for line, parts in named.items() if parts}
+        folders = [parts[:-1] for parts in named.values()]
+        shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, zip(*folders))))
+        ends = [named, {line: parts[shared:] for line, parts in named.items()}]
+        if len({parts[-1] for parts in named.values()}) == len(named):
+            ends.append({line: parts[-1:] for line, parts in named.items()})
+        found = next(filter(len, map(self._pairs, ends)), self._pairs({}))
+        found["id"] = [bool(re.fullmatch(ID, _stem(named[line][-1]))) for line in found["line"]]
+        found = found[found["id"] | (found["level"] == found.groupby("line")["level"].transform("min"))]
+        found = found[found["level"] == found.groupby("file")["level"].transform("min")]
+        own, twice = self.own(table), found.duplicated("line", keep=False) & ~found["id"]
+        if twice.any() or (len(found) and not found["file"].isin(own).any()):
+            found = found[found["file"].isin(own)]
+            twice = found.duplicated("line", keep=False) & ~found["id"]
+        return found.loc[~twice, ["file", "line", "level"]], values[found.loc[twice, "line"].unique()].tolist()
+
+    def _pairs(self, named):
+        pairs = [(at, line, level) for line, parts in named.items() for level, at in self._meant(parts)]
+        return pd.DataFrame(pairs, columns=["file", "line", "level"])
+
+    def _meant(self, parts):
+        """Yield (how well, position) of each file that the parts of a path mean: by full name (0), stem, ... id (4)."""
+        for at in self.by_key.get(_key(_stem(parts[-1])), []) if parts else []:
+            path, name, stem = self.paths[at], parts[-1], _stem(parts[-1])
+            if [part.casefold() for part in path.parts[:-1][-len(parts) + 1 :] if len(parts) > 1] == [
+                part.casefold() for part in parts[:-1]
+            ]:
+                own = path.stem.strip()
+                steps = [name == path.name, stem == own, stem.casefold() == own.casefold(), _key(stem) == _key(own)]
+                yield (steps + [True]).index(True), at
+
+
+def _parts(name):
+    """Return the folders and the name of a path of any system as a list, without "..", drives and protocols."""
+    return [part for part in re.split(r"[/\\]+", name) if part.strip(". ") and not part.endswith(":")]
+
+
+def _stem(name):
+    name = PurePath(name)
+    return name.stem if name.suffix.lower() in {*images.SUFFIXES, ".dcm"} else name.name
+
+
+def _key(stem):
+    """Return what spellings of a stem have in common: spreadsheets take the zeros of 007, some systems the capitals."""
+    return re.sub(r"^0+(?=\d+$)", "", stem.casefold())
