@@ -1,5 +1,6 @@
 """Training loses nothing: what it writes is whole, a killed run goes on where it was, one seed gives one result."""
 
+import itertools
 import json
 import os
 import signal
@@ -115,6 +116,20 @@ def test_a_run_leaves_model_history_and_record(tmp_path, small_manifest):
     assert record["manifest"] == manifest.fingerprint(small_manifest) and "tensorflow" in record["versions"]
     again = keras.models.load_model(folder / "model.keras", safe_mode=True)
     assert np.array_equal(again.predict(x, verbose=0), network.predict(x, verbose=0))
+
+
+def test_a_long_training_is_heard_of_each_half_minute(monkeypatch, capsys):
+    clock = itertools.count(step=4)  # seconds between two looks at it
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    progress = training.Progress(100)
+    progress.set_params({"steps": 9})
+    for epoch in range(2):
+        progress.on_epoch_begin(epoch)
+        for batch in range(9):
+            progress.on_train_batch_end(batch)
+        progress.on_epoch_end(epoch, dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), 0.5))
+    said = [line.split("  loss")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["epoch 1, batch: 8 of 9, 32 s", "epoch   1/100", "epoch 2, batch: 7 of 9, 28 s"]
 
 
 def test_the_best_epoch_is_kept(tmp_path, small_manifest, losses):

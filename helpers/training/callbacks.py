@@ -171,18 +171,30 @@ def read_history(file):
 
 
 class Progress(keras.callbacks.Callback):
-    """Print about ten lines a training, and tell the callbacks after this one each epoch's ``seconds``."""
+    """Print ten lines a training or one a half minute, whichever is more, and note each epoch's ``seconds``."""
 
     def __init__(self, epochs):
         super().__init__()
-        self.epochs, self.begun = epochs, 0.0
+        self.epochs, self.begun, self.said = epochs, 0.0, 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.begun = time.perf_counter()
+        self.epoch, self.begun = epoch + 1, time.perf_counter()
+        self.said = self.said or self.begun
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (now := time.perf_counter()) - self.said > 30:
+            self.said = now
+            print(
+                f"epoch {self.epoch}, batch: {batch + 1} of {self.params['steps']}, {now - self.begun:.0f} s",
+                flush=True,
+            )
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["seconds"] = round(time.perf_counter() - self.begun, 2)
-        if epoch == 0 or epoch + 1 == self.epochs or (epoch + 1) % -(-self.epochs // 10) == 0:
+        now = time.perf_counter()
+        logs["seconds"] = round(now - self.begun, 2)
+        tenth = epoch == 0 or epoch + 1 == self.epochs or (epoch + 1) % -(-self.epochs // 10) == 0
+        if tenth or now - self.said > 30:
+            self.said = now
             numbers = "  ".join(f"{name} {logs[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
             print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {logs['seconds']:.1f} s", flush=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 root = next((place for place in [Path.cwd(), *Path.cwd().parents] if (place / "helpers" / "runs.py").exists()), None)
 if root is None and {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"} & {*os.environ}:
     root = Path.cwd() / "{{name}}"
+    print("Fetching the course")
     clone = ["git", "clone", "-q", "--depth", "1", "-b", "{{branch}}", "{{clone}}", str(root)]
     fetched = root.exists() or not subprocess.run(clone).returncode
     fetched = fetched and not subprocess.run(["bash", "colab_setup.sh"], cwd=root).returncode
