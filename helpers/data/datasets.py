@@ -10,13 +10,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import classes, layouts, matching, tables
+from helpers.data import archive, classes, layouts, matching, tables
 from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 COLLECTIONS = ROOT / "data" / "collections.csv"
-OURS = [SAMPLE, COLLECTIONS, ROOT / "data" / "isic2019_labels.csv", ROOT / "data" / "public_scores.csv"]
+TABLES = ["collections", "isic2019_labels", "other_clinics", "public_scores"]
+OURS = [SAMPLE, *(ROOT / "data" / f"{name}.csv" for name in TABLES)]
 KAGGLE_INPUT = Path("/kaggle/input")  # where Kaggle puts the sets that are attached to a notebook
 KAGGLE_SET = "nodoubttome/skin-cancer9-classesisic"
 # An id that means the same lesion or patient wherever it stands; any other one is of its own table only.
@@ -46,8 +47,9 @@ def find(data_dir=""):
     ``data_dir``; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``; one attached on Kaggle;
     in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``. ``data_dir``
     (and ``ISIC9_DIR``) is a folder of images, "sample", "kaggle:owner/dataset" for a set of Kaggle (downloaded once, by
-    kagglehub), or several of these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError
-    if ``data/``, or what is attached, holds several folders of images.
+    kagglehub), "isic:clinics" or "isic:<search>" for images of the ISIC Archive (``archive.fetch``), or several of
+    these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError if ``data/``, or what is
+    attached, holds several folders of images.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if given:
@@ -147,6 +149,8 @@ def _named(variable, given):
         return "sample", sample.make_sample(SAMPLE)
     if given.startswith("kaggle:"):
         return _kaggle(given.removeprefix("kaggle:"))
+    if given.startswith("isic:"):
+        return archive.fetch(given.removeprefix("isic:"))
     folder = Path(given).expanduser().absolute()
     if not next(_places(folder), None):
         files = [file.name for _, files, _ in layouts.walk(folder) for file in files] if folder.is_dir() else []
