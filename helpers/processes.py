@@ -61,6 +61,7 @@ def claim(folder, what):
         lock.acquire(blocking=False)
     except Timeout:
         known = writer.read_text(encoding="utf-8") if writer.exists() else "another process"
-        raise RunError(f"{what} is at work in {folder} already: {known}. Wait for it, or end it.") from None
+        end = "Wait for it, or end it (in Jupyter: Kernel > Shut Down Kernel)."
+        raise RunError(f"{what} is at work in {folder} already: {known}. {end}") from None
     manifest.write_text(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M')}", writer)
     return lock

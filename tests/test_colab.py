@@ -83,9 +83,10 @@ def test_kaggle_is_not_taken_for_colab_and_an_attached_set_is_found(monkeypatch,
     assert datasets.find().root == tmp_path / "input" / "mine"
 
 
-def test_after_a_restart_the_imports_say_to_run_the_cells_above():
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/exercises"])
+def test_after_a_restart_the_imports_say_to_run_the_cells_above(folder):
     code = "import sys; sys.path.insert(0, ''); from helpers import runs"
-    notebooks = datasets.ROOT / "notebooks"
+    notebooks = datasets.ROOT / folder
     done = subprocess.run([sys.executable, "-c", code], cwd=notebooks, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1].startswith("ImportError: Run the cells above first: Run > Run All Above")
     done = subprocess.run([sys.executable, "-c", CELL + ENDING], cwd=notebooks, capture_output=True, text=True)

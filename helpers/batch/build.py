@@ -93,7 +93,8 @@ def build(names):
         for name in runs.NOTEBOOKS[: runs.NOTEBOOKS.index(wanted[-1]) + 1]:
             file = course / "notebooks" / f"{name}.ipynb"
             nbformat.write(render(name), file)
-            how = {"kernel_name": "python3", "coalesce_streams": True}  # of a progress bar, keep the last state
+            print(name, flush=True)
+            how = {"kernel_name": "python3", "progress_bar": False, "coalesce_streams": True}
             executed = papermill.execute_notebook(file, file, cwd=file.parent, **how)
             for output in [output for cell in executed.cells for output in cell.get("outputs", [])]:
                 if "image/png" in output.get("data", {}):

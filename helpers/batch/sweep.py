@@ -143,6 +143,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
         else:
             print("How long they take is known once one has finished.")
         return 0
+    print("The log.txt in each run's folder shows how far it is.", flush=True)
     for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
         datasets.find(place)  # a Dask worker finds its own images
     open_folder(folder)
