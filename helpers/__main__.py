@@ -31,6 +31,9 @@ def _parameters():
     return {name: parameter for notebook in runs.NOTEBOOKS for name, parameter in runs.declared(notebook).items()}
 
 
+NAMED = ["LABELS_CSV", "IMAGE_COLUMN", "LABEL_COLUMN"]  # parameters of notebook 01 that say where the labels are
+
+
 def main(arguments=None):
     """Do what the command line asks for; return the exit status: 0, 1 if it failed, 130 if it was interrupted."""
     options = _parser().parse_args(arguments)
@@ -70,6 +73,8 @@ def _parser():
     add("--json", metavar="FILE", help="also write the findings as JSON")
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
+    text = f"say where the labels are: {', '.join(NAMED)}, as in notebook 01"
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=text)
 
     add = command("predict", "Say what a trained network calls pictures. Not a medical device.")
     add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
@@ -101,11 +106,14 @@ def _call(given):
 
         return sweep.sweep(given.file, given.out_dir, given.jobs, given.scheduler, given.dry_run)
     if given.command == "audit":
+        if odd := [name for name, _ in given.p if name not in NAMED]:
+            raise ValueError(f"The audit has no parameter {odd[0]!r}; it has {', '.join(NAMED)}.")
         print(f"Reading the images of {given.data_dir}", file=sys.stderr)
         from helpers.data import audit
 
         with contextlib.redirect_stdout(sys.stderr):  # how far it is; the findings alone go to stdout
-            found = audit.command(given.data_dir, given.json, given.html, given.metadata)
+            named = {name.lower(): value for name, value in given.p} | {"draft": "runs/labels_draft.csv"}
+            found = audit.command(given.data_dir, given.json, given.html, given.metadata, **named)
         return print(found)
     if given.command == "predict":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on this machine

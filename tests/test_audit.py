@@ -122,6 +122,7 @@ def test_findings_count_each_picture_once_and_list_the_files(planted):
         "validation_twins": 0,
         "same_class_duplicates": 1,
         "near_duplicate_pairs": 1,
+        "augmented_copies": 0,
         "lesions_with_several_pictures": 0,
     }
     assert found["contradictory_folders"] == [{"folders": "train melanoma / train nevus", "images": 1}]
@@ -201,6 +202,17 @@ def test_a_picture_in_other_colours_and_contrast_is_a_near_duplicate(tmp_path):
     save(tmp_path, "a/a.png", picture(1))
     save(tmp_path, "a/b.png", Image.fromarray((image * [0.8, 0.7, 0.6] + 20).astype(np.uint8)))
     assert len(duplicates.near_duplicates(duplicates.inspect(listed(tmp_path)))) == 1
+
+
+def test_of_very_many_pictures_that_are_alike_as_many_pairs_are_listed_as_tie_them_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(duplicates, "BLOCK", 8)
+    monkeypatch.setattr(duplicates, "MANY", 2)
+    for number in range(30):
+        save(tmp_path, f"a/{number:02d}.png", picture(number // 15, (96 + number, 72)))
+    table = duplicates.inspect(listed(tmp_path))
+    pairs = duplicates.near_duplicates(table)
+    groups = duplicates.group(table, facts(table), pairs)["group"]
+    assert len(pairs) < 100 and groups.value_counts().to_dict() == {"00": 15, "15": 15}
 
 
 def test_flat_pictures_are_not_near_duplicates(tmp_path):
@@ -621,6 +633,7 @@ def test_a_clean_set_and_a_single_image_accuse_nothing(tmp_path):
         found = audit.findings(table, facts(table))
         assert found.pop("images") == number + 1
         assert found.pop("collections")["cramers_v"] is None and not any(found.pop("lesions").values())
+        assert not any(found.pop("families").values())
         assert not any(value for name, value in found.items() if name != "lists") and not any(found["lists"].values())
 
 

@@ -12,10 +12,12 @@ import scipy.stats
 from conftest import cells, sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from helpers.data import datasets, duplicates, labels
 from helpers.evaluation import intervals, report, scores
 from helpers.runs import RunError
 
@@ -201,19 +203,63 @@ def test_smallest_difference_is_found_with_its_power():
     assert 0.75 < shown / 1000 < 0.9 and 0.1 < gap < 0.3
 
 
-def test_classes_of_another_set_are_matched_by_their_standard_names(tmp_path, write_image, capsys):
+def blots(seed, size=(96, 72)):
+    """A soft-edged random picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Another set of four images, and the manifest of a set that has none of them."""
     for seed, name in enumerate(["MEL", "Melanocytic_nevi", "VASC", "wart"]):
-        write_image(tmp_path / name / f"{name}.png", seed)
-    found = scores.external(tmp_path, pd.DataFrame(columns=["image_id", "picture"], dtype=str), NAMES)
+        (tmp_path / "new" / name).mkdir(parents=True)
+        blots(seed).save(tmp_path / "new" / name / f"{name}.png")
+    (tmp_path / "own" / "nevus").mkdir(parents=True)
+    blots(9).save(tmp_path / "own" / "nevus" / "VASC.png")  # the name alone means nothing
+    return tmp_path / "new", tmp_path / "own"
+
+
+def manifest_of(root):
+    return duplicates.inspect(datasets.list_images(datasets.find(root)).table)
+
+
+def test_classes_of_another_set_are_matched_by_their_standard_names(elsewhere, capsys):
+    found = scores.external(elsewhere[0], manifest_of(elsewhere[1]), NAMES)
     assert dict(zip(found["image_id"], found["label"])) == {
         "MEL": "melanoma",
         "Melanocytic_nevi": "nevus",
         "VASC": "vascular lesion",
     }
-    assert capsys.readouterr().out == "3 of 4 images are new and of classes that the networks learned.\n"
-    known = found.assign(picture="").iloc[:1]
-    assert len(scores.external(tmp_path, known, NAMES)) == 2  # its name is known
-    assert len(scores.external(tmp_path, found.assign(image_id="other").iloc[:1], NAMES)) == 2  # its picture is
+    said = "3 of 4 images are new and of classes that the networks learned.\nLeft out: 1 are of other classes.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_pictures_of_another_set_that_are_known_under_other_names_are_left_out(elsewhere, capsys):
+    new, own = elsewhere
+    blots(0).resize((48, 36)).save(own / "nevus" / "smaller.jpg", quality=70)
+    blots(1).save(own / "nevus" / "again.bmp")
+    assert scores.external(new, manifest_of(own), NAMES)["image_id"].tolist() == ["VASC"]
+    assert "2 are pictures that are known already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "column, name, left",
+    [
+        ("lesion_id", "HAM_1", ["Melanocytic_nevi", "VASC"]),
+        ("patient_id", "IP_2", ["MEL", "VASC"]),
+        ("lesion_id", "7", ["MEL", "Melanocytic_nevi", "VASC"]),  # the 7 of one set is not that of the other
+    ],
+)
+def test_lesions_patients_and_copies_of_another_set_are_left_out(elsewhere, capsys, column, name, left):
+    new, own = elsewhere
+    (new / "m.csv").write_text("image,lesion_id,patient_id\nMEL,HAM_1,\nMelanocytic_nevi,,IP_2\nVASC,7,\n")
+    blots(7).save(new / "VASC" / "VASC_flip.png")
+    table = manifest_of(own)
+    known = pd.DataFrame("", table["image_id"], labels.FACTS).assign(**{column: name})
+    assert scores.external(new, table, NAMES, known)["image_id"].tolist() == left
+    said = capsys.readouterr().out
+    assert ("1 are of lesions or patients that are known" in said) == (name != "7") and "1 are augmented copies" in said
 
 
 def test_kinds_of_error_are_counted_on_both_sides(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats.contingency import association
 
 from helpers import manifest
-from helpers.data import classes, datasets, duplicates, labels, layouts
+from helpers.data import classes, datasets, duplicates, families, labels, layouts
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
@@ -21,6 +21,7 @@ COUNTS = {
     "validation_twins": "pictures in validation and in another split",
     "same_class_duplicates": "pictures twice in one class folder",
     "near_duplicate_pairs": "pairs of pictures that are nearly the same",
+    "augmented_copies": "augmented copies of other pictures",
     "lesions_with_several_pictures": "lesions with several pictures",
 }
 SHOWN = 200  # groups of pictures of each kind on the page; a phone must still open it
@@ -36,15 +37,17 @@ def findings(table, metadata, pairs=None):
     Takes a manifest that ``duplicates.inspect`` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
     ``pairs`` as ``duplicates.near_duplicates`` does (None: they are searched). Returns a dict for ``json.dumps``: the
     counts of ``COUNTS``; ``lesions``: how many are known, and the part of those with several pictures that a random
-    20 % for validation is expected to tear apart (0 to 1); by pair of labels, with the number of pictures (``images``),
-    ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as :func:`collections` returns
-    them; ``lists``: the files behind the counts.
+    20 % for validation is expected to tear apart (0 to 1); ``families``: how many originals have augmented copies, and
+    the part of such a validation that would have another version in training; by pair of labels, with the number of
+    pictures (``images``), ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as
+    :func:`collections` returns them; ``lists``: the files behind the counts.
     """
     pairs = duplicates.near_duplicates(table) if pairs is None else pairs
     table = table.join(metadata, on="image_id").sort_values("image_id")
     root = os.path.commonpath([Path(path).parent for path in table["path"]])
     table["file"] = [layouts.text(Path(path).relative_to(root).as_posix()) for path in table["path"]]
     table["folder"] = (table["split"] + " " + table["published_label"]).str.strip()
+    table["original"] = families.originals(table)
     known, unreadable = table[table["picture"] != ""], table[table["flag"] == "unreadable"]
     again = known[known.duplicated("picture", keep=False)]
     pictures = again.groupby("picture").agg({"published_label": "nunique", "split": set, "folder": list})
@@ -63,7 +66,10 @@ def findings(table, metadata, pairs=None):
         "validation_twins": files(pictures["split"].map(lambda splits: "val" in splits and len(splits) > 1)),
         "same_class_duplicates": files(pictures["folder"].map(lambda places: len(set(places)) < len(places))),
         "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records"),
+        "augmented_copies": known[known["original"] != ""][[*LISTED, "original"]].to_dict("records"),
     }
+    family = known["original"].mask(known["original"] == "", known["image_id"])
+    leaked = float((1 - 0.2 ** (family.map(family.value_counts()) - 1)).mean()) if len(known) else 0.0
     lesions = known.drop_duplicates("picture")["lesion_id"].str.split().explode().replace("", None).value_counts()
     several = lesions[lesions > 1]
     torn = float((1 - 0.8**several - 0.2**several).mean()) if len(several) else 0.0
@@ -72,6 +78,7 @@ def findings(table, metadata, pairs=None):
         **{name: len(rows) for name, rows in lists.items()},
         "lesions_with_several_pictures": len(several),
         "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
+        "families": {"originals": len(set(known["original"]) - {""}), "leaked": round(leaked, 3)},
         "contradictory_folders": _counted(folders[contradictory].rename("folders").to_frame()),
         "official_label_disagreements": _counted(disagreements[["published", "official"]]),
         "collections": collections(known)[1],
@@ -96,18 +103,19 @@ def collections(table):
     return counts, {"cramers_v": value, "one_collection_only": single, "images": counts.to_dict("index")}
 
 
-def command(data_dir, json_file="", html_file="", metadata=""):
+def command(data_dir, json_file="", html_file="", metadata="", **named):
     """Audit the images of ``data_dir`` (as ``datasets.find`` takes it) and return what was found, as text to print.
 
     The findings are written to ``json_file``, a page with the pictures side by side to ``html_file``; "" is neither.
-    ``metadata`` is a table of official labels and lesions, or "". OSError or ValueError if there are no images, a table
-    cannot be understood, or a file cannot be written, which is tried before the work.
+    ``metadata`` is a table of official labels and lesions, or ""; ``named`` are parameters of ``datasets.list_images``.
+    OSError or ValueError if there are no images, a table cannot be understood, or a file cannot be written, which is
+    tried before the work.
     """
     for file in filter(None, (json_file, html_file)):
         if Path(file).is_dir() or not os.access(Path(file).absolute().parent, os.W_OK):
             raise OSError(f"{file} cannot be written: it is a folder, or its folder is not there or read-only.")
     images = datasets.find(data_dir)
-    table, facts, understood = datasets.list_images(images)
+    table, facts, understood = datasets.list_images(images, **named)
     known, table = labels.official_labels(table, facts, metadata), duplicates.inspect(table)
     found = findings(table, known)
     if json_file:
@@ -165,6 +173,11 @@ def summary(found):
         sentences.append(
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
             f"a random 20 % for validation would tear {lesions['torn']:.0%} of them apart."
+        )
+    if copies := found["augmented_copies"]:
+        sentences.append(
+            f"{copies} files are augmented copies of {found['families']['originals']} pictures; of a random 20 % for "
+            f"validation, {found['families']['leaked']:.0%} would have another version in training."
         )
     return counts, sentences
 

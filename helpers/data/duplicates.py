@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from helpers import messages
 from helpers.data import families
@@ -18,6 +18,7 @@ from helpers.data.images import UnreadableImage, open_rgb, read_files
 
 SIDE = 32  # px: the size at which ImageHash takes the 64-bit pHash, and at which pairs are compared
 BLOCK = 256  # rows compared at once: memory grows with BLOCK x images, not with images x images
+MANY = 50  # pairs a picture in such a block, from which on only those are kept that tie the pictures together
 
 
 def inspect(table):
@@ -51,22 +52,26 @@ def near_duplicates(table, max_distance=8, min_similarity=0.88):
     Takes a manifest that :func:`inspect` has filled, and reads the files once more. Returns a DataFrame, one row per
     pair of pictures (a picture that lies in several files stands under its first ``image_id``): ``image_id``,
     ``other_id``, ``distance`` (bits), ``similarity`` (correlation), ``how``: what was done to the image to make the
-    other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...).
+    other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...). Where pictures are alike
+    by the hundred, only as many pairs are listed as tie all of them together.
     """
+    columns = ["distance", "similarity", "how"]
     rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
     grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
     ids, hashes = rows["image_id"].to_numpy(), _hashes(grey)
-    found = [pd.DataFrame(columns=["image_id", "other_id", "distance", "similarity", "how"])]
+    found, steps, joined = [pd.DataFrame(columns=["i", "j", *columns])], _steps(grey), np.arange(len(grey))
     for mirrored, turns in messages.progress([*itertools.product((False, True), range(4))], "Comparing pictures, view"):
         view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
         how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
         for i, j, distance in _close(_hashes(view), hashes, max_distance):
-            pairs = {"image_id": ids[i], "other_id": ids[j], "distance": distance}
-            pairs = pd.DataFrame({**pairs, "similarity": _similarity(view[i], grey[j]), "how": how})
-            found.append(pairs[pairs["similarity"] >= min_similarity])
+            similarity = _similarity(view, steps, i, j)
+            pairs = pd.DataFrame({"i": i, "j": j, "distance": distance, "similarity": similarity, "how": how})
+            pairs = pairs[similarity >= min_similarity].sort_values("similarity", ascending=False, kind="stable")
+            found.append(_forest(pairs, joined) if len(pairs) > MANY * BLOCK else pairs)
     pairs = pd.concat([part for part in found if len(part)] or found)
-    pairs = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["image_id", "other_id"])
-    return pairs.sort_values(["image_id", "other_id"], ignore_index=True)
+    pairs = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["i", "j"])
+    pairs = pairs.assign(image_id=ids[pairs["i"].to_numpy(int)], other_id=ids[pairs["j"].to_numpy(int)])
+    return pairs[["image_id", "other_id", *columns]].sort_values(["image_id", "other_id"], ignore_index=True)
 
 
 def group(table, metadata, pairs=None):
@@ -119,15 +124,37 @@ def _close(hashes, others, max_distance):
     """Yield (i, j, distance) arrays of the pairs i < j whose hashes differ in at most ``max_distance`` bits."""
     for start in range(0, len(hashes), BLOCK):
         distances = np.bitwise_count(hashes[start : start + BLOCK, None] ^ others[None, start:])
-        found = np.argwhere(np.triu(distances <= max_distance, 1))
-        for i, j in (part.T for part in np.array_split(found, 1 + len(found) // (16 * BLOCK))):
-            yield i + start, j + start, distances[i, j].astype(int)
+        i, j = np.nonzero(np.triu(distances <= max_distance, 1))
+        yield i + start, j + start, distances[i, j].astype(int)
 
 
-def _similarity(grey, others):
-    """Correlate the brightness steps of each grey copy with its partner's; 0 where a copy is flat."""
-    products = 0
-    for axis in (1, 2):
-        a, b = np.diff(grey.astype(np.float32), axis=axis), np.diff(others.astype(np.float32), axis=axis)
-        products += np.array([a * b, a * a, b * b]).sum(axis=(2, 3))
-    return products[0] / np.maximum(np.sqrt(products[1] * products[2]), 1)  # steps are whole numbers
+def _steps(grey):
+    """Return the brightness steps of grey copies (n x 32 x 32, uint8) as vectors of length 1, or 0 where it is flat."""
+    flat = [np.diff(grey.astype(np.float32), axis=axis).reshape(len(grey), -1) for axis in (1, 2)]
+    steps = np.concatenate(flat, axis=1)
+    return steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1)  # steps are whole numbers
+
+
+def _similarity(view, steps, i, j):
+    """Correlate the brightness steps of the pictures ``i`` of a view with the ``steps`` of the pictures ``j``."""
+    if len(i) == 0:
+        return np.zeros(0)
+    first, last, start, end = i.min(), i.max() + 1, j.min(), j.max() + 1
+    near = _steps(view[first:last])
+    if len(i) > 0.05 * (last - first) * (end - start):  # to compare all with all is quicker then
+        return (near @ steps[start:end].T)[i - first, j - start]
+    parts = np.array_split(np.arange(len(i)), 1 + len(i) // 4096)
+    return np.concatenate([np.einsum("nk,nk->n", near[i[part] - first], steps[j[part]]) for part in parts])
+
+
+def _forest(pairs, joined):
+    """Return those of the ``pairs``, best first, that are needed to tie together what is not joined yet, and join it.
+
+    ``joined`` has the number of the component of each picture, and is changed in place.
+    """
+    pairs = pairs.assign(one=joined[pairs["i"]], other=joined[pairs["j"]]).query("one != other")
+    pairs = pairs.drop_duplicates(["one", "other"])
+    rank, ends = np.arange(1, len(pairs) + 1), (pairs["one"], pairs["other"])
+    tree = minimum_spanning_tree(coo_array((rank, ends), shape=(len(joined),) * 2))
+    joined[:] = connected_components(tree, directed=False)[1][joined]
+    return pairs.iloc[np.sort(tree.data.astype(int)) - 1].drop(columns=["one", "other"])

@@ -1,5 +1,6 @@
 """Understand how a set of labelled images is laid out: class folders, or images with a table of labels."""
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -35,9 +36,10 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         labels = _agreed(said, rows, root)
     except ValueError as error:
         said = f"The labels of {root} are not clear: {error}\nBeside the images: {_aside(left)}."
-        if draft:
-            table = _write_draft(rows, linked, root, draft)
-            said += f"\nA draft of a table of labels is {table}: correct it, and give it as LABELS_CSV."
+        if draft and _write_draft(rows, linked, root, draft):
+            said += (
+                f"\nA draft of a table of labels is {Path(draft).absolute()}: correct it, and give it as LABELS_CSV."
+            )
         raise ValueError(said) from error
     rows["published_label"] = labels.map(classes.standard)
     chosen = [file for file in said if file]
@@ -348,7 +350,7 @@ def _agreed(said, rows, root):
 
 
 def _write_draft(rows, linked, root, file):
-    """Write a draft of a plain table of the set, with what could be understood, and return its path."""
+    """Write a draft of a plain table of the set, with what could be understood; say whether that is possible."""
     facts = pd.concat([about.facts for about in linked.values()] or [rows[:0]]).groupby(level=0).first()
     facts = facts.reindex(rows.index).reindex(columns=["lesion_id", "patient_id", "collection"]).fillna("")
     said = [next(iter(_candidates(about, "").values()), pd.Series(dtype=str)) for about in linked.values()]
@@ -356,5 +358,6 @@ def _write_draft(rows, linked, root, file):
     label = rows["below"].mask(rows["below"] == "", rows["folder"]).mask(lambda named: named == "", labels)
     path = [_place(path, root) for path in rows["path"]]
     table = pd.DataFrame({"path": path, "label": label, "split": rows["in"]}).join(facts)
-    manifest.write_text(table.to_csv(index=False, lineterminator="\n"), file)
-    return file
+    with contextlib.suppress(OSError):
+        manifest.write_text(table.to_csv(index=False, lineterminator="\n"), file)
+    return Path(file).is_file()

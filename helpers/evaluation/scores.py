@@ -4,6 +4,8 @@ The probabilities of a row lie between 0 and 1 and sum to 1. The class that is p
 equals, the first column.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
@@ -11,7 +13,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers import manifest as manifests
 from helpers.data import classes as names_of
-from helpers.data import datasets, duplicates
+from helpers.data import datasets, duplicates, families, labels, matching
 from helpers.evaluation.intervals import bootstrap, number, ratio, share, units
 from helpers.runs import RunError
 
@@ -93,19 +95,50 @@ def labelled(predictions, truth=None):
     return predictions.assign(label=label)[label != ""].reset_index(drop=True)
 
 
-def external(data_dir, table, classes):
+def external(data_dir, table, classes, metadata=None):
     """Return the readable images of another set that are new to the manifest ``table`` and of one of ``classes``.
 
-    "MEL", "Melanoma" and "melanoma" are one class (:func:`helpers.data.classes.standard`). Returned are manifest rows,
-    labelled with the name in ``classes``; a sentence says how many of how many. Errors are those of ``datasets.find``.
+    "MEL", "Melanoma" and "melanoma" are one class (:func:`helpers.data.classes.standard`). Not new is an image that is
+    in the table, or nearly (see ``duplicates.near_duplicates``), or that shares a lesion or patient with the table: ids
+    of public sets, as ``metadata`` (``labels.official_labels`` of the table; None: the facts that come with the course)
+    and the other set say. Returned are manifest rows with groups, labelled with the name in ``classes``; a
+    sentence says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
     """
     own = {names_of.plain(names_of.standard(name)): name for name in classes}
-    rows = duplicates.inspect(datasets.list_images(datasets.find(data_dir)).table).query("flag == ''")
+    listed, facts, _ = datasets.list_images(datasets.find(data_dir))
+    rows = duplicates.inspect(listed).query("flag == ''")
+    table = table[(table["parent"] == "") & (table["picture"] != "")]
+    known = labels.official_labels(table) if metadata is None else metadata.reindex(table["image_id"]).fillna("")
+    pictures, lesions, group = _shared(table, known, rows, labels.official_labels(rows, facts))
     label = rows["label"].map(lambda name: own.get(names_of.plain(names_of.standard(name)), ""))
-    known = rows["image_id"].isin(table["image_id"].str.split("@").str[0]) | rows["picture"].isin(table["picture"])
-    found = rows.assign(label=label)[(label != "") & ~known].reset_index(drop=True)
+    left = {"are of other classes": label == "", "are pictures that are known already": pictures}
+    left |= {"are of lesions or patients that are known": lesions & ~pictures}
+    left |= {"are augmented copies": families.originals(rows) != ""}
+    found = rows.assign(label=label, group=group)[~np.any([*left.values()], axis=0)].reset_index(drop=True)
     print(f"{len(found)} of {len(rows)} images are new and of classes that the networks learned.")
+    if said := [f"{out.sum()} {what}" for what, out in left.items() if out.any()]:
+        print(f"Left out: {', '.join(said)}.")
     return found
+
+
+def _shared(table, known, rows, facts):
+    """Say of the ``rows`` of another set whether they are, and whether they show lesions or patients, of a ``table``.
+
+    ``known`` and ``facts`` are their official labels. Returns two arrays of bool, and the groups of the rows.
+    """
+
+    def marked(said, mark):  # an id that is not public is of its own set only
+        ids = said[["lesion_id", "patient_id"]].map(str.split)
+        return ids.map(lambda names: " ".join(f"{'' if re.match(datasets.PUBLIC_ID, n) else mark}{n}" for n in names))
+
+    both = pd.concat([table.assign(image_id="own " + table["image_id"]), rows], ignore_index=True).assign(group="")
+    said = pd.concat([marked(known, "own:"), marked(facts, "new:")]).set_axis(both["image_id"])
+    ids = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("").to_numpy()
+    pairs, seen = duplicates.near_duplicates(both), []
+    for ties in (said.assign(lesion_id=ids, patient_id=""), said.assign(lesion_id=said["lesion_id"] + " " + ids)):
+        group = duplicates.group(both, ties, pairs)["group"]
+        seen.append(group[len(table) :].isin(group[: len(table)]).to_numpy())
+    return *seen, group[len(table) :].to_numpy()
 
 
 def outcomes(labelled):
