@@ -4,8 +4,6 @@ import time
 import traceback
 from pathlib import Path
 
-from IPython import get_ipython
-
 ABOVE = "run the cells above first: Run > Run All Above Selected Cell (in Colab: Runtime > Run before)"
 INTERRUPTED = "Interrupted. What was finished, epochs too, is kept: run this cell again to go on."
 
@@ -30,6 +28,8 @@ def shorten_errors():
     That is so for what the course itself raises, an interrupt, and a name that a cell above defines. The error itself
     is as it was, so that papermill and nbval see a cell that failed. Outside IPython nothing is changed.
     """
+    from IPython import get_ipython  # only now: the command line starts sooner without it
+
     if shell := get_ipython():
         shell.set_custom_exc((OSError, ValueError, NameError, KeyboardInterrupt), _show)
 
