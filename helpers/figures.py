@@ -1,70 +1,121 @@
 """Figures that several notebooks share: each takes a table or arrays and returns a Figure, which Jupyter shows.
 
-``synthetic=True`` names the embedded sample in the figure, so that nobody takes a drawing for a patient.
+A figure's title states its finding; its alternative text is stored beside the picture and arrives in HTML.
+``synthetic=True`` names the embedded sample in both, so that nobody takes a drawing for a patient.
 """
 
 from pathlib import Path
 from textwrap import fill
 
+import matplotlib.figure
 import numpy as np
-from matplotlib.figure import Figure
 
 from helpers.data.images import open_rgb
 
 # Okabe & Ito's colour-blind-safe palette
 SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
-MODEL_COLOURS = {
-    "baseline": "#0072B2",
-    "regularised": "#D55E00",
-    "dropout_augmented": "#009E73",
-    "normalised": "#CC79A7",
+MODELS = {  # a colour, and a marker and a line for those who cannot tell colours apart
+    "baseline": ("#0072B2", "o", "-"),
+    "colours_kept": ("#D55E00", "s", "--"),
+    "colours_exchanged": ("#009E73", "D", "-."),
+    "transfer": ("#CC79A7", "^", ":"),
 }
-OTHER_COLOURS = ["#E69F00", "#56B4E9", "#000000", "#999999"]
+GREY = "#767676"
 
 
-def model_colours(names):
-    """Return {name: colour} for networks: the course's own have theirs in every figure, others take what is left."""
-    others = [name for name in names if name not in MODEL_COLOURS]
-    return MODEL_COLOURS | {name: OTHER_COLOURS[place % len(OTHER_COLOURS)] for place, name in enumerate(others)}
+class Figure(matplotlib.figure.Figure):
+    """A Figure with an alternative text, ``alt``, which Jupyter stores as metadata of the picture."""
+
+    alt = ""
+
+    def _repr_mimebundle_(self, **_):
+        return {}, {"image/png": {"alt": self.alt}}
 
 
-def image_grid(images, titles, columns, title="", synthetic=False):
-    """Show images in rows of ``columns``, each under its title, in a Figure with a ``title`` of its own.
+def new(width, height, rows=1, columns=1, **options):
+    """Return an empty Figure of so many inches, and its axes: one, or an array of ``rows`` and ``columns``."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, **options)
+    for place in np.ravel(axes):
+        place.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def titled(figure, title, synthetic, alt=""):
+    """Give ``figure`` its title and alternative text (default: the title), with the note where ``synthetic``; return it."""
+    note = "synthetic sample: drawings, not patients" if synthetic else ""
+    width = int(11 * figure.get_figwidth())
+    figure.suptitle("\n".join(fill(line, width) for line in (title, note) if line), fontsize=12)
+    figure.alt = " ".join(part.rstrip(".") + "." for part in (title, alt, note) if part)
+    return figure
+
+
+def model_style(name):
+    """Return the colour, marker and line style of a network: the course's own have theirs in every figure."""
+    return MODELS.get(name, (GREY, "v", "-"))
+
+
+def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
+    """Show images in rows of ``columns``, each ``inches`` wide under its title, in a Figure with a ``title`` of its own.
 
     ``images`` are paths, PIL images or arrays (height, width, 3) of 0 to 255; ``titles`` as many texts.
     """
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.25 * columns, 1.45 * rows + 0.45), layout="constrained")
+    images, titles = list(images), list(titles)
+    rows = max(-(-len(images) // columns), 1)
+    lines = max((len(_wrapped(text, inches).splitlines()) for text in titles), default=1)
+    figure = Figure(figsize=(inches * columns, (inches + 0.16 * lines) * rows + 0.5), layout="constrained")
     for place, (image, text) in enumerate(zip(images, titles)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(pixels(image))
-        axes.set_title("\n".join(fill(line, 18) for line in text.splitlines()), fontsize=8)
+        axes.set_title(_wrapped(text, inches), fontsize=9)
         axes.axis("off")
-    return titled(figure, title, synthetic)
+    return titled(figure, title, synthetic, "Pictures: " + "; ".join(" ".join(text.split()) for text in titles))
+
+
+def shares(table, guess=None, title="", xlabel="", synthetic=False):
+    """Show shares from 0 to 1 as dots, one row each, with intervals and the reader's ``guess`` as a dashed line.
+
+    ``table`` has a row for each share, named by its index, with the columns ``value`` and, where there are intervals,
+    ``low`` and ``high`` (NaN: none).
+    """
+    table = table.reindex(columns=["value", "low", "high"]).astype(float)
+    names, places = [fill(str(name), 34) for name in table.index], np.arange(len(table))
+    figure, axes = new(8, 1.3 + 0.5 * len(table))
+    axes.hlines(places, table["low"], table["high"], color="black", linewidth=2)
+    axes.plot(table["value"], places, "o", color=SPLIT_COLOURS["train"], markersize=11)
+    for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
+        axes.text(end + 0.025, place, f"{value:.2f}", va="center", fontsize=11)
+    if guess is not None:
+        axes.axvline(guess, color=SPLIT_COLOURS["val"], linestyle="--", linewidth=2.5, label=f"your guess: {guess:.2f}")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_yticks(places, names, fontsize=11)
+    axes.set(xlim=(0, 1.09), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel, xticks=np.linspace(0, 1, 6))
+    values = "; ".join(f"{name} {value:.2f}" for name, value in table["value"].items())
+    return titled(figure, title, synthetic, values + (f"; your guess {guess:.2f}" if guess is not None else ""))
 
 
 def curves(histories, title="", synthetic=False):
-    """Show loss and accuracy by epoch, training dashed and validation solid, for one or more trainings.
+    """Show loss and accuracy by epoch, training dashed and validation solid, a column for each training.
 
     ``histories`` is {name: DataFrame of epoch, loss, accuracy, val_loss, val_accuracy}. The epoch with the lowest
     validation loss, whose weights are kept, is marked.
     """
-    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
-    colours = model_colours(histories)
-    for place, measure in zip(figure.subplots(1, 2), ("loss", "accuracy")):
-        for name, history in histories.items():
-            best = history["val_loss"].idxmin()
-            place.plot(history["epoch"], history[measure], "--", color=colours[name], alpha=0.6)
-            place.plot(history["epoch"], history[f"val_{measure}"], color=colours[name], label=name.replace("_", " "))
-            place.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color=colours[name], clip_on=False)
-        usual = max(history[f"val_{measure}"].quantile(0.95) for history in histories.values())
-        place.set(xlabel="epoch", ylabel=measure, ylim=(0, max(1.02, 1.1 * usual if measure == "loss" else 0)))
-        place.xaxis.get_major_locator().set_params(integer=True)
-        place.spines[["top", "right"]].set_visible(False)
-    place.plot([], [], "--", color="#666666", label="training")
-    place.plot([], [], "-", color="#666666", label="validation")
-    figure.legend(*place.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    return titled(figure, title, synthetic)
+    figure, places = new(1.5 + 3.4 * len(histories), 5.2, 2, len(histories), sharey="row", squeeze=False)
+    for column, (name, history) in zip(places.T, histories.items()):
+        best = history["val_loss"].idxmin()
+        for axes, measure in zip(column, ("loss", "accuracy")):
+            lines = (("train", "--", measure, "training"), ("val", "-", f"val_{measure}", "validation"))
+            for split, line, key, label in lines:
+                axes.plot(history["epoch"], history[key], line, color=SPLIT_COLOURS[split], linewidth=2, label=label)
+            axes.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color="black", label="kept epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(bottom=0)
+        column[0].set_title(name.replace("_", " "), fontsize=11)
+        column[1].set_xlabel("epoch")
+    places[0, 0].set_ylabel("loss")
+    places[1, 0].set_ylabel("accuracy")
+    figure.legend(*places[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return titled(figure, title, synthetic, "Loss and accuracy by epoch of " + ", ".join(histories).replace("_", " "))
 
 
 def pixels(image):
@@ -73,8 +124,5 @@ def pixels(image):
     return np.clip(np.asarray(image), 0, 255).astype("uint8")
 
 
-def titled(figure, title, synthetic):
-    """Give ``figure`` its title, with the note on the embedded sample where ``synthetic``; return it."""
-    note = "synthetic sample: drawings, not patients" if synthetic else ""
-    figure.suptitle("  ·  ".join(part for part in (title, note) if part), fontsize=10)
-    return figure
+def _wrapped(text, inches):
+    return "\n".join(fill(line, max(int(13 * inches), 8)) for line in str(text).splitlines())
