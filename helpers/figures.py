@@ -126,3 +126,10 @@ def pixels(image):
 
 def _wrapped(text, inches):
     return "\n".join(fill(line, max(int(13 * inches), 8)) for line in str(text).splitlines())
+
+
+def shades(values):
+    """Return a map of numbers (height, width) as a grey picture (height, width, 3), its largest value white."""
+    height = np.ptp(values)
+    grey = 255 * (values - values.min()) / height if height else np.zeros_like(values)
+    return np.repeat(grey[..., None], 3, axis=-1)

@@ -19,10 +19,10 @@ LEFT = {  # the notebooks of the course, and what others need of them
     "01_eda": ["manifest.csv", "metadata.csv"],
     "02_augmentation": ["augmented.csv"],
     "03_baseline_cnn": [f"baseline/{file}" for file in NETWORK],
-    "04_dropout_augmented_cnn": [f"regularised/{file}" for file in NETWORK],
+    "04_dropout_augmented_cnn": [f"{name}/{file}" for name in ("colours_kept", "colours_exchanged") for file in NETWORK],
     "05_evaluation": [],
-    "06_decisions": [],
-    "07_transfer_learning": [],
+    "06_transfer_learning": [],
+    "07_decisions": [],
 }
 NOTEBOOKS = list(LEFT)
 FOLDER = datasets.ROOT / "notebooks"
@@ -160,13 +160,19 @@ class Run:
     seen: str = ""
     made_from: str = ""
 
-    def manifest(self):
-        """Return the run's manifest; notebook 01 makes it first where it is missing or was made of something else."""
+    def manifest(self, augmented=False):
+        """Return the run's manifest; notebook 01 makes it first where it is missing or was made of something else.
+
+        With ``augmented``, the images that notebook 02 wrote are in it, too; it runs first where they are missing.
+        """
         self.need(NOTEBOOKS[0])
         table = manifest.read(self.folder / "manifest.csv", self.images.root)
         self.made_from = manifest.fingerprint(table)
         if self.made_from != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
             print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is taken as it is.")
+        if augmented:
+            self.need("02_augmentation")
+            return manifest.read(self.folder / "augmented.csv", self.images.root)
         return table
 
     def need(self, notebook):

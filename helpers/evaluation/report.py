@@ -36,6 +36,8 @@ def summary(out_dir):
     for name, model in found["models"].items():
         scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
         rows[name] = {place: estimate(values, "accuracy") for place, values in scored.items()}
+        if away := model.get("another_clinic"):
+            rows[name]["Test, another clinic"] = f"{away['accuracy']:.2f} ({away['right']} of {away['n']})"
     sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
     about = f"Images: {data['source']}{' (synthetic)' * data['synthetic']}, labels {data['labels']}: {sizes}. Accuracy:"
     where = f"All scores: {file}\nExecuted notebooks, with every figure: {Path(out_dir) / 'notebooks'}"
@@ -90,7 +92,7 @@ def in_words(scored, majority, patients, prevalence, external=None):
     right = f"of {scored['n']} Test images classified correctly (95 % interval {low} to {high} %)"
     cards = [
         (f"{scored['accuracy']:.0%}", right),
-        (f"{majority[1]:.0%}", f"is what always saying {majority[0]} would get"),
+        (f"{majority[1]:.0%}", f"is the accuracy of always predicting {majority[0]}"),
     ]
     if patients is None:
         said = ["Whether a lesion is malignant was not asked: these classes or images do not allow it."]

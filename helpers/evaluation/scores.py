@@ -155,6 +155,16 @@ def confusion(labelled, malignant=()):
     return table.reindex(index=names, columns=names, fill_value=0).rename_axis(index="true", columns="predicted")
 
 
+def missed(labelled, positive):
+    """Return a sentence that counts the images of ``positive`` classes predicted as another kind, and the reverse."""
+    table = outcomes(labelled)
+    true, predicted = (table[column].isin(positive) for column in ("label", "predicted"))
+    return (
+        f"of {true.sum()} images of {', '.join(positive)}, {(true & ~predicted).sum()} are predicted as none of these; "
+        f"of {(~true).sum()} others, {(~true & predicted).sum()} as one"
+    )
+
+
 def per_class(labelled, malignant=()):
     """Return precision, recall (with its Wilson 95 % interval), F1, support (images) and a warning per class.
 

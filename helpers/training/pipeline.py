@@ -139,3 +139,15 @@ def _decode(paths, pixels, keep_aspect):
     for start in range(0, len(paths), PART):
         pixels[start : start + PART] = images.read_files(read, paths[start : start + PART])
     return pixels
+
+
+def weights(table, balance, melanoma=1):
+    """Return how much each of n training images counts in the loss: float (n), mean 1.
+
+    An image counts ``share ** -balance``, where share is how much of training is of its class and collection, so that 0
+    weighs all images alike and 1 all classes of all collections; a melanoma counts ``melanoma`` times that.
+    """
+    cells = table["label"] + "\n" + table["collection"]
+    weight = cells.map(cells.value_counts(normalize=True)) ** -balance
+    weight *= np.where(table["label"] == "melanoma", melanoma, 1)
+    return (weight / weight.mean()).to_numpy()

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 3 · A plain convolutional network
 #
-# **In fifteen minutes you will compute a convolution by hand, build the case study's CNN layer by layer, train it, and
-# see whether it overfits.**
+# **In twenty minutes you will compute a convolution by hand, build the case study's CNN layer by layer, find out where
+# its weights are, train it, and see how it starts to memorise.**
 #
 # {{badge}}
 
@@ -11,9 +11,9 @@
 #
 # - **load** the training and validation images as batches;
 # - **convolve** one lesion with a kernel of your own, and see the feature map;
-# - **build** a network of convolutions, pooling and fully connected layers, and count its weights;
+# - **build** a network of convolutions, pooling and fully connected layers, and guess where its weights are;
 # - **train** it with categorical cross-entropy and Adam, with early stopping and checkpoints;
-# - **read** the curves, and name overfitting when you see it;
+# - **read** the curves, and recognise overfitting;
 # - **predict** one image, and then validation and Test, for notebook 05.
 
 # %%
@@ -45,11 +45,11 @@ from scipy import signal
 from helpers import figures, manifest, runs
 from helpers.evaluation import scores
 from helpers.training import callbacks, pipeline
+from notebooks import checks
 
 # %% [markdown]
-# ## The device
-#
-# A graphics processor (GPU) can make training many times faster; everything works without one.
+# A graphics processor (GPU) can make training many times faster; everything works without one. The cell says which
+# device and which images are used.
 
 # %%
 print(callbacks.set_up_device(SEED))
@@ -60,7 +60,7 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 # ## Load
 #
 # The manifest of notebook 01 says which image is in which split, and with which label. If it is not there yet, notebook
-# 01 runs first. The pixels are decoded once, resized, and kept as whole numbers of 0 to 255.
+# 01 runs first.
 
 # %% tags=["nbval-check-output"]
 table = run.manifest()
@@ -70,7 +70,8 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 
 # %% [markdown]
 # A **batch** is what the network sees at once. Training batches are shuffled anew each epoch; validation keeps its order.
-# Each image comes with a row of zeros and a single one, the **one-hot** label; above each image stands the class it names.
+# The pixels are whole numbers from 0 to 255. Each image comes with its **one-hot** label: zeros, and a single one in the
+# place of its class.
 
 # %%
 def batches_of(rows, **how):
@@ -79,48 +80,50 @@ def batches_of(rows, **how):
     return pipeline.batches(pixels, pipeline.one_hot(rows, CLASSES), BATCH_SIZE, **how)
 
 
-train_data, val_data = batches_of(train, seed=SEED), batches_of(val)
+# %%
+train_data = batches_of(train, seed=SEED)
+val_data = batches_of(val)
+batch, targets = next(iter(train_data))
+print("images", batch.shape, "targets", targets.shape)
+
+# %% [markdown]
+# Look at the first images of the batch. Could you tell the classes apart at this size?
 
 # %%
-batch, targets = next(iter(train_data))
-print(f"images {batch.shape}, targets {targets.shape}")
-names = [CLASSES[target] for target in targets[:8].numpy().argmax(axis=1)]
-figures.image_grid(list(batch[:8].numpy()), names, 8, "The first images of a batch", run.images.synthetic)
+names = np.array(CLASSES)[targets.numpy().argmax(axis=1)]
+title = f"{IMAGE_SIZE} × {IMAGE_SIZE} pixels are all that the network will see"
+figures.image_grid(batch.numpy()[:6], names[:6], 6, title, run.images.synthetic, inches=1.7)
 
 # %% [markdown]
 # ## A convolution by hand
 #
 # A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
 # pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts what is left from what is right,
-# so that vertical edges stand out. **ReLU** then sets everything below zero to zero: what is left is an **activation**,
+# so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an **activation**,
 # large where the pattern was found.
 
 # %%
-lesion = batch[0].numpy() / 255
-kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel's, 1968
-feature_map = signal.correlate2d(lesion.mean(axis=-1), kernel, mode="same", boundary="symm")
+lesion = batch.numpy()[0].mean(axis=-1) / 255
+kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel, 1968
+feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
 activation = np.maximum(feature_map, 0)
 
-
-def shades(values):
-    """Return a map of numbers as a grey picture, its largest value white."""
-    return np.repeat((255 * (values - values.min()) / np.ptp(values))[..., None], 3, axis=-1)
-
-
-figures.image_grid([255 * lesion, shades(feature_map), shades(activation)],
-                   ["one lesion", "its feature map", "after ReLU"], 3,
-                   "One kernel finds edges of one direction", run.images.synthetic)
+# %%
+steps = ["one lesion, in grey", "its feature map", "after ReLU"]
+pictures = [figures.shades(values) for values in (lesion, feature_map, activation)]
+title = f"ReLU sets {np.mean(activation == 0):.0%} of this feature map to zero"
+figures.image_grid(pictures, steps, 3, title, run.images.synthetic, inches=2.2)
 
 # %% [markdown]
 # Nobody chooses the kernels of a network: they start at random, and training finds them. With `padding="same"` the map
-# keeps the image's size (**padding**: a border of zeros); the **stride** is how far the kernel moves, here one pixel.
+# keeps the image's size (**padding**: a border of zeros). The **stride** is how far the kernel moves, here one pixel.
 #
 # ## The network, layer by layer
 #
 # - **Conv2D** holds many kernels; each sees all channels of the layer before.
-# - **Pooling** keeps the largest activation of each 2 × 2: half the side, and a little shift matters less.
-# - **Flatten** lays all activations in one long row; **fully connected** layers (Dense) weigh them.
-# - The last layer's numbers are the **logits**; **softmax** turns them into probabilities that sum to 1.
+# - **Pooling** keeps the largest activation of each 2 × 2 places: half the side, and a small shift matters less.
+# - **Flatten** lays all activations out in one long row; **fully connected** layers (Dense) weigh them.
+# - The numbers of the last layer are the **logits**; **softmax** turns them into probabilities that sum to 1.
 
 # %%
 network = keras.Sequential([
@@ -138,40 +141,85 @@ network = keras.Sequential([
 ], name="baseline")
 
 # %% [markdown]
-# Count two layers by hand. A kernel of the first convolution has 3 × 3 places and 3 channels, and one number more, its
-# bias; the layer has 16 kernels. The first Dense layer has a weight for every activation at every place, and a bias, for
-# each of its 128 units. Expect your counts in the table, and most weights in that one layer.
-
-# %% tags=["nbval-check-output"]
-first_convolution = (3 * 3 * 3 + 1) * 16
-first_dense = ((IMAGE_SIZE // 8) ** 2 * 64 + 1) * 128
-print(f"by hand: first convolution {first_convolution:,}, first Dense {first_dense:,}")
-weights = [(layer.name, str(layer.output.shape[1:]), layer.count_params()) for layer in network.layers]
-weights = pd.DataFrame(weights, columns=["layer", "output shape", "weights"])
-weights["share"] = (weights["weights"] / network.count_params()).map("{:.1%}".format)
-assert {first_convolution, first_dense} <= set(weights["weights"])
-weights
-
-# %% [markdown]
-# ## Compile
+# ## Guess: where are the weights?
 #
-# **Categorical cross-entropy** is the loss: minus the logarithm of the probability that the network gave the true class.
-# A network that gives each of *k* classes the same has a loss of log *k*; the printed number is where training starts.
-# **Adam** follows the loss downhill; the **learning rate** is how far a step goes. **Accuracy** is what you read: the
-# share of images classified correctly. The learning rate is a **hyperparameter**: you choose it, training does not.
+# The three convolutions look at the image; the two fully connected layers only weigh what they found. What share of all
+# the weights do the **three convolutions** hold? Write your guess down before you run the next cell.
 
 # %%
-network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="categorical_crossentropy",
-                metrics=["accuracy"])
-print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; "
-      f"untrained, on validation: loss {network.evaluate(val_data, verbose=0)[0]:.2f}")
+GUESS = 0.5  # change me: the share of the weights that the three convolutions hold, from 0 to 1
+
+# %% tags=["nbval-check-output"]
+weights = pd.DataFrame({"weights": [layer.count_params() for layer in network.layers]},
+                       index=[layer.name for layer in network.layers])
+weights["value"] = weights["weights"] / network.count_params()
+weights[weights["weights"] > 0].round(3)
+
+# %%
+share = weights["value"].filter(like="conv").sum()
+title = f"You guessed {GUESS:.0%}; the three convolutions hold {share:.0%} of the weights"
+figures.shares(weights[weights["weights"] > 0], GUESS, title, "share of all weights", run.images.synthetic)
+
+# %% [markdown]
+# Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and for
+# each of its 128 units, and a bias for each unit. So nearly all the weights of this network are tied to a *place* in the
+# picture: it has to learn a lesion in the upper left and one in the lower right separately. Notebook 04 replaces this
+# layer.
+
+# %%
+activations = (IMAGE_SIZE // 8) ** 2 * 64
+print(f"{activations:,} activations x 128 units + 128 biases = {activations * 128 + 128:,} weights")
+
+# %% [markdown]
+# ## How a network learns: gradient descent
+#
+# The **loss** is one number that says how wrong the network is. **Gradient descent** changes each weight a little in
+# the direction in which the loss falls; the **learning rate** is how far a step goes. Here is a network of a single
+# weight whose loss is the weight squared.
+
+# %%
+def descend(rate, weight=-2.0):
+    """Return the weights that nine steps of gradient descent visit; the slope of weight² is 2 · weight."""
+    path = [weight]
+    for _ in range(9):
+        path.append(path[-1] - rate * 2 * path[-1])
+    return np.array(path)
+
+
+# %%
+rates = {0.02: "too small: slow", 0.3: "right: it arrives", 1.03: "too large: it climbs"}
+figure, places = figures.new(9, 3, 1, 3, sharey=True)
+for axes, rate in zip(places, rates):
+    axes.plot(np.linspace(-3, 3), np.linspace(-3, 3) ** 2, color=figures.GREY)
+    axes.plot(descend(rate), descend(rate) ** 2, "o-", color="#D55E00")
+    axes.set(title=f"learning rate {rate}\n{rates[rate]}", xlabel="weight", ylabel="loss")
+figures.titled(figure, "Nine steps: only the middle learning rate arrives at the lowest loss", synthetic=False)
+
+# %% [markdown]
+# **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for classes:
+# minus the logarithm of the probability that the network gave to the true class. A network that gives each of *k*
+# classes the same probability has a loss of log *k*: training starts near that. **Accuracy**, the share of images
+# classified correctly, is for you to read.
+
+# %%
+network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE),
+                loss="categorical_crossentropy", metrics=["accuracy"])
+untrained = network.evaluate(val_data, verbose=0)[0]
+print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; untrained, the loss is {untrained:.2f}")
+
+# %% [markdown]
+# Keep what the first layer makes of one image *before* training, to compare it later.
+
+# %%
+first_layer = keras.Model(network.inputs, network.layers[1].output)
+before = first_layer.predict(batch[:1], verbose=0)[0]
 
 # %% [markdown]
 # ## Fit
 #
-# Keras's own callbacks do the rest. `EarlyStopping` ends the training when the validation loss has not fallen for
-# `PATIENCE` epochs, `ModelCheckpoint` keeps the weights of the epoch with the lowest. `upkeep` prints the progress, logs the
-# curves, and keeps what a stopped training needs: if the runtime stops, run the notebook again, and it goes on. Watch whether the training loss falls on while the validation loss turns.
+# `EarlyStopping` ends the training when the validation loss has not fallen for `PATIENCE` epochs. `ModelCheckpoint` keeps
+# the weights of the epoch with the lowest validation loss. `callbacks.upkeep` is the plumbing: it prints progress, and
+# if the runtime stops, it resumes the training when you run the notebook again.
 
 # %%
 epochs = EPOCHS or 40
@@ -179,6 +227,11 @@ training = callbacks.begin(run, network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
 checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
                                              save_best_only=True, save_weights_only=True)
+
+# %% [markdown]
+# Watch whether the training loss keeps falling while the validation loss starts to rise.
+
+# %%
 network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0,
             initial_epoch=training.initial_epoch,
             callbacks=[stopping, checkpoint,
@@ -186,65 +239,61 @@ network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0,
 history = callbacks.finish(network, training)
 
 # %% [markdown]
-# Did early stopping end it?
-
-# %%
-best, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
-print(f"The lowest validation loss came in epoch {best['epoch']:.0f}.",
-      f"{PATIENCE} epochs later, after {len(history)} of {epochs}, early stopping ended the training."
-      if stopping.stopped_epoch else f"In {len(history)} of {epochs} epochs, it had no reason to act.")
-
-# %% [markdown]
 # ## Read the curves
 #
-# The dashed lines are training images, the solid ones validation images; the dot marks the epoch that is kept. Watch
-# where they part.
+# Dashed: training images. Solid: validation images. The black dot marks the epoch that is kept.
 
 # %%
-ends = f"training accuracy {last['accuracy']:.2f} in the end, validation {last['val_accuracy']:.2f}"
-figures.curves({"baseline": history}, f"Baseline: {ends}", run.images.synthetic)
-
-# %%
-gap = {}
-for name, row in (("kept", best), ("last", last)):
-    gap[name] = row["accuracy"] - row["val_accuracy"]
-    print(f"{name}: epoch {row['epoch']:2.0f}, accuracy in training {row['accuracy']:.2f}, "
-          f"on validation {row['val_accuracy']:.2f}, gap {gap[name]:.2f}")
-print("The gap grew after the kept epoch: the network overfits."
-      if gap["last"] > gap["kept"] + 0.02 else "The gap did not grow after the kept epoch.")
+kept, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
+title = (f"After epoch {kept['epoch']:.0f} the validation loss does not fall any more; "
+         f"training accuracy reaches {last['accuracy']:.2f}")
+figures.curves({"baseline": history}, title, run.images.synthetic)
 
 # %% [markdown]
-# A training accuracy that goes on rising while the validation loss rises again is **overfitting**: the network remembers
-# its images instead of learning what they share. The opposite, what you want, is **generalisation**. Notebook 04 shows
-# what may help.
+# Compare the kept epoch with the last one. **Overfitting** means that the network gets better on the images it learns
+# from and worse on others: it memorises instead of **generalising**. Then the training columns improve from row to row,
+# and the validation loss gets worse.
+
+# %%
+columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+history.loc[[kept.name, last.name], columns].set_axis(["kept epoch", "last epoch"]).round(2)
+
+# %% [markdown]
+# **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. It does not notice when a
+# network gives wrong answers with more and more certainty, and it may even rise a little meanwhile. The loss does
+# notice: a wrong answer at a probability of .99 costs far more than one at .51.
 #
 # ## What did the first layer learn?
 #
-# The activations of the first convolution for the same lesion, one picture for each of its 16 kernels. Some may be
-# almost the image, some may show edges; in a black one the kernel found nothing here.
+# The activations of the first convolution for one lesion: above as they were before training, below after it. Some
+# kernels hardly change; others now respond to something else.
 
 # %%
-first = keras.Model(network.inputs, network.layers[1].output)
-maps = first.predict(batch[:1], verbose=0)[0]
-pictures = [shades(maps[..., k]) if np.ptp(maps[..., k]) else np.zeros((*maps.shape[:2], 3))
-            for k in range(16)]
-figures.image_grid(pictures, [f"kernel {k + 1}" for k in range(16)], 8,
-                   "Activations of the trained first layer", run.images.synthetic)
+after = first_layer.predict(batch[:1], verbose=0)[0]
+pictures = [figures.shades(maps[..., k]) for maps in (before, after) for k in range(8)]
+titles = [f"kernel {k + 1}, {when}" for when in ("untrained", "trained") for k in range(8)]
+change = np.abs(after - before).mean() / np.abs(before).mean()
+title = f"Training changed these activations by {change:.0%} of their mean"
+figures.image_grid(pictures, titles, 8, title, run.images.synthetic)
 
 # %% [markdown]
-# ## One prediction, read aloud
+# ## One prediction
 #
-# Give the network one validation image, and read what it says.
+# Give the network one validation image, and read what it answers. The loss for this image is minus the logarithm of the
+# probability of its true class.
 
 # %%
 image, target = next(iter(val_data.unbatch().batch(1)))
 probabilities = network.predict(image, verbose=0)[0]
-truth = CLASSES[int(target.numpy().argmax())]
-order = probabilities.argsort()[::-1]
-print("; ".join(f"{CLASSES[k]} {probabilities[k]:.0%}" for k in order[:3]))
-chance = probabilities[CLASSES.index(truth)]
-print(f"It is filed as {truth}. The loss for this image is -log({chance:.3f}) = {-np.log(chance):.2f}; "
-      f"the prediction is {'right' if CLASSES[order[0]] == truth else 'wrong'}.")
+truth = int(target.numpy().argmax())
+answers = pd.Series(probabilities, CLASSES).nlargest(3)
+answers.rename("probability").to_frame().round(3)
+
+# %%
+title = (f"True class: {CLASSES[truth]}; its probability is {probabilities[truth]:.2f}, "
+         f"so the loss is {-np.log(probabilities[truth]):.2f}")
+figures.image_grid([image[0].numpy()], [f"predicted: {answers.index[0]}"], 1, title,
+                   run.images.synthetic, inches=3.5)
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -257,18 +306,17 @@ test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
 predictions = [scores.predictions_table(rows, network.predict(batches_of(rows), verbose=0), CLASSES)
                for rows in (val, test)]
 manifest.write_text(pd.concat(predictions).to_csv(index=False), training.folder / "predictions.csv")
-run.done()
-print(f"{len(val)} validation and {len(test)} Test images predicted: "
-      f"{OUT_DIR}/baseline/predictions.csv")
+run.done(GUESS=GUESS)
+print(f"{len(val)} validation and {len(test)} Test images: {OUT_DIR}/baseline/predictions.csv")
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Load**: images become batches of numbers, labels become one-hot rows.
 # - **Convolve**: a kernel finds one pattern everywhere; its feature map shows where.
-# - **Build**: three convolutions see; one fully connected layer holds most of the weights.
+# - **Build**: three convolutions look; one fully connected layer holds most of the weights.
 # - **Train**: cross-entropy, Adam, early stopping, a checkpoint of the best epoch.
-# - **Read**: where training accuracy rises and validation loss rises too, the network overfits.
+# - **Read**: where training still improves and the validation loss rises, the network overfits.
 # - **Predict**: the probabilities are kept; Test is still unscored.
 #
 # ## Exercises
@@ -276,51 +324,45 @@ print(f"{len(val)} validation and {len(test)} Test images predicted: "
 # %% [markdown]
 # ### Exercise 1
 #
-# Turn the kernel so that it finds horizontal edges instead of vertical ones. How large is the mean activation of each
-# on this lesion?
+# Which kernel responds to *horizontal* edges? Set `horizontal` to its activation for `lesion`, computed as above: the
+# feature map, then ReLU.
 
 # %% tags=["solution"]
 # @title Solution 1
+horizontal = None
 ### BEGIN SOLUTION
-horizontal = signal.correlate2d(lesion.mean(axis=-1), kernel.T, mode="same", boundary="symm")
+horizontal = signal.correlate2d(lesion, kernel.T, mode="same", boundary="symm")
 horizontal = np.maximum(horizontal, 0)
 ### END SOLUTION
-print(f"vertical {activation.mean():.3f}, horizontal {horizontal.mean():.3f}")
-assert horizontal.shape == activation.shape and not np.allclose(horizontal, activation)
+checks.horizontal_edges(horizontal, lesion)
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Replace `Flatten` by `GlobalAveragePooling2D`. How many weights are left? Work it out before you let Keras count.
+# Replace `Flatten` by `GlobalAveragePooling2D`, which keeps one number a channel. How many weights does the whole network
+# have then? Work it out by hand, as `by_hand`, a whole number, before you build it.
 
 # %% tags=["solution"]
 # @title Solution 2
+by_hand = None
 ### BEGIN SOLUTION
-small = keras.Sequential([*network.layers[:7], layers.GlobalAveragePooling2D(),
-                          layers.Dense(128, activation="relu"),
-                          layers.Dense(len(CLASSES), activation="softmax")])
-small.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
-convolutions = (27 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64
+convolutions = (9 * 3 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64
 by_hand = convolutions + (64 + 1) * 128 + (128 + 1) * len(CLASSES)
 ### END SOLUTION
-print(f"{network.count_params():,} weights become {small.count_params():,}")
-assert small.count_params() == by_hand
+checks.weights_after_global_pooling(by_hand, network)
 
 # %% [markdown]
 # ### Exercise 3
 #
-# Train the network for five epochs with a learning rate ten times as high. What is the lowest validation loss now,
-# beside that of the first five epochs above?
+# A network that is sure and wrong: let it predict the validation images, and set `surest` to the `image_id` of the image
+# that it classifies wrongly with the highest probability. (`val["image_id"]` is in the order of `val_data`.)
 
 # %% tags=["solution"]
 # @title Solution 3
+surest = None
 ### BEGIN SOLUTION
-keras.utils.set_random_seed(SEED)
-again = keras.models.clone_model(network)
-high = keras.optimizers.Adam(10 * LEARNING_RATE)
-again.compile(high, "categorical_crossentropy", metrics=["accuracy"])
-faster = again.fit(train_data, validation_data=val_data, epochs=5, verbose=0).history
+chances = network.predict(val_data, verbose=0)
+wrong = np.array(CLASSES)[chances.argmax(axis=1)] != val["label"]
+surest = val["image_id"][wrong].iloc[chances.max(axis=1)[wrong].argmax()]
 ### END SOLUTION
-print(f"lowest validation loss in five epochs: {min(faster['val_loss']):.2f} with the higher "
-      f"learning rate, {history['val_loss'].head(5).min():.2f} with the lower")
-assert len(faster["val_loss"]) == 5
+checks.surest_error(surest, predictions[0])

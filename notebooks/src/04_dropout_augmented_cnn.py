@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 4 · Towards a network that generalises better, in three steps
+# # 4 · A deeper network, trained twice: which one would you send to a clinic?
 #
-# **In twenty minutes you will grow the baseline step by step into a deeper network, see what each step gave, and train
-# it so that it may rely less on the camera.**
+# **In twenty-five minutes you will grow the baseline block by block, augment it with Keras's own layers, train it once
+# with the colours as they are and once with exchanged colours, and choose one of the two.**
 #
 # {{badge}}
 
@@ -10,10 +10,10 @@
 # You will
 #
 # - **augment** on the fly, so that no epoch shows the same images again;
-# - **exchange** the colours of images, so that they tell less about the collection;
-# - **grow** the network: dropout, then batch normalisation and global pooling, then shortcuts;
-# - **compare** the curves of the steps, and credit only what the numbers show;
-# - **predict** validation and Test with test-time augmentation, for notebook 05.
+# - **exchange** the colours of images, so that they reveal less about the clinic;
+# - **grow** the network: dropout, batch normalisation and global pooling, skip connections;
+# - **train** it twice, and compare the two on validation;
+# - **choose** the one that you would send to a clinic, for notebook 05 to judge.
 
 # %%
 # {{setup}}
@@ -24,9 +24,8 @@ OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /cont
 LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
 METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-AUGMENTATION = "on the fly"  # @param ["on the fly", "augmentor", "both", "none"] new images as it trains, or on disk
-COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another: 0 not, 0.5 a random part, 1 all the way
-STEPS = True  # @param {type:"boolean"} also train the two steps before the final network
+AUGMENTOR_FILES = False  # @param {type:"boolean"} also learn from the images that notebook 02 wrote with Augmentor
+COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far colours move to those of another image in the second training: 0 not, 0.5 a random part, 1 all the way
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
 EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
@@ -42,7 +41,6 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 # %%
 # %matplotlib inline
 import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras import layers
@@ -50,85 +48,25 @@ from keras import layers
 from helpers import figures, manifest, runs
 from helpers.evaluation import scores
 from helpers.training import callbacks, pipeline
+from notebooks import checks
 
 # %% [markdown]
-# ## The device and the images
+# ## The images
 #
-# As in notebook 03. With `AUGMENTATION` set to "augmentor" or "both", training also takes the images that notebook 02
-# wrote; validation and Test are the same images as ever.
+# The same images and the same split as in notebook 03. With `AUGMENTOR_FILES`, training also sees the images that
+# notebook 02 wrote; validation and Test never do.
 
 # %%
 print(callbacks.set_up_device(SEED))
 run = runs.start("04_dropout_augmented_cnn", globals())
-table = run.manifest()
-if AUGMENTATION in ("augmentor", "both"):
-    run.need("02_augmentation")
-    table = manifest.read(run.folder / "augmented.csv", run.images.root)
-print(f"Images: {run.images.source}{' (SYNTHETIC: drawings, not patients)' if run.images.synthetic else ''}")
+table = run.manifest(augmented=AUGMENTOR_FILES)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 
 # %% tags=["nbval-check-output"]
 train, val = manifest.active(table, "train"), manifest.active(table, "val")
 CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
-# %% [markdown]
-# ## Augment on the fly
-#
-# Notebook 02 wrote new images to disk, once. Here each batch is changed as it is made, anew every epoch, with nothing
-# to store. A lesion has no up: quarter turns and flips show the same lesion. A crop of random size and place, resized
-# to the whole, zooms and shifts it and leaves its shape alone; light scales brightness and contrast a little. Keras has
-# layers for this too (`RandomFlip`, `RandomRotation`, `RandomZoom`); this function resamples each image once.
-
-# %%
-def turn_and_crop(images, seed, crop=0.3, light=0.15):
-    """Return a batch, float32 0 to 255, each image seen from a random side, cropped and lit at random."""
-    n, size = images.shape[:2]
-    draw = tf.random.stateless_uniform((8, n), seed, -1.0, 1.0)
-    # With the flips below, mirroring a whole batch along its diagonal or not makes all eight views equally likely.
-    images = tf.cond(draw[0, 0] > 0, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
-    side = 1 - crop * (1 + draw[1]) / 2
-    middle = 0.5 + draw[2:4] * (1 - side) / 2
-    reach = tf.sign(draw[4:6]) * side / 2  # a box from bottom to top is a flipped image
-    boxes = tf.clip_by_value(tf.concat([middle - reach, middle + reach], axis=0), 1e-6, 1 - 1e-6)
-    images = tf.image.crop_and_resize(images, tf.transpose(boxes), tf.range(n), (size, size))
-    brightness, contrast = tf.unstack(1 + light * draw[6:8, :, None, None, None])
-    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
-    return tf.clip_by_value((images - mean) * contrast + mean * brightness, 0, 255)
-
-
-# %% [markdown]
-# ## Exchange the colours
-#
-# In notebook 01 the corners alone told which collection an image comes from, and with it much about its class: a
-# **shortcut**. So take the clue away: move the mean and the spread of each colour channel a random part of the way to
-# those of another image of the batch; make some images grey, and shift the hue of all a little. What is lost is real:
-# colour is diagnostic too. `COLOUR_EXCHANGE` is the dial: 0 leaves all colours alone, 1 moves them all the way.
-
-# %%
-def exchange_colours(images, seed):
-    """Return the images of a batch, float32 0 to 255, with colours moved towards those of others of the batch."""
-    draw = tf.random.stateless_uniform((4, images.shape[0], 1, 1, 1), seed)
-    mean = tf.reduce_mean(images, (1, 2), keepdims=True)
-    spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    other, part = tf.argsort(draw[0, :, 0, 0, 0]), draw[1] + 2 * COLOUR_EXCHANGE - 1
-    part = tf.clip_by_value(part, 0, 1)
-    new_mean = mean + part * (tf.gather(mean, other) - mean)
-    new_spread = spread + part * (tf.gather(spread, other) - spread)
-    images = tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
-    images = tf.where(draw[2] < 0.2, tf.reduce_mean(images, -1, keepdims=True), images)
-    hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
-    hue = tf.math.floormod(hue + 0.1 * (2 * draw[3] - 1), 1)
-    return 255 * tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1))
-
-
-def augment(images, seed):
-    """Return a batch as training sees it."""
-    images = turn_and_crop(images, seed)
-    return exchange_colours(images, seed + 1) if COLOUR_EXCHANGE else images
-
-
-# %% [markdown]
-# One lesion of each class, and below it what training may see of it. Is each still the same lesion to you?
 
 # %%
 def load(rows):
@@ -136,84 +74,102 @@ def load(rows):
     return pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
 
 
-before = load(train.groupby("label").head(1))
-after = augment(tf.cast(before, tf.float32), tf.constant([SEED, 1]))
-figures.image_grid([*before, *after.numpy()], [*CLASSES, *["augmented"] * len(CLASSES)], len(CLASSES),
-                   title="One lesion of each class, and what training may see of it", synthetic=run.images.synthetic)
+# %%
+some = train.drop_duplicates("label").sort_values("label")
+lesions = load(some).astype("float32")
+title = f"One training image of each of {len(CLASSES)} classes"
+figures.image_grid(lesions, some["label"], len(CLASSES), title, run.images.synthetic)
 
 # %% [markdown]
-# ## One way to train all of them
+# ## Augment on the fly
 #
-# Three networks follow, and each is trained alike, but that the last counts melanomas for more. Beside what notebook 03 did:
-#
-# - The learning rate falls along a **cosine** to nothing in the last epoch: long steps find the way, short ones settle. So
-#   all epochs are run; early stopping would cut off the part in which the network settles.
-# - An image weighs more in the loss if its class is rare in its collection. With `BALANCE = 0` all images weigh the
-#   same.
+# Notebook 02 wrote new images to disk, once. Keras's layers change each batch as it is made, anew in every epoch, and
+# store nothing. On skin there is no up, so any turn and any flip is allowed; zoom, brightness and contrast change a
+# little.
 
 # %%
-train_pixels, train_targets = load(train), pipeline.one_hot(train, CLASSES)
-val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
-
-
-def training_batches(melanoma=1):
-    """Return the training batches, in which an image weighs by its rarity, and a melanoma so many times more."""
-    cells = train["label"] + train["collection"]
-    weight = cells.map(cells.value_counts(normalize=True)) ** -BALANCE
-    weight *= np.where(train["label"] == "melanoma", melanoma, 1)
-    on_the_fly = augment if AUGMENTATION in ("on the fly", "both") else None
-    return pipeline.batches(train_pixels, train_targets, BATCH_SIZE, seed=SEED, augment=on_the_fly,
-                            weights=weight / weight.mean())
-
+augment = keras.Sequential([
+    layers.RandomFlip("horizontal_and_vertical"),
+    layers.RandomRotation(0.5, fill_mode="reflect"),
+    layers.RandomZoom((-0.3, 0.0), fill_mode="reflect"),
+    layers.RandomBrightness(0.075),
+    layers.RandomContrast(0.15, value_range=(0, 255)),
+])
 
 # %% [markdown]
-# `fit` does it all for one network:
+# The same lesions as training may see them. Is each still the same lesion to you?
+
 
 # %%
-epochs = EPOCHS or (12 if run.images.synthetic else 50)  # the sample shows the way in fewer
+def turned(images, seed):
+    """Return a batch of images, float32 0 to 255, turned, zoomed and lit at random."""
+    return pipeline.seeded(augment, images, seed)
 
-
-def fit(network, melanoma=1):
-    """Compile and train a network, keep the epoch with the lowest validation loss; return its folder and its history."""
-    train_data = training_batches(melanoma)
-    cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=epochs * len(train_data))
-    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy", metrics=["accuracy"])
-    training = callbacks.begin(run, network, table, epochs)
-    checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
-                                                 save_best_only=True, save_weights_only=True)
-    network.fit(train_data, validation_data=val_data, epochs=epochs, initial_epoch=training.initial_epoch, verbose=0,
-                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, tensorboard=TENSORBOARD)])
-    return training.folder, callbacks.finish(network, training)
-
-
-# %% [markdown]
-# ## Step 1: dropout and augmentation
-#
-# The case study's own second network: the baseline, with **dropout**, which hides a random share of the activations at
-# each step so that none can be relied on alone, and with the augmented batches. Both are **regularisation**: they make
-# learning by heart harder. Does training accuracy rise more slowly than the baseline's?
 
 # %%
-histories = {}
-if STEPS:
-    network = keras.Sequential([keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3)), layers.Rescaling(1 / 255)],
-                               name="dropout_augmented")
-    for filters in (16, 32, 64):
-        network.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
-        network.add(layers.MaxPooling2D())
-    network.add(layers.Flatten())
-    network.add(layers.Dense(128, activation="relu"))
-    network.add(layers.Dropout(0.5))
-    network.add(layers.Dense(len(CLASSES), activation="softmax", dtype="float32"))
-    histories[network.name] = fit(network)[1]
+title = "Turned, zoomed and lit at random, each is still the same lesion"
+seen = turned(tf.constant(lesions), tf.constant([SEED, 1]))
+figures.image_grid(seen.numpy(), some["label"], len(CLASSES), title, run.images.synthetic)
 
 # %% [markdown]
-# ## Step 2: batch normalisation and global pooling
+# ## Exchange the colours
 #
-# - **Batch normalisation** brings each channel's activations to one scale, batch by batch: training may be steadier.
-#   For validation it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
-# - **Global average pooling** keeps one number per channel, its mean over all places: *what* was seen, not *where*. It
-#   replaces Flatten, and with it the Dense layer that held nearly all the weights.
+# In notebook 01, four corners were enough to recognise the collection of an image, and with it much about its class. A
+# rule that is right for a reason that has nothing to do with the lesion is a **shortcut**. If the colours of a clinic are
+# the cue, take the cue away: give each image the mean and the spread of the colours of *another* image of the batch.
+#
+# Notebook 02 ruled out changed hues, because there a copy had to keep its diagnosis, and colour is part of the diagnosis.
+# That is still true. Here the change is deliberate: it takes away something that helps, in order to take away something
+# that misleads. What it costs is measured below, on validation.
+
+# %%
+def exchange_colours(images, seed, amount):
+    """Return a batch in which each image has moved towards the colours of another one."""
+    order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), seed)
+    part = tf.random.stateless_uniform(tf.shape(images[:, :1, :1, :1]), seed) + 2 * amount - 1
+    part = tf.clip_by_value(part, 0, 1)
+    mean = tf.reduce_mean(images, (1, 2), keepdims=True)
+    spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
+    new_mean = mean + part * (tf.gather(mean, order) - mean)
+    new_spread = spread + part * (tf.gather(spread, order) - spread)
+    return tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
+
+
+# %% [markdown]
+# Two more layers of Keras do the rest: some images turn grey, and all hues shift a little. With `COLOUR_EXCHANGE = 0.5` each
+# image moves a random part of the way; with 1, all the way.
+
+# %%
+tint = keras.Sequential([layers.RandomGrayscale(0.2), layers.RandomHue(0.2)])
+
+
+def exchanged(images, seed):
+    """Return a batch as the second training sees it: turned, and with the colours of other images."""
+    images = exchange_colours(turned(images, seed), seed, COLOUR_EXCHANGE)
+    return pipeline.seeded(tint, images, seed + 1)
+
+
+# %%
+title = "With exchanged colours, the lesion keeps its structure and loses its clinic's colours"
+seen = exchanged(tf.constant(lesions), tf.constant([SEED, 1]))
+figures.image_grid(seen.numpy(), some["label"], len(CLASSES), title, run.images.synthetic)
+
+# %% [markdown]
+# ## Grow the network: dropout
+#
+# **Dropout** hides a random share of the numbers at each training step, so that no single one can be relied on. It makes
+# memorising harder: a form of **regularisation**. To see what it does, apply it to an image:
+
+# %%
+hidden = layers.Dropout(0.5)(lesions[:1] / 2, training=True)
+title = "Dropout of one half: recognise the lesion from what is left"
+figures.image_grid([lesions[0], hidden[0]], ["before", "after"], 2, title, run.images.synthetic, inches=2.2)
+
+# %% [markdown]
+# ## Batch normalisation and global pooling
+#
+# **Batch normalisation** brings each channel to one scale, batch by batch, so that training is steadier. For validation it
+# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
 
 # %%
 def convolution(x, filters, size=3, strides=1):
@@ -222,164 +178,228 @@ def convolution(x, filters, size=3, strides=1):
     return layers.BatchNormalization(momentum=0.9)(x)
 
 
-if STEPS:
-    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    for filters in (32, 64, 128):
-        x = layers.MaxPooling2D()(layers.ReLU()(convolution(x, filters)))
-    x = layers.Dropout(DROPOUT)(layers.GlobalAveragePooling2D()(x))
-    outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
-    network = keras.Model(inputs, outputs, name="normalised")
-    histories[network.name] = fit(network)[1]
+# %% [markdown]
+# **Global average pooling** keeps one number a channel, the mean over all places: *what* was seen, not *where*. It replaces
+# the layer that held nearly all weights in notebook 03.
+
+# %%
+maps = convolution(lesions[:1] / 255, 4).numpy()[0]
+pooled = layers.GlobalAveragePooling2D()(maps[None]).numpy()[0]
+title = f"Global average pooling: {maps.size:,} numbers become {pooled.size}"
+figures.image_grid([figures.shades(maps[..., k]) for k in range(4)],
+                   [f"mean {number:.2f}" for number in pooled], 4, title, run.images.synthetic)
 
 # %% [markdown]
-# ## Step 3: shortcuts
+# ## Skip connections
 #
-# A **shortcut** adds what went into two convolutions to what comes out of them, so that the block has only to learn what
-# to change (He and others, 2016: residual learning). With it a deeper network can be trained.
+# A **skip connection** adds what went into two convolutions to what comes out of them, so that the block only has to learn
+# what to change (He and others, 2016: residual learning). With it a deeper network can be trained.
 #
-#     block:   x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
-#              └────────── convolution 1 × 1 ─────────────┘
-#
-# The first convolution has a stride of two pixels: a quarter of the places, a quarter of the work for all that follows.
+#     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
+#     └────────────── convolution 1 × 1 ─────────┘
 
 # %%
 def block(x, filters):
-    """Return x after two convolutions, with a shortcut past both."""
+    """Return x after two convolutions, with a skip connection past both."""
     y = layers.ReLU()(convolution(x, filters))
     y = convolution(y, filters)
     return layers.ReLU()(layers.Add()([y, convolution(x, filters, size=1)]))
 
 
-inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-x = layers.ReLU()(convolution(x, 32, size=5, strides=2))
-for filters in (32, 64, 128):
-    x = layers.MaxPooling2D()(block(x, filters))
-x = block(x, 160)
-x = layers.Dropout(DROPOUT)(layers.GlobalAveragePooling2D()(x))
-outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
-network = keras.Model(inputs, outputs, name="regularised")
+# %%
+grey = lesions[:1].mean(axis=-1, keepdims=True) / 255
+changed = convolution(layers.ReLU()(convolution(grey, 1)), 1).numpy()
+stages = {"x": grey, "two convolutions": changed, "x + two convolutions": grey + changed}
+title = "An untrained block with a skip connection still passes the picture on"
+figures.image_grid([figures.shades(stage[0, ..., 0]) for stage in stages.values()], stages, 3,
+                   title, run.images.synthetic, inches=2.2)
 
 # %% [markdown]
-# Where are the weights now? Expect them in the convolutions.
+# The whole network: a convolution with a stride of two, four blocks with pooling between them, global pooling, dropout,
+# softmax.
+
+# %%
+def build(name):
+    """Return the network, untrained."""
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = layers.ReLU()(convolution(x, 32, size=5, strides=2))
+    for filters in (32, 64, 128):
+        x = layers.MaxPooling2D()(block(x, filters))
+    x = layers.GlobalAveragePooling2D()(block(x, 160))
+    x = layers.Dropout(DROPOUT)(x)
+    outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
+    return keras.Model(inputs, outputs, name=name)
+
+
+# %% [markdown]
+# Where are its weights? Compare with notebook 03.
 
 # %% tags=["nbval-check-output"]
-weights = pd.DataFrame([(type(layer).__name__, layer.count_params()) for layer in network.layers],
-                       columns=["kind of layer", "weights"])
-weights.groupby("kind of layer").sum().query("weights > 0")
+kinds = [(type(layer).__name__, layer.count_params()) for layer in build("untrained").layers]
+weights = pd.DataFrame(kinds, columns=["kind of layer", "weights"]).groupby("kind of layer").sum()
+weights[weights["weights"] > 0]
 
 # %% [markdown]
-# This is the network that is kept, so it learns one thing more: **cost-sensitive learning**. A missed melanoma costs more
-# than most other mistakes, so a melanoma counts `MELANOMA_WEIGHT` times what its rarity says; the price may be other lesions
-# that are called melanoma. So two things change in this step; with `MELANOMA_WEIGHT = 1` only the network does.
-
-# %%
-folder, histories[network.name] = fit(network, MELANOMA_WEIGHT)
-
-# %% [markdown]
-# ## What did each step give?
+# ## Train it twice
 #
-# The epoch that was kept, for each network, with the baseline of notebook 03 where it is in the run folder. The **gap**
-# is training accuracy less validation accuracy; on augmented images training is the harder task, so a small gap alone is
-# no merit. Which row is best on validation?
+# An image counts more in the loss if its class is rare in its collection (`BALANCE`), and a melanoma counts
+# `MELANOMA_WEIGHT` times that: **cost-sensitive learning**, as a missed melanoma costs more than another mistake. Both
+# trainings get the same images with the same weights; only the colours differ.
 
 # %%
-known = run.folder / "baseline" / "history.csv"
-if known.exists():
-    histories = {"baseline": pd.read_csv(known), **histories}
-kept = pd.DataFrame({name: past.loc[past["val_loss"].idxmin()] for name, past in histories.items()}).T
-kept = kept.assign(gap=kept["accuracy"] - kept["val_accuracy"]).drop(columns=["seconds"]).astype({"epoch": int})
-kept.rename(columns={"accuracy": "training accuracy", "val_loss": "validation loss",
-                     "val_accuracy": "validation accuracy"}).round(2)
+def batches(augment):
+    """Return the training batches, changed on the fly by ``augment``."""
+    weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
+    return pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE,
+                            seed=SEED, augment=augment, weights=weights)
+
 
 # %%
-figures.curves(histories, title=f"Highest validation accuracy: {kept['val_accuracy'].idxmax().replace('_', ' ')} "
-               f"({kept['val_accuracy'].max():.2f})", synthetic=run.images.synthetic)
+val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
+epochs = EPOCHS or (12 if run.images.synthetic else 50)
+steps = epochs * -(-len(train) // BATCH_SIZE)
+print(f"{epochs} epochs of {steps // epochs} steps")
 
 # %% [markdown]
-# One training is one draw: with another seed the order may change, and a step that gives less than the seeds differ has
-# given nothing that you can see. `sweeps/` repeats this over seeds, and the results page holds what it found on real
-# images.
-#
+# The learning rate follows a **cosine** down to zero: large steps first, small ones at the end. So all epochs are run, and
+# the checkpoint keeps the one with the lowest validation loss.
+
+# %%
+def train_on(data, name):
+    """Build and train the network on ``data``, keep its best epoch, and return it with its history."""
+    network = build(name)
+    cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=steps)
+    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy",
+                    metrics=["accuracy"])
+    training = callbacks.begin(run, network, table, epochs)
+    checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
+                                                 save_best_only=True, save_weights_only=True)
+    network.fit(data, validation_data=val_data, epochs=epochs, verbose=0,
+                initial_epoch=training.initial_epoch,
+                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, None, TENSORBOARD)])
+    return network, callbacks.finish(network, training)
+
+
+# %% [markdown]
+# First with the colours as they are:
+
+# %%
+kept, kept_history = train_on(batches(turned), "colours_kept")
+
+# %% [markdown]
+# Then the same network with exchanged colours:
+
+# %%
+exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
+
+# %% [markdown]
+# Dashed: training images, augmented. Solid: validation images, as they are. On augmented images, training is the harder
+# task, so its line may lie below that of validation.
+
+# %%
+histories = {"colours_kept": kept_history, "colours_exchanged": exchange_history}
+best = {name: past["val_accuracy"][past["val_loss"].idxmin()] for name, past in histories.items()}
+title = "Validation accuracy of the kept epoch: " + ", ".join(
+    f"{name.replace('_', ' ')} {value:.2f}" for name, value in best.items())
+figures.curves(histories, title, run.images.synthetic)
+
+# %% [markdown]
 # ## Predict, and keep the predictions
 #
-# A lesion has no up, so ask from both sides and for four quarter turns, and average the eight predictions. This is
-# **test-time augmentation**: it costs eight predictions per image and no training.
+# On skin there is no up, so predict all eight views of an image (four quarter turns, each also mirrored) and average them:
+# **test-time augmentation**. Nothing is scored on Test here: that happens once, in notebook 05.
 
 # %%
-def predict(rows):
-    """Return the class probabilities of manifest rows, averaged over the views of each image."""
-    return pipeline.average_views(network, load(rows), TTA)
+def keep_predictions(network):
+    """Write the network's predictions on validation and Test into its folder; return those on validation."""
+    test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
+    parts = [scores.predictions_table(rows, pipeline.average_views(network, load(rows), TTA), CLASSES)
+             for rows in (val, test)]
+    manifest.write_text(pd.concat(parts).to_csv(index=False),
+                        run.folder / network.name / "predictions.csv")
+    return scores.outcomes(parts[0])
 
 
-test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-predictions = pd.concat(scores.predictions_table(rows, predict(rows), CLASSES) for rows in (val, test))
-manifest.write_text(predictions.to_csv(index=False), folder / "predictions.csv")
-run.done()
-print(f"{len(val)} validation and {len(test)} test images predicted: {OUT_DIR}/regularised/predictions.csv")
+# %% tags=["nbval-check-output"]
+validation = {network.name: keep_predictions(network) for network in (kept, exchange)}
+accuracy = pd.Series({name: rows["correct"].mean() for name, rows in validation.items()})
+accuracy.rename("accuracy on validation").to_frame().round(2)
+
+# %% [markdown]
+# ## Choose: which one would you send to a clinic?
+#
+# A clinic that took none of these images wants one of the two networks. You have seen how they were trained, and what
+# validation says of them. Write down your choice; notebook 05 will judge it.
+
+# %%
+CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
+
+# %%
+run.done(CHOICE=CHOICE)
+print(f"You send {CHOICE}; validation prefers {accuracy.idxmax()}"
+      f" ({accuracy.max():.2f} to {accuracy.min():.2f}). Notebook 05 judges.")
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
-# - **Exchange**: moved colours take away a clue that has nothing to do with the lesion, and some that have.
-# - **Grow**: dropout, batch normalisation and global pooling, shortcuts: one idea a step; with the last, a missed
-#   melanoma costs more.
-# - **Compare**: the table says which step was worth what, in this training.
-# - **Predict**: the predictions are kept; Test is still unscored.
+# - **Exchange**: moved colours take away a cue that has nothing to do with the lesion, and some that have.
+# - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
+# - **Train**: the same network twice, with all else equal; the table above says what exchanged colours cost on validation.
+# - **Choose**: you have sent one of them to a clinic. What validation cannot tell you, notebook 05 will.
+#
+# What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in
+# `docs/results.md`; `sweeps/` repeats it.
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1
 #
-# How many weights does the Dense layer after Flatten have in step 1, and how many has the whole network of step 3?
+# An augmentation must not change what the label says. Write one that *does*: put into `spoiled` a changed copy of
+# `lesions[:1]` in which the middle half of the image (from a quarter to three quarters of each side) shows nothing of the
+# lesion any more.
 
 # %% tags=["solution"]
 # @title Solution 1
+spoiled = lesions[:1].copy()
 ### BEGIN SOLUTION
-after_flatten = ((IMAGE_SIZE // 8) ** 2 * 64 + 1) * 128
-whole = network.count_params()
+low, high = IMAGE_SIZE // 4, IMAGE_SIZE - IMAGE_SIZE // 4
+spoiled[:, low:high, low:high] = spoiled[:, 0, 0][:, None, None]
 ### END SOLUTION
-print(f"{after_flatten:,} in one layer of step 1; {whole:,} in all of step 3")
-assert whole == sum(int(np.prod(weight.shape)) for weight in network.weights)
+checks.lesion_erased(spoiled, lesions[:1])
+figures.image_grid([lesions[0], spoiled[0]], ["original", "middle erased"], 2,
+                   "The middle is gone, the label stays", run.images.synthetic, inches=2.2)
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Write an augmentation that must not be used: one that changes what the label says. Show it on one lesion, and say why.
+# How much does each network need colours? Show both the validation images in grey (`tf.image.rgb_to_grayscale`, then
+# `tf.repeat` to three channels), and put their accuracies, from one view of each image, into a dictionary `in_grey` by the
+# name of the network.
 
 # %% tags=["solution"]
 # @title Solution 2
+in_grey = {}
 ### BEGIN SOLUTION
-def erase_the_middle(images):
-    """Return the images with their middle half painted over: the lesion is gone, the label stays."""
-    half = np.array(images, dtype="float32")
-    low, high = IMAGE_SIZE // 4, IMAGE_SIZE - IMAGE_SIZE // 4
-    half[:, low:high, low:high] = half.mean(axis=(1, 2), keepdims=True)
-    return half
-
-
-spoiled = erase_the_middle(before[:1])
+grey = tf.repeat(tf.image.rgb_to_grayscale(load(val).astype("float32")), 3, axis=-1)
+for network in (kept, exchange):
+    predicted = network.predict(grey, batch_size=64, verbose=0).argmax(axis=1)
+    in_grey[network.name] = (predicted == pipeline.one_hot(val, CLASSES).argmax(axis=1)).mean()
 ### END SOLUTION
-assert spoiled.shape == before[:1].shape and not np.allclose(spoiled, before[:1])
-figures.image_grid([before[0], spoiled[0]], ["original", "no lesion left"], 2, synthetic=run.images.synthetic)
+checks.accuracy_in_grey(in_grey, [kept, exchange], load(val), val["label"], CLASSES)
 
 # %% [markdown]
 # ### Exercise 3
 #
-# How much does the network's accuracy on validation change when you show it grey images? Work it out for one view of each
-# image.
+# How many weights does the network have for an image of twice the side? Work it out without building it, as
+# `weights_at_twice_the_size`.
 
 # %% tags=["solution"]
 # @title Solution 3
+weights_at_twice_the_size = None
 ### BEGIN SOLUTION
-colour = load(val).astype("float32")
-grey = np.repeat(colour.mean(axis=-1, keepdims=True), 3, axis=-1)
-truth = pipeline.one_hot(val, CLASSES).argmax(axis=1)
-in_colour, in_grey = (float((network.predict(images, batch_size=64, verbose=0).argmax(axis=1) == truth).mean())
-                      for images in (colour, grey))
+weights_at_twice_the_size = kept.count_params()  # kernels and means do not depend on the size of the image
 ### END SOLUTION
-print(f"accuracy on validation, one view: {in_colour:.2f} in colour, {in_grey:.2f} in grey")
-assert 0 <= in_grey <= 1 and 0 <= in_colour <= 1
+checks.weights_at_another_size(weights_at_twice_the_size, kept, IMAGE_SIZE)

@@ -1,0 +1,241 @@
+"""Score every network of a run folder once, on validation, on Test and on another set, and write the report."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helpers import manifest, runs
+from helpers.data import classes, duplicates, labels
+from helpers.evaluation import decisions, explain, pictures, report, scores, shortcut
+from helpers.training import pipeline
+
+
+@dataclass
+class Results:
+    """What :func:`evaluate` found.
+
+    ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}; ``scored`` are the
+    numbers of metrics.json, {network: dict}; ``networks`` (how each was trained), ``accuracies``, ``reveal`` and
+    ``clinics`` (of another set) are tables for reading; ``outside`` are the labelled predictions of that set; ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the network
+    with the highest accuracy on validation among those that survive the swap of colours.
+    """
+
+    predictions: dict
+    test: dict
+    scored: dict
+    networks: pd.DataFrame
+    accuracies: pd.DataFrame
+    reveal: pd.DataFrame
+    outside: dict
+    clinics: pd.DataFrame
+    positive: list
+    recommended: str
+
+
+def evaluate(run, table):
+    """Score the networks of a run folder that fit its manifest ``table``, write metrics.json, and return Results.
+
+    Test is scored with the published and with the audited labels. EXTERNAL_DIR and MALIGNANT are those of the notebook
+    that calls; what it does not have is taken from notebook 05 as it was run. RunError if no network has predictions
+    of Test images that the audit keeps.
+    """
+    given = runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | run.parameters
+    seed, truth = given["SEED"], _truth(run, table)
+    predictions = {
+        name: scores.read_predictions(folder / "predictions.csv", table) for name, folder in run.networks(table).items()
+    }
+    test = {name: scores.labelled(_part(rows, "test"), truth["audited"]) for name, rows in predictions.items()}
+    if not sum(map(len, test.values())):
+        raise runs.RunError("No network has predictions of Test images that the audit keeps: 01's ledger says why.")
+    learned = sorted(manifest.active(table, "train")["label"].unique())
+    other = scores.external(given["EXTERNAL_DIR"], table, learned) if given.get("EXTERNAL_DIR") else table[:0]
+    scored, swapped, outside = {}, {}, {}
+    for name, rows in predictions.items():
+        scored[name] = {"val": scores.score(scores.labelled(_part(rows, "val")), seed)}
+        on_test = {which: scores.labelled(_part(rows, "test"), label) for which, label in truth.items()}
+        scored[name]["test"] = {which: scores.score(part, seed) for which, part in on_test.items()}
+        if (run.folder / name / "model.keras").exists():
+            print(f"Scoring {shortcut.plain(name)} with other colours{' and on another set' * bool(len(other))} …")
+            numbers = look(*explain.open_network(run.folder / name), table, other, learned, seed)
+            swapped[name], scored[name]["colours"] = numbers[0], numbers[0]
+            outside |= {name: numbers[1]} if len(other) else {}
+    reveal = shortcut.reveal(table, predictions, swapped, outside)
+    _complete(scored, reveal, outside, table, truth, seed)
+    report.write_metrics(run, table, scored)
+    results = Results(
+        predictions,
+        test,
+        scored,
+        _networks(run, scored),
+        _accuracies(scored),
+        reveal,
+        outside,
+        shortcut.clinics(outside, predictions),
+        positive_classes(table, given.get("MALIGNANT", "")),
+        recommended(scored),
+    )
+    _write_report(run, table, results, given.get("PREVALENCE", 0.02))
+    return results
+
+
+def look(network, load, table, other, learned, seed):
+    """Return a network's accuracy by colours (see ``shortcut.colours``) and its predictions of the ``other`` set.
+
+    ``load`` takes manifest rows and returns pixels; ``learned`` are the classes, in the order of the outputs.
+    """
+    val = manifest.active(table, "val")
+    swapped = shortcut.colours(lambda pixels: explain.predict(network, pixels), load(val), val, learned, seed)
+    if other.empty:
+        return swapped, None
+    chances = pipeline.average_views(network, load(other))
+    rows = scores.predictions_table(other, chances, learned)
+    return swapped, rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
+
+
+def recommended(scored):
+    """Return the network with the highest accuracy on validation among those that survive the swap of colours.
+
+    If none does, the one that keeps most of its accuracy; Test has no say.
+    """
+    kept = {name: shortcut.kept(found.get("colours")) for name, found in scored.items()}
+    fit = [name for name in scored if kept[name] >= shortcut.SURVIVES] or [max(kept, key=kept.get)]
+    return max(fit, key=lambda name: scored[name]["val"]["accuracy"])
+
+
+def positive_classes(table, given=""):
+    """Return the classes that a decision is about: those that ``given`` names, or the malignant ones.
+
+    Where it is not known which are malignant, the rarest class of training is the positive one.
+    """
+    rows = manifest.active(table, "train")
+    names = sorted({*rows["label"], *table["published_label"]} - {""})
+    if given or all(map(classes.is_known, names)):
+        return classes.malignant(names, given) or [rows["label"].value_counts().idxmin()]
+    return [rows["label"].value_counts().idxmin()]
+
+
+def _part(rows, split):
+    return rows[rows["split"] == split]
+
+
+def _truth(run, table):
+    """Return the published and the audited labels of all images, each a Series by image_id."""
+    audited = table
+    if run.parameters["LABELS"] == "published":
+        official = labels.official_labels(table, file=run.folder / "metadata.csv")
+        grouped = duplicates.group(table, official)
+        audited = labels.apply_labels(grouped, "audited", official, run.parameters["MIN_CLASS_SIZE"])
+    return {
+        "published": table.set_index("image_id")["published_label"],
+        "audited": audited.set_index("image_id")["label"],
+    }
+
+
+def _complete(scored, reveal, outside, table, truth, seed):
+    """Add to each network's numbers: another clinic's Test images, another set, and the largest class's accuracy."""
+    largest = manifest.active(table, "train")["label"].mode()[0]
+    test = table.loc[table["split"] == "test", "image_id"]
+    always = {which: float((label[test][label[test] != ""] == largest).mean()) for which, label in truth.items()}
+    for name, found in scored.items():
+        found["majority"] = {"class": largest, **always}
+        if (name, "Test, another clinic") in reveal.index:
+            row = reveal.loc[name, "Test, another clinic"]
+            found["another_clinic"] = {"n": int(row["images"]), "right": int(row["right"]), "accuracy": row["value"]}
+        if name in outside:
+            recall = scores.per_class(outside[name])["recall"].dropna().to_dict()
+            found["external"] = scores.score(outside[name], seed) | {"recall": recall}
+            if not np.isnan(auc := shortcut.melanoma_auc(outside[name])):
+                found["external"]["auc_melanoma_nevus"] = auc
+
+
+def _accuracies(scored):
+    """Return the scores of every network, on validation and on Test, as a table for reading."""
+    rows = {}
+    for name, found in scored.items():
+        places = {"validation": found["val"]}
+        places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
+        for place, values in places.items():
+            texts = {key.replace("_", " "): report.estimate(values, key) for key in KINDS}
+            rows[shortcut.plain(name), place] = {"images": values["n"], **texts}
+    return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
+
+
+KINDS = ["accuracy", "balanced_accuracy", "macro_f1"]
+
+
+def _networks(run, scored):
+    """Return how each network was trained, and whether it is comparable to the first: a table for reading."""
+    rows = {}
+    for name in scored:
+        record = report.read_json(run.folder / name / "run.json")
+        given = record.get("parameters", {})
+        rows[shortcut.plain(name)] = {
+            "weights": record.get("weights", "unknown"),
+            "epochs": record.get("epochs_run", "unknown"),
+            "kept epoch": record.get("best_epoch", "unknown"),
+            "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
+            "seed": given.get("SEED", "unknown"),
+        }
+    return pd.DataFrame(rows).T.rename_axis("network")
+
+
+def _write_report(run, table, results, prevalence):
+    """Write ``report/report.html`` of all networks; what needs one network shows the recommended one."""
+    name, synthetic = results.recommended, run.images.synthetic
+    shown, test = scores.outcomes(results.test[name]), results.scored[name]["test"]["audited"]
+    skin, patients = all(map(classes.is_known, scores.classes(shown))), None
+    if skin and shown["label"].isin(results.positive).nunique() == 2:
+        view = shown.assign(
+            truth=shown["label"].isin(results.positive), probability=shown["predicted"].isin(results.positive)
+        )
+        patients = decisions.per_thousand(decisions.operating_point(view, 0.5), prevalence)
+    majority = results.scored[name]["majority"]
+    words = report.in_words(
+        test, (majority["class"], majority["audited"]), patients, prevalence, results.scored[name].get("external")
+    )
+    answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
+    best = f"{shortcut.plain(name)}: the best on validation of those that survive the swap of colours"
+    sections = {
+        "In plain words": [*words, f"These are the numbers of {best}."],
+        "The camera or the lesion?": [shortcut.figure(results.reveal, answer, None, synthetic), answer],
+        "All networks": [
+            results.accuracies.reset_index(),
+            "With 95 % intervals; several images of one lesion count as one.",
+            results.networks.reset_index(),
+            "Networks of other image sizes, epochs or seeds differ in more than their layers.",
+        ],
+        "Colours of other images": [
+            pd.DataFrame({shortcut.plain(key): of.get("colours", {}) for key, of in results.scored.items()}).T,
+            "Accuracy on validation with an image's own colours, and with those of images of the same or of another "
+            "collection.",
+        ],
+        "Another set": [results.clinics.reset_index(), "Images that no network has seen, of other collections."],
+        "Class by class": [scores.per_class(results.test[name], results.positive).round(2), f"Test, {best}."],
+        "Confusion matrix": [scores.confusion(results.test[name], results.positive), "Rows: true; columns: predicted."],
+        "Predictions": [
+            pictures.examples(results.test[name], name, table, synthetic, run.parameters["SEED"]),
+            "The true class, then the three most probable ones.",
+        ],
+    }
+    subject = "Skin-lesion" if skin else "Image"
+    report.write(run, "report", f"{subject} classification: what the scores mean", sections)
+
+
+def error_kinds(labelled, table):
+    """Count what the misclassified images of a labelled Test table have in common, beside those that are right.
+
+    A kind explains something only if it is rarer among the latter. A label is doubtful where the audit changed or
+    contradicted it. ``table`` is the manifest.
+    """
+    shown = scores.outcomes(labelled).merge(table[["image_id", "published_label", "flag"]], on="image_id")
+    kinds = pd.DataFrame(
+        {
+            "doubtful label": (shown["label"] != shown["published_label"]) | (shown["flag"] == "contradiction"),
+            "class never learned": ~shown["label"].isin(scores.classes(labelled)),
+            "class that training has from other clinics only": shown["image_id"].isin(shortcut.elsewhere(table)),
+            "surer than 0.9": shown["confidence"] > 0.9,
+        }
+    )
+    sides = {"misclassified": ~shown["correct"], "classified correctly": shown["correct"]}
+    return pd.DataFrame({f"of {side.sum()} {name}": kinds[side].sum() for name, side in sides.items()})

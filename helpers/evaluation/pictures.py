@@ -1,0 +1,68 @@
+"""Pictures with what a network predicts of them."""
+
+import pandas as pd
+
+from helpers import figures
+from helpers.evaluation import explain, scores, shortcut
+
+
+def examples(labelled, name, table, synthetic, seed=0):
+    """Return a Figure of Test images: four that were classified correctly, and the four surest errors.
+
+    ``labelled`` are the labelled Test predictions of the network ``name``, ``table`` is the manifest. Above each image:
+    the true class, and the three most probable ones.
+    """
+    shown = scores.outcomes(labelled).merge(table[["image_id", "path"]], on="image_id")
+    right = shown[shown["correct"]].sample(frac=1, random_state=seed).head(4)
+    wrong = shown[~shown["correct"]].nlargest(4, "confidence")
+    titles = []
+    for row in [*right.to_dict("records"), *wrong.to_dict("records")]:
+        best = sorted(scores.classes(shown), key=lambda label: -row[f"p_{label}"])[:3]
+        lines = [f"{row[f'p_{label}']:.0%} {label[:24]}" for label in best]
+        titles.append("\n".join([f"{'✓' if row['correct'] else '✗'} {row['label'][:24]}", *lines]))
+    sure = f", with up to {wrong['confidence'].max():.0%} certainty" if len(wrong) else ""
+    title = f"{shortcut.plain(name).capitalize()}: wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
+    return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)
+
+
+def swapped(load, rows, synthetic, seed=0):
+    """Return a Figure of validation images: as they are, and with colours of the same and of another collection.
+
+    ``load`` takes manifest rows and returns pixels; ``rows`` are those of validation. Without two collections, only the
+    images as they are.
+    """
+    rows = rows[rows["collection"] != ""]
+    some = rows.groupby("collection").head(3).groupby("label").head(1).head(4)
+    kinds = {"as it is": load(some)}
+    if rows["collection"].nunique() > 1:
+        pixels, place = load(rows), rows.index.get_indexer(some.index)
+        for name, same in (("same collection", True), ("other collection", False)):
+            kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
+    titles = [f"{label}, {kind}" for kind in kinds for label in some["label"]]
+    title = "The lesion stays; only the overall colour comes from another image"
+    images = [image for images in kinds.values() for image in images]
+    return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=1.7)
+
+
+def own(given, default):
+    """Return the path of a picture: ``given``; what is uploaded, if that is "upload" (in Colab); "": the ``default``."""
+    if given != "upload":
+        return given or default
+    from google.colab import files
+
+    return next(iter(files.upload()))
+
+
+def explained(folder, picture, said, table, synthetic):
+    """Return a Figure of one picture, of Grad-CAM for its predicted class, and of the training image most similar to it.
+
+    ``folder`` is that of the network, ``said`` a row of ``predict.predict``, ``table`` the manifest.
+    """
+    network, load = explain.open_network(folder)
+    pixels = load(pd.DataFrame({"path": [picture], "sha256": [""]}))
+    place = sorted(name[2:] for name in said.index if name.startswith("p_")).index(said["predicted"])
+    heat = explain.overlay(pixels, explain.grad_cam(network, pixels, [place]))[0]
+    nearest = table.set_index("image_id").loc[said["nearest"], "path"]
+    titles = ["the picture", f"evidence for {said['predicted']}", f"most similar in training: {said['nearest_label']}"]
+    title = f"Predicted: {said['predicted']} ({said['probability']:.0%}); like training: {said['like_training']}"
+    return figures.image_grid([pixels[0], heat, nearest], titles, 3, title, synthetic, inches=2.6)

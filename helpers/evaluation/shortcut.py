@@ -1,0 +1,207 @@
+"""The camera or the lesion? Test images of another clinic, validation with other colours, and another set.
+
+A network that predicts the class from the collection is right wherever the two go together, so validation prefers it.
+It is found out by images whose class training has from other collections only.
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from helpers import figures, manifest
+from helpers.evaluation import scores
+from helpers.evaluation.intervals import share, units
+
+FEWEST = 10  # with fewer Test images from elsewhere, validation with swapped colours is shown beside them
+SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
+DRAWS = 3  # partners of each image whose colours are swapped
+PLACES = {  # where a network is scored: the colour and the marker of the place
+    "validation": (figures.SPLIT_COLOURS["val"], "o"),
+    "Test": (figures.SPLIT_COLOURS["test"], "s"),
+    "Test, another clinic": ("#D55E00", "D"),
+    "validation, colours of another clinic": ("#CC79A7", "v"),
+    "another set": ("#000000", "^"),
+}
+WORDS = {  # the images of a place, in a sentence
+    "validation": "validation images",
+    "Test": "Test images",
+    "Test, another clinic": "Test images of a class that training has from other clinics only",
+    "another set": "images of another set",
+}
+PAIR = ["colours_kept", "colours_exchanged"]  # what notebook 04 lets the learner choose from
+
+
+def elsewhere(table):
+    """Return the image_id of the Test images whose class training has, but from other collections only."""
+    train, test = (manifest.active(table, split) for split in ("train", "test"))
+    sources = train.groupby("label")["collection"].agg(set)
+    known = {label: names for label, names in sources.items() if "" not in names}
+    away = [row.collection not in known.get(row.label, {row.collection}) for row in test.itertuples()]
+    return test.loc[np.array(away, bool) & (test["collection"] != ""), "image_id"]
+
+
+def swap_colours(pixels, collections, same, seed):
+    """Return images, float32 (n, h, w, 3) in [0, 255], with the mean and spread of each channel of other images.
+
+    The other image is drawn from the same of the ``collections`` (n names, at least two of them) if ``same``, else from
+    another one.
+    """
+    random, partner = np.random.default_rng(seed), np.zeros(len(pixels), int)
+    pixels, collections = np.asarray(pixels, "float32"), np.asarray(collections)
+    for name in np.unique(collections):
+        own = collections == name
+        partner[own] = random.choice(np.flatnonzero(own == same), own.sum())
+    mean, spread = (part(pixels, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
+    return np.clip((pixels - mean) / np.maximum(spread, 1) * spread[partner] + mean[partner], 0, 255)
+
+
+def colours(predict, pixels, rows, classes, seed=0):
+    """Return a network's accuracy on validation by the colours that it is shown, {} with fewer than two collections.
+
+    ``predict`` takes pixels and returns probabilities (n, k) of the ``classes``; ``pixels`` (n, h, w, 3) are those of
+    the manifest ``rows``. "own" colours, those of an image of the "same_collection" (the control: what the swap itself
+    costs), and those of an image of the "other_collection"; each of the latter is the mean of three draws.
+    """
+    known = (rows["collection"] != "").to_numpy()
+    pixels, rows = pixels[known], rows[known]
+    if rows["collection"].nunique() < 2:
+        return {}
+
+    def accuracy(images):
+        return float((np.array(classes)[predict(images).argmax(axis=1)] == rows["label"].to_numpy()).mean())
+
+    found = {"own": accuracy(pixels)}
+    for name, same in (("same_collection", True), ("other_collection", False)):
+        draws = [accuracy(swap_colours(pixels, rows["collection"], same, seed + draw)) for draw in range(DRAWS)]
+        found[name] = float(np.mean(draws))
+    return found
+
+
+def kept(found):
+    """Return how much of a network's accuracy is left when :func:`colours` come from another collection: 1 is all.
+
+    The control, colours of the same collection, is what it is compared with; 1 where nothing is known.
+    """
+    return found["other_collection"] / max(found["same_collection"], 1e-9) if found else 1.0
+
+
+def melanoma_auc(rows):
+    """Return how well melanomas and nevi are ranked, the area under the ROC curve (AUC); NaN unless there are both."""
+    pair = rows[rows["label"].isin(["melanoma", "nevus"])]
+    if pair["label"].nunique() < 2:
+        return np.nan
+    return float(roc_auc_score(pair["label"] == "melanoma", pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])))
+
+
+def reveal(table, predictions, swapped, outside):
+    """Return what each network gets right on validation, on Test, and where its class comes from another clinic.
+
+    ``predictions`` {network: predictions of the manifest ``table``}, ``swapped`` {network: :func:`colours`}, ``outside``
+    {network: labelled predictions of another set}. Returned is a DataFrame with a row for each network and place:
+    right and images (counts; right is NaN for swapped colours), value (accuracy), low, high (95 %, by lesion).
+    """
+    away, rows = elsewhere(table), {}
+    for name, predicted in predictions.items():
+        known = scores.outcomes(scores.labelled(predicted))
+        parts = {"validation": known[known["split"] == "val"], "Test": known[known["split"] == "test"]}
+        parts["Test, another clinic"] = known[known["image_id"].isin(away)]
+        if name in outside:
+            parts["another set"] = scores.outcomes(outside[name])
+        for place, part in parts.items():
+            if len(part):
+                value, low, high = share(part["correct"], units(part))
+                rows[name, place] = [part["correct"].sum(), len(part), value, low, high]
+        if len(away) < FEWEST and swapped.get(name):
+            place = "validation, colours of another clinic"
+            rows[name, place] = [np.nan, np.nan, swapped[name]["other_collection"], np.nan, np.nan]
+    columns = ["right", "images", "value", "low", "high"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns).set_index(
+        pd.MultiIndex.from_tuples(rows, names=["network", "place"])
+    )
+
+
+def clinics(outside, predictions):
+    """Return how each network does on each collection of another set, with what validation promised beside it.
+
+    ``outside`` {network: labelled predictions with a ``collection``}, ``predictions`` {network: those of the manifest}.
+    A DataFrame with a row for each network and collection: images, accuracy with its interval by lesion, balanced
+    accuracy over the classes that it has, melanoma against nevus (AUC), recall of both, and validation's accuracy.
+    """
+    rows = {}
+    for name, predicted in outside.items():
+        val = scores.outcomes(scores.labelled(predictions[name][predictions[name]["split"] == "val"]))
+        for source, part in predicted.groupby(predicted["collection"].replace("", "unknown collection")):
+            found = scores.outcomes(part)
+            recall = found.groupby("label")["correct"].mean()
+            rows[plain(name), source] = {
+                "images": len(part),
+                "validation promised": val["correct"].mean(),
+                "accuracy": "{:.2f} ({:.2f} to {:.2f})".format(*share(found["correct"], units(found))),
+                "balanced accuracy": recall.mean(),
+                "melanoma or nevus, AUC": melanoma_auc(part),
+                **{f"recall of {label}": recall.get(label, np.nan) for label in ("melanoma", "nevus")},
+            }
+    return pd.DataFrame(rows).T.rename_axis(["network", "collection"]) if rows else pd.DataFrame(
+        {"images": [0]}, index=["no other set was given (EXTERNAL_DIR)"]
+    )
+
+
+def hard_place(found):
+    """Return the place of :func:`reveal` that tells most: another clinic's images, swapped colours, another set, Test."""
+    counts = found["images"].groupby("place").max()
+    places = found.index.get_level_values("place")
+    if counts.get("Test, another clinic", 0) >= FEWEST:
+        return "Test, another clinic"
+    order = ["another set", "validation, colours of another clinic", "Test, another clinic", "Test", "validation"]
+    return next(place for place in order if place in places)
+
+
+def answer(found, choice):
+    """Return one or two sentences: whether validation agrees with a choice, and what it gets right in the hard place.
+
+    ``found`` comes from :func:`reveal`, ``choice`` is one of its networks. It is set against the other network of
+    notebook 04.
+    """
+    place, values = hard_place(found), found["value"].unstack()
+    pair = [name for name in (choice, *PAIR) if name in values.index]
+    best, other = values.loc[pair, "validation"].idxmax(), next((name for name in pair if name != choice), None)
+    said = f"You chose {plain(choice)}, {'as' if best == choice else 'unlike'} validation {'did' if best == choice else ''}"
+    right = found["right"].unstack()[place]
+    if right.isna().any():  # colours were swapped three times: a mean, no count
+        score = {name: f"{values.loc[name, place]:.2f}" for name in pair}
+        said = f"{said.strip()}. With the colours of another clinic it is right on {score[choice]} of validation"
+    else:
+        score = {name: f"{right[name]:.0f}" for name in pair}
+        said = f"{said.strip()}. Of the {found['images'].unstack()[place].max():.0f} {WORDS[place]} it gets {score[choice]} right"
+    return f"{said}, {plain(other)} {score[other]}." if other else f"{said}."
+
+
+def figure(found, title="", guess=None, synthetic=False):
+    """Show :func:`reveal`: a row for each network, a mark for each place with its interval, and the ``guess``."""
+    names = list(found.index.unique("network"))
+    shown = [place for place in PLACES if place in found.index.unique("place")]
+    picture, axes = figures.new(9, 1.8 + 0.32 * len(names) * len(shown))
+    for row, name in enumerate(names):
+        for step, place in enumerate(shown):
+            if (name, place) in found.index:
+                each, height = found.loc[name, place], row + (step - (len(shown) - 1) / 2) * 0.8 / len(shown)
+                colour, marker = PLACES[place]
+                label = place if name == names[0] else None
+                axes.hlines(height, each["low"], each["high"], color=colour, linewidth=2)
+                axes.plot(each["value"], height, marker, color=colour, markersize=9, label=label)
+                count = "" if np.isnan(each["right"]) else f"  ({each['right']:.0f} of {each['images']:.0f})"
+                end = np.nanmax([each["value"], each["high"]])
+                axes.text(end + 0.02, height, f"{each['value']:.2f}{count}", va="center", fontsize=10)
+    if guess is not None:
+        axes.axvline(guess, color=figures.GREY, linestyle="--", linewidth=2, label=f"your guess: {guess:.2f}")
+    axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=12)
+    axes.set(xlim=(0, 1.18), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy, with its 95 % interval")
+    axes.set_xticks(np.linspace(0, 1, 6))
+    picture.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    values = "; ".join(f"{plain(name)}, {place}: {value:.2f}" for (name, place), value in found["value"].items())
+    return figures.titled(picture, title, synthetic, values)
+
+
+def plain(name):
+    """Return the name of a network as it is written in a sentence."""
+    return name.replace("_", " ")
