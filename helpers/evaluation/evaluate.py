@@ -34,9 +34,9 @@ class Results:
 
 
 def evaluate(run, table):
-    """Score the networks of a run folder that fit its manifest ``table``, write metrics.json, and return Results.
+    """Score the networks of a run folder that fit its manifest ``table``, write the report, and return Results.
 
-    Test is scored with the published and with the audited labels. EXTERNAL_DIR and MALIGNANT are those of the notebook
+    ``report/`` gets metrics.json, reveal.csv and report.html. Test is scored with published and with audited labels. EXTERNAL_DIR and MALIGNANT are those of the notebook
     that calls; what it does not have is taken from notebook 05 as it was run. RunError if no network has predictions
     of Test images that the audit keeps.
     """
@@ -63,6 +63,7 @@ def evaluate(run, table):
     reveal = shortcut.reveal(table, predictions, swapped, outside)
     _complete(scored, reveal, outside, table, truth, seed)
     report.write_metrics(run, table, scored)
+    manifest.write_text(reveal.to_csv(), run.folder / "report" / "reveal.csv")
     results = Results(
         predictions,
         test,

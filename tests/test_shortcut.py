@@ -1,0 +1,200 @@
+"""Which images come from another clinic, what swapped colours change, and what is said of a choice: worked by hand."""
+
+import inspect
+import textwrap
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from conftest import sources
+
+from helpers import figures, manifest, runs
+from helpers.evaluation import evaluate, report, scores, shortcut
+from helpers.training import colours
+
+NAMES = ["melanoma", "nevus"]
+
+
+def table(*rows):
+    """Return a manifest of (image_id, split, label, collection)."""
+    found = pd.DataFrame(rows, columns=["image_id", "split", "label", "collection"])
+    found = found.assign(path=found["image_id"], published_label=found["label"])
+    return found.reindex(columns=manifest.COLUMNS, fill_value="")
+
+
+TABLE = table(
+    ("a", "train", "melanoma", "A"),
+    ("b", "train", "nevus", "B"),
+    ("c", "train", "wart", ""),
+    ("v", "val", "melanoma", "A"),
+    ("w", "val", "nevus", "B"),
+    *[(f"m{n}", "test", "melanoma", "B") for n in range(10)],
+    ("n", "test", "nevus", "B"),
+    ("u", "test", "wart", "A"),
+    ("x", "test", "melanoma", ""),
+    ("y", "test", "acne", "A"),
+)
+
+
+def predicted(rows, classes):
+    """Return predictions that are sure of these classes, of the rows that are not in training."""
+    rows = rows[rows["split"] != "train"]
+    chances = np.array([[name == each for name in NAMES] for each in classes], float)
+    return scores.predictions_table(rows, chances, NAMES).assign(group="")
+
+
+def two_networks():
+    """Validation is right for the first on both, for the second on one; elsewhere for the first on 1, the second on 7."""
+    rest = ["nevus"] * 4
+    kept = predicted(TABLE, ["melanoma", "nevus", *["melanoma"] + ["nevus"] * 9, *rest])
+    exchanged = predicted(TABLE, ["melanoma", "melanoma", *["melanoma"] * 7 + ["nevus"] * 3, *rest])
+    return {"colours_kept": kept, "colours_exchanged": exchanged}
+
+
+def test_elsewhere_is_what_training_has_from_other_collections_only():
+    assert list(shortcut.elsewhere(TABLE)) == [f"m{n}" for n in range(10)]  # of warts and acne nothing is known
+    both = pd.concat([TABLE, table(("d", "train", "melanoma", "B"))])
+    assert list(shortcut.elsewhere(both)) == []
+
+
+def test_the_reveal_counts_and_says_who_chose_what():
+    found = shortcut.reveal(TABLE, two_networks(), {}, {})
+    away = found.loc["colours_kept", "Test, another clinic"]
+    assert (away["right"], away["images"], away["value"]) == (1, 10, pytest.approx(0.1))
+    assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
+    said = shortcut.answer(found, "colours_kept")
+    assert said == (
+        "You chose colours kept, as validation did. Of the 10 Test images of a class that training has from other "
+        "clinics only it gets 1 right, colours exchanged 7."
+    )
+    assert shortcut.answer(found, "colours_exchanged").startswith("You chose colours exchanged, unlike validation. Of")
+
+
+def test_without_images_from_elsewhere_colours_or_another_set_decide():
+    near, swapped = TABLE[TABLE["collection"] != "B"], {"colours_kept": {"own": 1, "same_collection": 0.8}}
+    swapped["colours_kept"]["other_collection"] = 0.25
+    rows = two_networks()["colours_kept"]
+    own = {"colours_kept": rows[rows["image_id"].isin(near["image_id"])]}
+    found = shortcut.reveal(near, own, swapped, {})
+    assert shortcut.hard_place(found) == "validation, colours of another clinic"
+    assert shortcut.answer(found, "colours_kept").endswith("it is right on 0.25 of validation.")
+    outside = own["colours_kept"].query("split == 'test'").assign(collection="C")
+    found = shortcut.reveal(near, own, swapped, {"colours_kept": outside})
+    assert shortcut.hard_place(found) == "another set"
+    found = shortcut.reveal(near, own, {}, {})
+    assert shortcut.hard_place(found) == "Test"
+    assert "Of the 3 Test images it gets" in shortcut.answer(found, "colours_kept")
+
+
+def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
+    found = shortcut.reveal(TABLE, two_networks(), {}, {})
+    figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True)
+    assert "colours kept, Test, another clinic: 0.10" in figure.alt and "synthetic" in figure.alt
+    assert "your guess: 0.40" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_swapped_colours_are_those_of_another_image_and_nothing_else():
+    random, names = np.random.default_rng(1), np.array(["A", "A", "B", "B", "C"])
+    pixels = np.array([60, 80, 160, 180, 120])[:, None, None, None] + random.normal(0, 5, (5, 12, 12, 3))
+    for same in (True, False):
+        changed = shortcut.swap_colours(pixels, names, same, 1)
+        nearest = np.abs(changed.mean((1, 2, 3))[:, None] - pixels.mean((1, 2, 3))).argmin(axis=1)
+        assert ((names[nearest] == names) == same).all()
+        np.testing.assert_allclose(changed.std((1, 2)), pixels.std((1, 2))[nearest], rtol=0.01)
+        for old, new in zip(pixels, changed):
+            assert np.corrcoef(old[..., 0].ravel(), new[..., 0].ravel())[0, 1] > 0.99
+
+
+def test_a_network_that_only_sees_the_collection_does_not_survive():
+    rows = pd.DataFrame({"collection": ["A"] * 4 + ["B"] * 4 + [""], "label": ["melanoma"] * 4 + ["nevus"] * 4 + ["x"]})
+    pixels = np.array([50] * 4 + [200] * 4 + [9])[:, None, None, None] + np.zeros((9, 4, 4, 3))
+
+    def by_brightness(images):
+        bright = images.mean(axis=(1, 2, 3)) > 120
+        return np.stack([~bright, bright], axis=1).astype(float)
+
+    found = shortcut.colours(by_brightness, pixels, rows, NAMES)
+    assert found == {"own": 1, "same_collection": 1, "other_collection": 0} and shortcut.kept(found) == 0
+    assert shortcut.colours(by_brightness, pixels[:4], rows[:4], NAMES) == {} and shortcut.kept({}) == 1
+
+
+def test_recommended_is_the_best_on_validation_of_those_that_survive():
+    def scored(accuracy, same, other):
+        return {"val": {"accuracy": accuracy}, "colours": {"own": 1, "same_collection": same, "other_collection": other}}
+
+    networks = {"cheat": scored(0.9, 0.8, 0.2), "good": scored(0.7, 0.7, 0.5), "poor": scored(0.5, 0.5, 0.5)}
+    assert evaluate.recommended(networks) == "good"
+    assert evaluate.recommended({"cheat": networks["cheat"], "worse": scored(0.95, 0.8, 0.1)}) == "cheat"
+
+
+def test_clinics_by_hand():
+    outside = predicted(TABLE, ["nevus"] * 16).assign(collection=["C"] * 4 + ["D"] * 12)
+    outside = outside[outside["label"].isin(NAMES)]
+    found = shortcut.clinics({"colours_kept": outside}, two_networks())
+    row = found.loc["colours kept", "C"]
+    assert row["images"] == 4 and row["validation promised"] == 1 and row["accuracy"].startswith("0.25")
+    assert row["balanced accuracy"] == 0.5 and row["recall of melanoma"] == 0 and row["recall of nevus"] == 1
+    assert len(shortcut.clinics({}, {})) == 1
+
+
+@pytest.mark.parametrize("images, expected", [(["melanoma", "nevus"], ["melanoma"]), (["rose", "tulip"], ["tulip"])])
+def test_the_rarest_class_is_positive_where_no_class_is_known_to_be_malignant(images, expected):
+    common, rare = images if expected != images[:1] else images[::-1]
+    rows = table(("a", "train", common, ""), ("b", "train", common, ""), ("c", "train", rare, ""))
+    assert evaluate.positive_classes(rows) == expected
+    assert evaluate.positive_classes(rows, common) == [common]
+
+
+def test_exchanged_colours_are_the_ones_that_notebook_04_writes():
+    """The function is written in the lesson, then imported by others: both have the same body."""
+    written = next(text for text in sources("04_dropout_augmented_cnn") if text.startswith("def exchange_colours"))
+    kept = inspect.getsource(colours.exchange_colours)
+    bodies = [text.rsplit('"""', 1)[1].strip("\n") for text in (written, kept)]
+    assert textwrap.dedent(bodies[0]).strip() == textwrap.dedent(bodies[1]).strip()
+
+
+def test_exchanged_colours_go_all_the_way_half_way_or_nowhere():
+    images = np.array([40, 200], "float32")[:, None, None, None] + np.random.default_rng(0).normal(0, 9, (2, 8, 8, 3))
+    images, moved = tf.constant(images, "float32"), set()
+    for seed in range(20):
+        means = [
+            colours.exchange_colours(images, tf.constant([seed, 0]), amount).numpy().mean(axis=(1, 2, 3)).round(-1)
+            for amount in (0, 0.5, 1)
+        ]
+        assert list(means[0]) == [40, 200] and set(means[2]) == {40, 200}
+        moved |= set(means[1])
+    assert len(moved) > 10
+
+
+def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_image):
+    """Two networks' predictions become accuracies, a reveal, metrics.json and a page."""
+    rows = TABLE.assign(path=[str(write_image(tmp_path / f"{name}.png", n)) for n, name in enumerate(TABLE["image_id"])])
+    for name, predictions in two_networks().items():
+        (tmp_path / name).mkdir()
+        predictions.drop(columns=["split", "label", "group"]).to_csv(tmp_path / name / "predictions.csv", index=False)
+    given = {"LABELS": "audited", "SEED": 0, "MIN_CLASS_SIZE": 1, "MALIGNANT": "", "EXTERNAL_DIR": "", "PREVALENCE": 0.02}
+    run = SimpleNamespace(folder=tmp_path, parameters=given, images=SimpleNamespace(source="here", synthetic=True))
+    run.networks = lambda table: {name: tmp_path / name for name in ("colours_exchanged", "colours_kept")}
+    run.answer = lambda notebook, name, default: "colours_exchanged"
+    rows = rows[~rows["label"].isin(["wart", "acne"])].assign(sha256=rows["image_id"])
+    for name in ("colours_kept", "colours_exchanged"):
+        part = pd.read_csv(tmp_path / name / "predictions.csv")
+        part[part["image_id"].isin(rows["image_id"])].to_csv(tmp_path / name / "predictions.csv", index=False)
+    results = evaluate.evaluate(run, rows)
+    found = report.read_json(tmp_path / "report" / "metrics.json")["models"]["colours_kept"]
+    assert found["val"]["accuracy"] == 1 and found["another_clinic"] == {"n": 10, "right": 1, "accuracy": 0.1}
+    assert results.recommended == "colours_kept" and results.positive == ["melanoma"]
+    assert list(results.accuracies.index.unique("network")) == ["colours exchanged", "colours kept"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "You chose colours exchanged, unlike validation" in page and "colours kept, validation: 1.00" in page
+    reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
+    assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
+    with pytest.raises(runs.RunError, match="predictions of Test"):
+        evaluate.evaluate(run, rows.assign(label=rows["label"].mask(rows["split"] == "test", "")))
+
+
+def test_alternative_text_is_stored_beside_the_picture():
+    figure = figures.shares(pd.DataFrame({"value": [0.25]}, ["corners"]), 0.5, "Corners reveal it", synthetic=True)
+    assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith("Corners reveal it. corners 0.25; your guess 0.50")
