@@ -120,7 +120,7 @@ def run(*arguments, **values):
 
 
 def test_a_course_with_other_parameters_in_an_empty_folder(tmp_path, capsys):
-    out, small = tmp_path / "out", {"EPOCHS": 1, "IMAGE_SIZE": 32, "SEED": 3, "MIN_CLASS_SIZE": 2, "STEPS": False}
+    out, small = tmp_path / "out", {"EPOCHS": 1, "IMAGE_SIZE": 32, "SEED": 3, "MIN_CLASS_SIZE": 2}
     assert run("--data-dir", "sample", "--out-dir", out, **small, LABELS="published") == 0
     metrics = json.loads((out / "report" / "metrics.json").read_text())
     data = metrics["data"]
@@ -160,6 +160,6 @@ def test_a_short_course_on_a_table_of_labels_whose_small_classes_are_left_out(tm
         pytest.skip("HAM_DIR is not set")
     names = [name for name in runs.NOTEBOOKS if name[:2] in ("01", "03", "04", "05", "06")]
     folders = ["--data-dir", os.environ["HAM_DIR"], "--out-dir", tmp_path / "out"]
-    assert run(*names, *folders, EPOCHS=1, IMAGE_SIZE=24, STEPS=False) == 0
+    assert run(*names, *folders, EPOCHS=1, IMAGE_SIZE=24) == 0
     data = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())["data"]
     assert data["classes"] == ["melanoma", "nevus"] and data["n_test"] > 10

@@ -192,7 +192,8 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
     assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
-        evaluate.evaluate(run, rows.assign(label=rows["label"].mask(rows["split"] == "test", "")))
+        gone = rows["split"] == "test"
+        evaluate.evaluate(run, rows.assign(flag=gone.map({True: "contradiction", False: ""}), label=rows["label"].mask(gone, "")))
 
 
 def test_alternative_text_is_stored_beside_the_picture():

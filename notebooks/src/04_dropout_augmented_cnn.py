@@ -30,6 +30,7 @@ IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of t
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
 EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
+SKIP_CONNECTIONS = True  # @param {type:"boolean"} add what went into a block to what comes out of it
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
 BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
 MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100} how many times a melanoma counts in the loss; a missed one costs more than other mistakes
@@ -203,7 +204,8 @@ def block(x, filters):
     """Return x after two convolutions, with a skip connection past both."""
     y = layers.ReLU()(convolution(x, filters))
     y = convolution(y, filters)
-    return layers.ReLU()(layers.Add()([y, convolution(x, filters, size=1)]))
+    y = layers.Add()([y, convolution(x, filters, size=1)]) if SKIP_CONNECTIONS else y
+    return layers.ReLU()(y)
 
 
 # %%
