@@ -42,7 +42,7 @@ def new(width, height, rows=1, columns=1, **options):
 
 
 def titled(figure, title, synthetic, alt=""):
-    """Give ``figure`` its title and alternative text (default: the title), with the note where ``synthetic``; return it."""
+    """Return ``figure`` with its title and its alternative text: the title, ``alt``, and a note if ``synthetic``."""
     note = "synthetic sample: drawings, not patients" if synthetic else ""
     width = int(11 * figure.get_figwidth())
     figure.suptitle("\n".join(fill(line, width) for line in (title, note) if line), fontsize=12)
@@ -56,7 +56,7 @@ def model_style(name):
 
 
 def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
-    """Show images in rows of ``columns``, each ``inches`` wide under its title, in a Figure with a ``title`` of its own.
+    """Show images in rows of ``columns``, each ``inches`` wide under its title, in a Figure with its own ``title``.
 
     ``images`` are paths, PIL images or arrays (height, width, 3) of 0 to 255; ``titles`` as many texts.
     """

@@ -19,7 +19,7 @@ LEFT = {  # the notebooks of the course, and what others need of them
     "01_eda": ["manifest.csv", "metadata.csv"],
     "02_augmentation": ["augmented.csv"],
     "03_baseline_cnn": [f"baseline/{file}" for file in NETWORK],
-    "04_dropout_augmented_cnn": [f"{name}/{file}" for name in ("colours_kept", "colours_exchanged") for file in NETWORK],
+    "04_dropout_augmented_cnn": [f"colours_{how}/{file}" for how in ("kept", "exchanged") for file in NETWORK],
     "05_evaluation": [],
     "06_transfer_learning": [],
     "07_decisions": [],

@@ -134,10 +134,14 @@ def kept_with_other_colours(given, scored):
     for name in ("colours_kept", "colours_exchanged"):
         assert name in given, f"kept has no entry {name!r}."
         found = scored[name].get("colours")
-        own, same, other = (found[key] for key in ("own", "same_collection", "other_collection")) if found else (1, 1, 1)
+        own, same, other = (
+            (found[key] for key in ("own", "same_collection", "other_collection")) if found else (1, 1, 1)
+        )
         assert abs(given[name] - other / own) > 1e-6 or own == same, (
             f"{name}: that is of the accuracy with its own colours; the control is colours of the same collection."
         )
-        assert abs(given[name] - other) > 1e-6 or same == 1, f"{name}: that is the accuracy itself, not what is left of it."
+        assert abs(given[name] - other) > 1e-6 or same == 1, (
+            f"{name}: that is the accuracy itself, not what is left of it."
+        )
         assert abs(given[name] * same - other) < 5e-3, f"{name}: {given[name]} is not what is left of its accuracy."
     print("Right: " + ", ".join(f"{name} keeps {value:.0%}" for name, value in given.items()) + " of its accuracy.")

@@ -1,15 +1,12 @@
 """Every score is checked against scikit-learn, statsmodels, SciPy or a case worked by hand."""
 
 import json
-import re
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.ndimage
 import scipy.stats
-from conftest import cells, sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,8 +14,7 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers.data import datasets, duplicates, labels
-from helpers.evaluation import intervals, report, scores
+from helpers.evaluation import evaluate, intervals, scores
 from helpers.runs import RunError
 
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -189,29 +185,7 @@ def test_compare_of_equal_of_no_and_of_other_images():
         scores.compare(data, data[:19])
 
 
-def test_smallest_difference_is_found_with_its_power():
-    b = drawn()
-    a = b.sample(frac=1, random_state=0).set_index(b.index).assign(image_id=b["image_id"], label=b["label"])
-    test = {("regularised", "audited"): a, ("baseline", "audited"): b}
-    tools = {"np": np, "binom": scipy.stats.binom, "scores": scores, "report": report}
-    found = cells("05_evaluation", "versus = ", test=test, SEED=0, display=print, Markdown=str, **tools)
-    gap, share = float(re.search(r"0\.\d\d", found["least"])[0]), found["one_right"] / 118
-    random, shown = np.random.default_rng(5), 0
-    for _ in range(1000):
-        only_a, only_b, _ = random.multinomial(118, [(share + gap) / 2, (share - gap) / 2, 1 - share])
-        shown += scipy.stats.binomtest(only_a, only_a + only_b).pvalue < 0.05
-    assert 0.75 < shown / 1000 < 0.9 and 0.1 < gap < 0.3
-
-
-def blots(seed, size=(96, 72)):
-    """A soft-edged random picture."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-
-
-@pytest.fixture
-def elsewhere(tmp_path):
-    """Another set of four images, and the manifest of a set that has none of them."""
+def test_classes_of_another_set_are_matched_by_their_standard_names(tmp_path, write_image, capsys):
     for seed, name in enumerate(["MEL", "Melanocytic_nevi", "VASC", "wart"]):
         (tmp_path / "new" / name).mkdir(parents=True)
         blots(seed).save(tmp_path / "new" / name / f"{name}.png")
@@ -262,46 +236,21 @@ def test_lesions_patients_and_copies_of_another_set_are_left_out(elsewhere, caps
     assert ("1 are of lesions or patients that are known" in said) == (name != "7") and "1 are augmented copies" in said
 
 
-def test_kinds_of_error_are_counted_on_both_sides(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
-    blurred = scipy.ndimage.gaussian_filter(noise.astype(float), (2, 2, 0))
-    pixels = np.stack([noise, noise // 4, blurred, *[noise] * 20])
+def test_kinds_of_error_are_counted_on_both_sides():
     data = sure(["melanoma", "nevus", "wart"], ["basal cell carcinoma", "nevus", "nevus"])
-    facts = data.assign(group="", published_label=data["label"], label=["melanoma", "nevus", ""])
-    facts["flag"], train = ["", "", "contradiction"], pd.DataFrame({"label": ["nevus"] * 20})
-    opened = SimpleNamespace(open_network=lambda folder: (None, lambda rows: pixels))
-    tools = {"pd": pd, "laplace": scipy.ndimage.laplace, "scores": scores, "explain": opened, "SEED": 0}
-    tools |= {"learned": NAMES, "malignant": NAMES[:2], "run": SimpleNamespace(folder=tmp_path)}
-    tools |= {"test": {("regularised", "published"): data}, "audited": facts, "train": train}
-    found = cells("05_evaluation", "network, load = ", **tools)["error_kinds"]
-    assert found["of 2 misclassified"].tolist() == [0, 1, 1, 1, 2]
-    assert found["of 1 classified correctly"].tolist() == [1, 1, 0, 0, 0]
-
-
-def test_by_collection_by_hand():
-    train = pd.DataFrame({"label": ["melanoma"] * 3 + ["nevus"], "collection": ["A", "A", "B", "B"]})
-    data = sure(
-        ["melanoma", "melanoma", "nevus", "wart"], ["melanoma", "nevus", "nevus", "melanoma"], ["melanoma", "nevus"]
+    facts = pd.DataFrame({"image_id": data["image_id"], "label": data["label"], "collection": ["A", "B", ""]})
+    facts["split"], facts["flag"] = "test", ["", "", "contradiction"]
+    train = pd.DataFrame(
+        {"image_id": ["t"], "label": ["melanoma"], "collection": ["B"], "split": ["train"], "flag": [""]}
     )
-    every = scores.outcomes(data).assign(collection=["A", "B", "B", ""])
-    found = cells("05_evaluation", "def share(hits)", train=train, every=every, np=np, intervals=intervals)
-    result = found["by_collection"]
-    assert list(result.index) == [("A", True), ("B", False), ("B", True)]
-    assert result["images"].tolist() == [1, 1, 1]
-    assert [text[:4] for text in result["accuracy"]] == ["1.00", "0.00", "1.00"]
-    assert [text[:4] for text in result["called a class from it"]] == ["1.00", "1.00", "1.00"]
+    facts = pd.concat([facts, train]).assign(published_label=["nevus", "nevus", "wart", "melanoma"])
+    found = evaluate.error_kinds(data, facts)
+    assert found["of 2 misclassified"].tolist() == [2, 1, 1, 2]
+    assert found["of 1 classified correctly"].tolist() == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("notebook", ["05_evaluation", "07_transfer_learning"])
-def test_exchanged_colours_are_those_of_another_image_and_nothing_else(notebook):
-    random, names = np.random.default_rng(1), np.array(["A", "A", "B", "B", "C"])
-    pixels = np.array([60, 80, 160, 180, 120])[:, None, None, None] + random.normal(0, 5, (5, 12, 12, 3))
-    source = next(cell for cell in sources(notebook) if cell.startswith("def exchanged")).split("\n\n")[0]
-    exec(source, space := {"np": np})
-    for same in (True, False):
-        changed = space["exchanged"](pixels, names, same, random)
-        nearest = np.abs(changed.mean((1, 2, 3))[:, None] - pixels.mean((1, 2, 3))).argmin(axis=1)
-        assert ((names[nearest] == names) == same).all()
-        np.testing.assert_allclose(changed.std((1, 2)), pixels.std((1, 2))[nearest], rtol=0.01)
-        for old, new in zip(pixels, changed):
-            assert np.corrcoef(old[..., 0].ravel(), new[..., 0].ravel())[0, 1] > 0.99
+def test_missed_and_false_alarms_are_counted_in_a_sentence():
+    data = sure(["melanoma", "melanoma", "nevus", "nevus"], ["melanoma", "nevus", "melanoma", "vascular lesion"])
+    assert scores.missed(data, ["melanoma"]) == (
+        "of 2 images of melanoma, 1 are predicted as none of these; of 2 others, 1 as one"
+    )

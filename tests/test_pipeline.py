@@ -1,9 +1,8 @@
 """Images become batches: every kind of file, the promised order, the same changes for the same seed."""
 
-from types import SimpleNamespace
-
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import cells, rows
@@ -16,7 +15,9 @@ from helpers.training import pipeline
 @pytest.fixture(scope="module")
 def notebook_04():
     """The names that notebook 04's cells define which change a batch, with its default parameters."""
-    return cells("04_dropout_augmented_cnn", "def turn_and_crop", "def exchange_colours", tf=tf, COLOUR_EXCHANGE=1.0)
+    given = {"tf": tf, "keras": keras, "layers": keras.layers, "pipeline": pipeline, "COLOUR_EXCHANGE": 1.0}
+    names = ("augment = keras", "def turned", "def exchange_colours", "tint = ")
+    return cells("04_dropout_augmented_cnn", *names, **given)
 
 
 @pytest.fixture
@@ -141,33 +142,14 @@ def test_a_weight_stays_with_its_image(numbered):
     assert [seen[number] for number in sorted(seen)] == pytest.approx(weights)
 
 
-@pytest.fixture
-def weighing(small_manifest):
-    """What the cells of 04 and 07 that weigh images take: 3 melanomas and 5 nevi, BALANCE 1, MELANOMA_WEIGHT 3."""
-    given = {split: manifest.active(small_manifest, split) for split in ("train", "val")}
-    given |= {"BATCH_SIZE": 4, "SEED": 0, "BALANCE": 1.0, "MELANOMA_WEIGHT": 3.0, "CLASSES": ["melanoma", "nevus"]}
-    return given | {"augment": lambda batch, _: batch, "pipeline": pipeline, "np": np}
-
-
-def _weights(batches):
-    """Return the weights of the melanomas, and of the nevi."""
-    _, targets, weights = (part.numpy() for part in next(iter(batches.unbatch().batch(8))))
-    assert weights.mean() == pytest.approx(1) and (targets[:, 0] == 1).sum() == 3
-    return weights[targets[:, 0] == 1], weights[targets[:, 0] == 0]
-
-
-def test_an_image_weighs_by_rarity_and_a_melanoma_more_than_that(weighing, tmp_path):
-    given = weighing | {"TRANSFER_SIZE": 16, "KEEP_ASPECT": False, "run": SimpleNamespace(folder=tmp_path)}
-    melanomas, nevi = _weights(cells("07_transfer_learning", "def load", **given)["train_data"])
-    assert melanomas / nevi[0] == pytest.approx(np.full(3, 3 * 5 / 3))
-
-
-def test_in_notebook_04_a_melanoma_counts_more_where_that_is_asked_for(weighing, tmp_path):
-    given = weighing | {"AUGMENTATION": "on the fly", "load": lambda rows: pipeline.load(rows, 16, tmp_path)}
-    batches = cells("04_dropout_augmented_cnn", "train_pixels", **given)["training_batches"]
-    for times in (1, 3):
-        melanomas, nevi = _weights(batches(times))
-        assert melanomas / nevi[0] == pytest.approx(np.full(3, times * 5 / 3))
+def test_an_image_weighs_by_rarity_and_a_melanoma_more_than_that(small_manifest):
+    train = manifest.active(small_manifest, "train")
+    weights = pd.Series(pipeline.weights(train, 1.0, 3.0), train["label"])
+    assert weights.mean() == pytest.approx(1) and len(weights) == 8
+    assert weights["melanoma"] / weights["nevus"].iloc[0] == pytest.approx(np.full(3, 3 * 5 / 3))
+    assert pipeline.weights(train, 0) == pytest.approx(1)
+    apart = train.assign(collection=["A", "B"] * 4)
+    assert len(set(pipeline.weights(apart, 0.5).round(6))) == 4
 
 
 def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(notebook_04):
@@ -177,7 +159,7 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(noteboo
 
     def epochs(seed):
         np.random.seed(0)
-        data = pipeline.batches(images, targets, 4, seed=seed, augment=notebook_04["augment"])
+        data = pipeline.batches(images, targets, 4, seed=seed, augment=notebook_04["exchanged"])
         return [np.concatenate([batch.numpy() for batch, _ in data]) for _ in range(2)]
 
     first, again = epochs(3), epochs(3)
@@ -188,25 +170,9 @@ def test_augmented_batches_repeat_for_one_seed_and_differ_between_epochs(noteboo
 @pytest.mark.parametrize("count", [4, 6, 8])
 def test_tensorflow_logs_nothing_about_augmented_batches(capfd, notebook_04, count):
     images = np.zeros((count, 8, 8, 3), np.uint8)
-    data = pipeline.batches(images, np.eye(count, dtype="float32"), 4, seed=0, augment=notebook_04["augment"])
+    data = pipeline.batches(images, np.eye(count, dtype="float32"), 4, seed=0, augment=notebook_04["exchanged"])
     assert sum(len(batch) for _ in range(2) for batch, _ in data) == 2 * count
     assert "PredictCost" not in capfd.readouterr().err
-
-
-def test_a_lesion_is_seen_from_all_eight_sides_and_cropped_without_a_frame(notebook_04):
-    image = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 3)).astype("float32")
-    views = [np.rot90(side, turn) for side in (image[0], image[0][:, ::-1]) for turn in range(4)]
-
-    def change(images, seed, **how):
-        return notebook_04["turn_and_crop"](tf.constant(images), tf.constant([seed, 0]), **how).numpy()
-
-    drawn = [change(image, seed, crop=0.0, light=0.0)[0] for seed in range(60)]
-    distances = np.array([[abs(one - view).max() for view in views] for one in drawn])
-    assert set(distances.argmin(axis=1)) == set(range(8)) and distances.min(axis=1).max() < 0.01
-    flat = np.full((50, 20, 20, 3), 100, "float32")
-    assert np.allclose(change(flat, 1, light=0.0), 100, atol=1e-3)
-    lit = change(flat, 1, light=0.5)
-    assert lit.min() >= 0 and lit.max() <= 255 and lit.std() > 1
 
 
 def test_exchanged_colours_stay_in_range_and_come_from_other_images(notebook_04):
@@ -214,7 +180,7 @@ def test_exchanged_colours_stay_in_range_and_come_from_other_images(notebook_04)
     pattern = np.random.default_rng(0).uniform(-20, 20, (1, 12, 12, 1))
     red, blue = (np.array(colour) + pattern.repeat(8, axis=0) for colour in ([180, 90, 80], [80, 90, 180]))
     images = np.concatenate([red, blue]).astype("float32")
-    changed = notebook_04["exchange_colours"](tf.constant(images), tf.constant([1, 2])).numpy()
+    changed = notebook_04["exchange_colours"](tf.constant(images), tf.constant([1, 2]), 1.0).numpy()
     assert changed.shape == images.shape and changed.min() >= 0 and changed.max() <= 255
     moved = abs(changed - images).mean(axis=(1, 2, 3))
     assert moved.max() > 20

@@ -46,7 +46,7 @@ def predicted(rows, classes):
 
 
 def two_networks():
-    """Validation is right for the first on both, for the second on one; elsewhere for the first on 1, the second on 7."""
+    """Both of validation are right for the first, one for the second; elsewhere the first gets 1 right, the second 7."""
     rest = ["nevus"] * 4
     kept = predicted(TABLE, ["melanoma", "nevus", *["melanoma"] + ["nevus"] * 9, *rest])
     exchanged = predicted(TABLE, ["melanoma", "melanoma", *["melanoma"] * 7 + ["nevus"] * 3, *rest])
@@ -122,7 +122,10 @@ def test_a_network_that_only_sees_the_collection_does_not_survive():
 
 def test_recommended_is_the_best_on_validation_of_those_that_survive():
     def scored(accuracy, same, other):
-        return {"val": {"accuracy": accuracy}, "colours": {"own": 1, "same_collection": same, "other_collection": other}}
+        return {
+            "val": {"accuracy": accuracy},
+            "colours": {"own": 1, "same_collection": same, "other_collection": other},
+        }
 
     networks = {"cheat": scored(0.9, 0.8, 0.2), "good": scored(0.7, 0.7, 0.5), "poor": scored(0.5, 0.5, 0.5)}
     assert evaluate.recommended(networks) == "good"
@@ -170,11 +173,20 @@ def test_exchanged_colours_go_all_the_way_half_way_or_nowhere():
 
 def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_image):
     """Two networks' predictions become accuracies, a reveal, metrics.json and a page."""
-    rows = TABLE.assign(path=[str(write_image(tmp_path / f"{name}.png", n)) for n, name in enumerate(TABLE["image_id"])])
+    rows = TABLE.assign(
+        path=[str(write_image(tmp_path / f"{name}.png", n)) for n, name in enumerate(TABLE["image_id"])]
+    )
     for name, predictions in two_networks().items():
         (tmp_path / name).mkdir()
         predictions.drop(columns=["split", "label", "group"]).to_csv(tmp_path / name / "predictions.csv", index=False)
-    given = {"LABELS": "audited", "SEED": 0, "MIN_CLASS_SIZE": 1, "MALIGNANT": "", "EXTERNAL_DIR": "", "PREVALENCE": 0.02}
+    given = {
+        "LABELS": "audited",
+        "SEED": 0,
+        "MIN_CLASS_SIZE": 1,
+        "MALIGNANT": "",
+        "EXTERNAL_DIR": "",
+        "PREVALENCE": 0.02,
+    }
     run = SimpleNamespace(folder=tmp_path, parameters=given, images=SimpleNamespace(source="here", synthetic=True))
     run.networks = lambda table: {name: tmp_path / name for name in ("colours_exchanged", "colours_kept")}
     run.answer = lambda notebook, name, default: "colours_exchanged"
@@ -193,9 +205,13 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
         gone = rows["split"] == "test"
-        evaluate.evaluate(run, rows.assign(flag=gone.map({True: "contradiction", False: ""}), label=rows["label"].mask(gone, "")))
+        evaluate.evaluate(
+            run, rows.assign(flag=gone.map({True: "contradiction", False: ""}), label=rows["label"].mask(gone, ""))
+        )
 
 
 def test_alternative_text_is_stored_beside_the_picture():
     figure = figures.shares(pd.DataFrame({"value": [0.25]}, ["corners"]), 0.5, "Corners reveal it", synthetic=True)
-    assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith("Corners reveal it. corners 0.25; your guess 0.50")
+    assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith(
+        "Corners reveal it. corners 0.25; your guess 0.50"
+    )

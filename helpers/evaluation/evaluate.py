@@ -15,10 +15,11 @@ from helpers.training import pipeline
 class Results:
     """What :func:`evaluate` found.
 
-    ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}; ``scored`` are the
-    numbers of metrics.json, {network: dict}; ``networks`` (how each was trained), ``accuracies``, ``reveal`` and
-    ``clinics`` (of another set) are tables for reading; ``outside`` are the labelled predictions of that set; ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the network
-    with the highest accuracy on validation among those that survive the swap of colours.
+    ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}, ``outside`` the
+    labelled predictions of another set; ``scored`` are metrics.json's numbers, {network: dict}; ``networks`` (how
+    each was trained), ``accuracies``, ``reveal`` and ``clinics`` (of another set) are for reading; ``positive`` are the
+    malignant classes, or what counts as positive instead; ``recommended`` is the network with the highest
+    accuracy on validation among those that survive the swap of colours.
     """
 
     predictions: dict
@@ -36,9 +37,9 @@ class Results:
 def evaluate(run, table):
     """Score the networks of a run folder that fit its manifest ``table``, write the report, and return Results.
 
-    ``report/`` gets metrics.json, reveal.csv and report.html. Test is scored with published and with audited labels. EXTERNAL_DIR and MALIGNANT are those of the notebook
-    that calls; what it does not have is taken from notebook 05 as it was run. RunError if no network has predictions
-    of Test images that the audit keeps.
+    ``report/`` gets metrics.json, reveal.csv and report.html. Test is scored with published and with audited labels.
+    EXTERNAL_DIR and MALIGNANT are those of the notebook that calls; what it does not have is taken from notebook 05 as
+    it was run. RunError if no network has predictions of Test images that the audit keeps.
     """
     given = runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | run.parameters
     seed, truth = given["SEED"], _truth(run, table)

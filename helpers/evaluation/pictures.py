@@ -45,7 +45,7 @@ def swapped(load, rows, synthetic, seed=0):
 
 
 def own(given, default):
-    """Return the path of a picture: ``given``; what is uploaded, if that is "upload" (in Colab); "": the ``default``."""
+    """Return the path of a picture: ``given``, in Colab what is uploaded if that is "upload", or the ``default``."""
     if given != "upload":
         return given or default
     from google.colab import files
@@ -54,7 +54,7 @@ def own(given, default):
 
 
 def explained(folder, picture, said, table, synthetic):
-    """Return a Figure of one picture, of Grad-CAM for its predicted class, and of the training image most similar to it.
+    """Return a Figure of one picture, of Grad-CAM for its predicted class, and of the most similar training image.
 
     ``folder`` is that of the network, ``said`` a row of ``predict.predict``, ``table`` the manifest.
     """

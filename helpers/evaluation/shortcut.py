@@ -90,14 +90,15 @@ def melanoma_auc(rows):
     pair = rows[rows["label"].isin(["melanoma", "nevus"])]
     if pair["label"].nunique() < 2:
         return np.nan
-    return float(roc_auc_score(pair["label"] == "melanoma", pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])))
+    chance = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
+    return float(roc_auc_score(pair["label"] == "melanoma", chance))
 
 
 def reveal(table, predictions, swapped, outside):
     """Return what each network gets right on validation, on Test, and where its class comes from another clinic.
 
-    ``predictions`` {network: predictions of the manifest ``table``}, ``swapped`` {network: :func:`colours`}, ``outside``
-    {network: labelled predictions of another set}. Returned is a DataFrame with a row for each network and place:
+    ``predictions`` {network: predictions of the manifest ``table``}, ``swapped`` {network: :func:`colours`} and
+    ``outside`` {network: labelled predictions of another set}. The DataFrame has a row for each network and place:
     right and images (counts; right is NaN for swapped colours), value (accuracy), low, high (95 %, by lesion).
     """
     away, rows = elsewhere(table), {}
@@ -141,13 +142,15 @@ def clinics(outside, predictions):
                 "melanoma or nevus, AUC": melanoma_auc(part),
                 **{f"recall of {label}": recall.get(label, np.nan) for label in ("melanoma", "nevus")},
             }
-    return pd.DataFrame(rows).T.rename_axis(["network", "collection"]) if rows else pd.DataFrame(
-        {"images": [0]}, index=["no other set was given (EXTERNAL_DIR)"]
+    return (
+        pd.DataFrame(rows).T.rename_axis(["network", "collection"])
+        if rows
+        else pd.DataFrame({"images": [0]}, index=["no other set was given (EXTERNAL_DIR)"])
     )
 
 
 def hard_place(found):
-    """Return the place of :func:`reveal` that tells most: another clinic's images, swapped colours, another set, Test."""
+    """Return the place of :func:`reveal` that is most telling: another clinic, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
     places = found.index.get_level_values("place")
     if counts.get("Test, another clinic", 0) >= FEWEST:
@@ -165,14 +168,14 @@ def answer(found, choice):
     place, values = hard_place(found), found["value"].unstack()
     pair = [name for name in (choice, *PAIR) if name in values.index]
     best, other = values.loc[pair, "validation"].idxmax(), next((name for name in pair if name != choice), None)
-    said = f"You chose {plain(choice)}, {'as' if best == choice else 'unlike'} validation {'did' if best == choice else ''}"
-    right = found["right"].unstack()[place]
+    said = f"You chose {plain(choice)}, " + ("as validation did" if best == choice else "unlike validation")
+    right, images = found["right"].unstack()[place], found["images"].unstack()[place].max()
     if right.isna().any():  # colours were swapped three times: a mean, no count
         score = {name: f"{values.loc[name, place]:.2f}" for name in pair}
-        said = f"{said.strip()}. With the colours of another clinic it is right on {score[choice]} of validation"
+        said += f". With the colours of another clinic it is right on {score[choice]} of validation"
     else:
         score = {name: f"{right[name]:.0f}" for name in pair}
-        said = f"{said.strip()}. Of the {found['images'].unstack()[place].max():.0f} {WORDS[place]} it gets {score[choice]} right"
+        said += f". Of the {images:.0f} {WORDS[place]} it gets {score[choice]} right"
     return f"{said}, {plain(other)} {score[other]}." if other else f"{said}."
 
 

@@ -52,8 +52,8 @@ from notebooks import checks
 # device and which images are used.
 
 # %%
-print(callbacks.set_up_device(SEED))
 run = runs.start("03_baseline_cnn", globals())
+print(callbacks.set_up_device(SEED))
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 
 # %% [markdown]

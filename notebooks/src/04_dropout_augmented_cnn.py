@@ -58,8 +58,8 @@ from notebooks import checks
 # notebook 02 wrote; validation and Test never do.
 
 # %%
-print(callbacks.set_up_device(SEED))
 run = runs.start("04_dropout_augmented_cnn", globals())
+print(callbacks.set_up_device(SEED))
 table = run.manifest(augmented=AUGMENTOR_FILES)
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 
