@@ -46,7 +46,7 @@ def predicted(rows, classes):
 
 
 def two_networks():
-    """Both of validation are right for the first, one for the second; elsewhere the first gets 1 right, the second 7."""
+    """On validation the first is right twice, the second once; elsewhere the first gets 1 right, the second 7."""
     rest = ["nevus"] * 4
     kept = predicted(TABLE, ["melanoma", "nevus", *["melanoma"] + ["nevus"] * 9, *rest])
     exchanged = predicted(TABLE, ["melanoma", "melanoma", *["melanoma"] * 7 + ["nevus"] * 3, *rest])
