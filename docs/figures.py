@@ -1,11 +1,12 @@
 """Draw the pictures of README and docs/, and the tables in docs/results.md, from the numbers in docs/results/.
 
-    python -m docs.figures            # from what lies there
-    python -m docs.figures RUN_DIR    # first take over the curves, counts and probabilities of a finished run folder
+    python -m docs.figures                    # from what lies there
+    python -m docs.figures RUN_DIR [RUN_DIR]  # first take over the numbers of finished run folders, one a seed
 
 No picture shows an image of a patient, and no file here names one.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -19,15 +20,24 @@ from helpers.evaluation import scores
 
 DOCS = Path(__file__).parent
 RESULTS, PICTURES, PAGE = DOCS / "results", DOCS / "figures", DOCS / "results.md"
+RECALLED = ["nevus", "melanoma"]
 CALLED = ["nevi", "melanomas"]  # recognised, of those that another collection took
+SHOWN = "colours_exchanged"  # the network of the confusion matrix and the reliability diagram
 GREY, VALIDATION, TEST = "#999999", figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]
 
 
-def take(folder):
-    """Take over from a run folder what the pictures need: curves, a confusion matrix, a reliability diagram's bins."""
-    histories = {file.parent.name: pd.read_csv(file) for file in sorted(Path(folder).glob("*/history.csv"))}
+def take(folders):
+    """Take over what the pictures need: of the first run folder its curves, confusion matrix and reliability diagram's
+    bins, of every one what its networks get right where.
+    """
+    folder, rows = Path(folders[0]), []
+    for place in map(Path, folders):
+        found = json.loads((place / "report" / "metrics.json").read_text(encoding="utf-8"))["models"]
+        rows += [_reveal(place, name, scored) for name, scored in found.items()]
+    manifest.write_text(pd.DataFrame(rows).round(4).to_csv(index=False), RESULTS / "reveal.csv")
+    histories = {file.parent.name: pd.read_csv(file) for file in sorted(folder.glob("*/history.csv"))}
     curves = pd.concat(histories, names=["model"]).reset_index("model").round(4)
-    rows = scores.read_predictions(Path(folder) / "regularised" / "predictions.csv")
+    rows = scores.read_predictions(folder / SHOWN / "predictions.csv")
     test = scores.labelled(rows[rows["split"] == "test"])
     called = scores.outcomes(test)
     bins = called.groupby(np.minimum((called["confidence"] * 10).astype(int), 9))
@@ -38,8 +48,51 @@ def take(folder):
     manifest.write_text(bins.round(4).to_csv(index=False), RESULTS / "reliability.csv")
 
 
+def _reveal(folder, name, scored):
+    """Return a row of reveal.csv: what a network of a run gets right on validation, Test and another set."""
+    record = json.loads((folder / name / "run.json").read_text(encoding="utf-8"))
+    rows = scores.read_predictions(folder / name / "predictions.csv").query("split == 'test' and label == 'melanoma'")
+    found = {"network": name, "seed": record["parameters"]["SEED"], "validation": scored["val"]["accuracy"]}
+    found |= scored.get("colours", {}) | {"Test": scored["test"]["audited"]["accuracy"]}
+    found |= {"Test melanomas": scores.outcomes(rows)["correct"].sum(), "of": len(rows)}
+    external = scored.get("external", {})
+    found |= {f"other {label}": value for label, value in external.get("recall", {}).items() if label in RECALLED}
+    return found | {"other AUC": external.get("auc_melanoma_nevus", np.nan)}
+
+
+def reveal(table):
+    """README's picture: what validation promises of each network, and what is left of it elsewhere, three seeds."""
+    places = {
+        "validation": ("validation", VALIDATION, "o"),
+        "other_collection": ("validation, colours of another clinic", "#CC79A7", "v"),
+        "other": ("nevi and melanomas of another clinic (HAM10000)", "#D55E00", "D"),
+    }
+    table = table.assign(other=table[["other nevus", "other melanoma"]].mean(axis=1))
+    names = [name for name in figures.MODELS if name in set(table["network"])]
+    figure, axes = figures.new(9.5, 1.6 + 0.95 * len(names))
+    for row, name in enumerate(names):
+        for step, (column, (label, colour, marker)) in enumerate(places.items()):
+            values, height = table.loc[table["network"] == name, column], row + 0.26 * (step - 1)
+            shown = label if row == 0 else None
+            axes.plot(values, [height] * len(values), marker, color=colour, markersize=10, alpha=0.75, label=shown)
+            axes.text(values.max() + 0.025, height, f"{values.mean():.2f}", va="center", fontsize=12)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=13)
+    axes.set(xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, three seeds and their mean")
+    kept, exchanged = (table[table["network"] == f"colours_{how}"].mean(numeric_only=True) for how in ("kept", "exchanged"))
+    axes.set_title(
+        f"Validation prefers the network that knows its clinics ({kept['validation']:.2f} to "
+        f"{exchanged['validation']:.2f});\nin another clinic it is right on {kept['other']:.2f}, the other on "
+        f"{exchanged['other']:.2f}",
+        fontsize=13,
+        fontweight="bold",
+        loc="left",
+    )
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=11)
+    return figure
+
+
 def leak(table):
-    """README's picture: what a nearest neighbour scores after three splits, and what four corners tell a forest."""
+    """The leak and the corners: what a nearest neighbour scores after three splits, and what four corners tell a forest."""
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
     table = table[table["images"] == "real"]
@@ -81,20 +134,6 @@ def collections(table):
     return figure
 
 
-def recipes(table):
-    """Each recipe: accuracy on validation, and recall of nevi and melanomas that another collection took."""
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    axes = figure.add_subplot()
-    recall = table[["nevi", "melanomas"]].mean(axis=1)
-    axes.scatter(table["validation"], recall, s=45, c=table["other"], cmap="viridis", vmin=0, vmax=0.6)
-    for number, (across, up) in enumerate(zip(table["validation"], recall), 1):
-        axes.annotate(str(number), (across, up), (6, 3), textcoords="offset points", fontsize=9)
-    axes.set(xlabel="validation accuracy (the same cameras)", ylabel="mean recall of HAM10000's nevi\nand melanomas")
-    axes.set(xlim=(0.4, 0.7), ylim=(0, 0.7))
-    figure.colorbar(axes.collections[0], label="validation, other collection's colours")
-    return figure
-
-
 def added(table):
     """Recall on the other half of another collection's images, by how many of its images were learned from."""
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -111,7 +150,7 @@ def added(table):
 
 
 def confusion(table):
-    """The confusion matrix of the regularised network on Test."""
+    """The confusion matrix of one network on Test."""
     table = table.set_index("true")
     figure = Figure(figsize=(7.5, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -126,20 +165,39 @@ def confusion(table):
 
 
 def reliability(table):
-    """The reliability diagram of the regularised network on Test, with the number of images in each bin."""
+    """The reliability diagram of one network on Test, with the number of images in each bin."""
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color=GREY)
-    axes.plot(table["confidence"], table["correct"], "o-", color=figures.MODEL_COLOURS["regularised"])
+    axes.plot(table["confidence"], table["correct"], "o-", color=figures.SPLIT_COLOURS["test"])
     for row in table.itertuples():
         axes.annotate(row.images, (row.confidence, row.correct), (6, -12), textcoords="offset points", fontsize=9)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the class that was called", ylabel="share correct")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="share correct")
     return figure
 
 
 def curves(table):
     """The curves of every network of the run."""
     return figures.curves({name: rows.reset_index(drop=True) for name, rows in table.groupby("model", sort=False)})
+
+
+def reveal_table():
+    """What each network gets right where, as docs/results.md shows it: mean, lowest to highest of the seeds."""
+    path = RESULTS / "reveal.csv"
+    table = pd.read_csv(path)
+    columns = {
+        "validation": "validation",
+        "same_collection": "same-collection colours",
+        "other_collection": "other-collection colours",
+        "other nevus": "HAM10000 nevi",
+        "other melanoma": "HAM10000 melanomas",
+        "other AUC": "AUC",
+        "Test": "working Test, audited",
+    }
+    groups = table.groupby("network", sort=False)
+    shown = groups[list(columns)].agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})")
+    found = groups.apply(lambda rows: " ".join(rows["Test melanomas"].astype(str)) + f" of {rows['of'].max()}")
+    return shown.rename(columns=columns).assign(**{"melanomas of Test": found}).reset_index()
 
 
 def leak_table():
@@ -200,6 +258,7 @@ def public_table():
 def written(text):
     """Return the text of docs/results.md with each table between its comments, made of the numbers that lie there."""
     for name, table in (
+        ("reveal", reveal_table()),
         ("leak", leak_table()),
         ("recipes", recipes_table()),
         ("amounts", amounts_table()),
@@ -216,9 +275,9 @@ def written(text):
 def main(arguments):
     """Take over a run folder if one is named; draw every picture whose numbers are there; write the tables."""
     if arguments:
-        take(arguments[0])
+        take(arguments)
     PICTURES.mkdir(exist_ok=True)
-    for draw in (leak, collections, recipes, added, curves, confusion, reliability):
+    for draw in (reveal, leak, collections, added, curves, confusion, reliability):
         numbers = RESULTS / f"{draw.__name__}.csv"
         if numbers.exists():
             figure = draw(pd.read_csv(numbers))

@@ -63,7 +63,8 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
     images, titles = list(images), list(titles)
     rows = max(-(-len(images) // columns), 1)
     lines = max((len(_wrapped(text, inches).splitlines()) for text in titles), default=1)
-    figure = Figure(figsize=(inches * columns, (inches + 0.16 * lines) * rows + 0.5), layout="constrained")
+    width = max(inches * columns, 5)  # a narrower title would take more room than the pictures
+    figure = Figure(figsize=(width, (inches + 0.16 * lines) * rows + 0.6), layout="constrained")
     for place, (image, text) in enumerate(zip(images, titles)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(pixels(image))
@@ -95,25 +96,25 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
 
 
 def curves(histories, title="", synthetic=False):
-    """Show loss and accuracy by epoch, training dashed and validation solid, a column for each training.
+    """Show loss and accuracy by epoch, training dashed and validation solid, a row for each training.
 
     ``histories`` is {name: DataFrame of epoch, loss, accuracy, val_loss, val_accuracy}. The epoch with the lowest
     validation loss, whose weights are kept, is marked.
     """
-    figure, places = new(1.5 + 3.4 * len(histories), 5.2, 2, len(histories), sharey="row", squeeze=False)
-    for column, (name, history) in zip(places.T, histories.items()):
+    figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, squeeze=False)
+    for row, (name, history) in zip(places, histories.items()):
         best = history["val_loss"].idxmin()
-        for axes, measure in zip(column, ("loss", "accuracy")):
+        for axes, measure in zip(row, ("loss", "accuracy")):
             lines = (("train", "--", measure, "training"), ("val", "-", f"val_{measure}", "validation"))
             for split, line, key, label in lines:
                 axes.plot(history["epoch"], history[key], line, color=SPLIT_COLOURS[split], linewidth=2, label=label)
             axes.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color="black", label="kept epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylabel(measure)
             axes.set_ylim(bottom=0)
-        column[0].set_title(name.replace("_", " "), fontsize=11)
-        column[1].set_xlabel("epoch")
-    places[0, 0].set_ylabel("loss")
-    places[1, 0].set_ylabel("accuracy")
+        row[0].set_title(name.replace("_", " "), loc="left", fontsize=12)
+    for axes in places[-1]:
+        axes.set_xlabel("epoch")
     figure.legend(*places[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return titled(figure, title, synthetic, "Loss and accuracy by epoch of " + ", ".join(histories).replace("_", " "))
 

@@ -150,15 +150,16 @@ network = keras.Sequential([
 GUESS = 0.5  # change me: the share of the weights that the three convolutions hold, from 0 to 1
 
 # %% tags=["nbval-check-output"]
-weights = pd.DataFrame({"weights": [layer.count_params() for layer in network.layers]},
-                       index=[layer.name for layer in network.layers])
-weights["value"] = weights["weights"] / network.count_params()
-weights[weights["weights"] > 0].round(3)
+counts = {layer.name: layer.count_params() for layer in network.layers}
+weights = pd.Series(counts).rename("weights").to_frame().query("weights > 0")
+weights["share"] = weights["weights"] / network.count_params()
+weights.round(3)
 
 # %%
-share = weights["value"].filter(like="conv").sum()
-title = f"You guessed {GUESS:.0%}; the three convolutions hold {share:.0%} of the weights"
-figures.shares(weights[weights["weights"] > 0], GUESS, title, "share of all weights", run.images.synthetic)
+convolutions = weights["share"].filter(like="conv").sum()
+title = f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%} of the weights"
+figures.shares(weights.rename(columns={"share": "value"}), GUESS, title, "share of all weights",
+               run.images.synthetic)
 
 # %% [markdown]
 # Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and for
@@ -187,12 +188,12 @@ def descend(rate, weight=-2.0):
 
 
 # %%
-rates = {0.02: "too small: slow", 0.3: "right: it arrives", 1.03: "too large: it climbs"}
+rates, line = [0.02, 0.3, 1.03], np.linspace(-3, 3)
 figure, places = figures.new(9, 3, 1, 3, sharey=True)
 for axes, rate in zip(places, rates):
-    axes.plot(np.linspace(-3, 3), np.linspace(-3, 3) ** 2, color=figures.GREY)
+    axes.plot(line, line**2, color=figures.GREY)
     axes.plot(descend(rate), descend(rate) ** 2, "o-", color="#D55E00")
-    axes.set(title=f"learning rate {rate}\n{rates[rate]}", xlabel="weight", ylabel="loss")
+    axes.set(title=f"learning rate {rate}", xlabel="weight", ylabel="loss")
 figures.titled(figure, "Nine steps: only the middle learning rate arrives at the lowest loss", synthetic=False)
 
 # %% [markdown]

@@ -94,7 +94,7 @@ augment = keras.Sequential([
     layers.RandomRotation(0.5, fill_mode="reflect"),
     layers.RandomZoom((-0.3, 0.0), fill_mode="reflect"),
     layers.RandomBrightness(0.075),
-    layers.RandomContrast(0.15, value_range=(0, 255)),
+    layers.RandomContrast(0.15),
 ])
 
 # %% [markdown]
@@ -279,7 +279,7 @@ def train_on(data, name):
                                                  save_best_only=True, save_weights_only=True)
     network.fit(data, validation_data=val_data, epochs=epochs, verbose=0,
                 initial_epoch=training.initial_epoch,
-                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, None, TENSORBOARD)])
+                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, tensorboard=TENSORBOARD)])
     return network, callbacks.finish(network, training)
 
 

@@ -144,7 +144,7 @@ print(answer)
 
 # %% [markdown]
 # Validation is drawn from the same clinics as training, so it rewards a network that recognises the clinic, and nobody
-# notices. Where an image of another clinic is shown, the mark is far to the left of the one for validation.
+# notices. The farther the mark for another clinic lies to the left of the one for validation, the more of the score was the clinic's.
 #
 # ## Why? Swap the colours
 #
