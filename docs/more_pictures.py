@@ -39,7 +39,7 @@ def prepare(isic, ham, folder):
         sets = [f"{isic};{folder / f'add{added}_{seed}'}" if added else isic for added in ADDED]
         runs.append({"DATA_DIR": sets, "EXTERNAL_DIR": [str(folder / f"test{seed}")], "SEED": [seed]})
     sweep = {
-        "notebooks": ["07_transfer_learning"],
+        "notebooks": ["06_transfer_learning"],
         "parameters": {"BACKBONE": "EfficientNetLite0", "FEATURE_VIEWS": 1},
         "grid": runs,
         "record": [

@@ -9,7 +9,7 @@ parameters              what a notebook's parameters may be
 processes               notebooks in a process of their own; one writer at a time
 runs                    a run folder: its parameters, what is done in it, what one notebook needs of another
 augmentation  02        fill classes with Augmentor
-training      03 04 07  from images to batches; go on where a stopped training was
-evaluation    05 06     scores with intervals, decisions, heatmaps, the report
+training      03 04 06  from images to batches; go on where a stopped training was
+evaluation    05 06 07  scores with intervals, the camera or the lesion, decisions, heatmaps, the report
 batch                   run, sweep and build notebooks from the command line: python -m helpers
 """

@@ -41,7 +41,7 @@ def found(folder):
     """Return {name: value} of what a run's folder holds.
 
     ``<model>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of the
-    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); what notebook 07
+    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); what notebook 06
     asked of its network (``numbers.json``); and if notebook 05 has run, ``<model>.val...``, ``<model>.test...`` and
     ``data...`` of ``report/metrics.json``.
     """
