@@ -6,6 +6,7 @@
 No picture shows an image of a patient, and no file here names one.
 """
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -77,8 +78,12 @@ def reveal(table):
             axes.plot(values, [height] * len(values), marker, color=colour, markersize=10, alpha=0.75, label=shown)
             axes.text(values.max() + 0.025, height, f"{values.mean():.2f}", va="center", fontsize=12)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=13)
-    axes.set(xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, three seeds and their mean")
-    kept, exchanged = (table[table["network"] == f"colours_{how}"].mean(numeric_only=True) for how in ("kept", "exchanged"))
+    axes.set(
+        xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, three seeds and their mean"
+    )
+    kept, exchanged = (
+        table[table["network"] == f"colours_{how}"].mean(numeric_only=True) for how in ("kept", "exchanged")
+    )
     axes.set_title(
         f"Validation prefers the network that knows its clinics ({kept['validation']:.2f} to "
         f"{exchanged['validation']:.2f});\nin another clinic it is right on {kept['other']:.2f}, the other on "
@@ -92,7 +97,7 @@ def reveal(table):
 
 
 def leak(table):
-    """The leak and the corners: what a nearest neighbour scores after three splits, and what four corners tell a forest."""
+    """The leak and the corners: a nearest neighbour after three splits, and a forest that sees four corners."""
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
     table = table[table["images"] == "real"]
@@ -131,6 +136,8 @@ def collections(table):
     axes.invert_yaxis()
     handles = axes.get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    both = ((table["train_earlier"] > 0) & (table["train_ham10000"] > 0)).sum()
+    figure.suptitle(f"In Train, {len(table) - both} of {len(table)} classes come from one source only", fontsize=13)
     return figure
 
 
@@ -146,6 +153,8 @@ def added(table):
     )
     axes.set_xticks(sorted(set(table["added"])))
     axes.legend(frameon=False)
+    mean = table.groupby("added")[CALLED].mean().mean(axis=1)
+    axes.set_title(f"Five pictures of each lift the mean recall from {mean[0]:.2f} to {mean[5]:.2f}, twenty to {mean[20]:.2f}")
     return figure
 
 
@@ -161,6 +170,8 @@ def confusion(table):
     axes.set_xticks(range(len(table)), table.columns, rotation=40, ha="right")
     axes.set_yticks(range(len(table)), table.index)
     axes.set(xlabel="predicted", ylabel="true")
+    right, images = np.trace(table.loc[table.columns]), table.to_numpy().sum()
+    axes.set_title(f"{SHOWN.replace('_', ' ')}: {right} of {images} Test images on the diagonal")
     return figure
 
 
@@ -173,18 +184,23 @@ def reliability(table):
     for row in table.itertuples():
         axes.annotate(row.images, (row.confidence, row.correct), (6, -12), textcoords="offset points", fontsize=9)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="share correct")
+    gap = np.average(table["confidence"] - table["correct"], weights=table["images"])
+    kind = "too sure" if gap > 0 else "not sure enough"
+    axes.set_title(f"{SHOWN.replace('_', ' ')}, Test: {kind} by {abs(gap):.2f} on average")
     return figure
 
 
 def curves(table):
     """The curves of every network of the run."""
-    return figures.curves({name: rows.reset_index(drop=True) for name, rows in table.groupby("model", sort=False)})
+    histories = {name: rows.reset_index(drop=True) for name, rows in table.groupby("model", sort=False)}
+    best = {name: rows["epoch"][rows["val_loss"].idxmin()] for name, rows in histories.items()}
+    kept = ", ".join(f"{name.replace('_', ' ')} {epoch}" for name, epoch in best.items())
+    return figures.curves(histories, f"Epoch with the lowest validation loss: {kept}")
 
 
 def reveal_table():
     """What each network gets right where, as docs/results.md shows it: mean, lowest to highest of the seeds."""
-    path = RESULTS / "reveal.csv"
-    table = pd.read_csv(path)
+    table = pd.read_csv(RESULTS / "reveal.csv")
     columns = {
         "validation": "validation",
         "same_collection": "same-collection colours",
@@ -272,18 +288,25 @@ def written(text):
     return text
 
 
+DRAWN = (reveal, leak, collections, added, curves, confusion, reliability)
+
+
+def picture(draw):
+    """Return the PNG that a function of ``DRAWN`` makes of its numbers in docs/results/, as bytes."""
+    figure, file = draw(pd.read_csv(RESULTS / f"{draw.__name__}.csv")), io.BytesIO()
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=130, metadata={"Software": None})
+    return file.getvalue()
+
+
 def main(arguments):
-    """Take over a run folder if one is named; draw every picture whose numbers are there; write the tables."""
+    """Take over run folders if some are named; draw every picture; write the tables."""
     if arguments:
         take(arguments)
     PICTURES.mkdir(exist_ok=True)
-    for draw in (reveal, leak, collections, added, curves, confusion, reliability):
-        numbers = RESULTS / f"{draw.__name__}.csv"
-        if numbers.exists():
-            figure = draw(pd.read_csv(numbers))
-            for axes in figure.axes:
-                axes.spines[["top", "right"]].set_visible(False)
-            figure.savefig(PICTURES / f"{draw.__name__}.png", dpi=130, metadata={"Software": None})
+    for draw in DRAWN:
+        manifest.write_bytes(picture(draw), PICTURES / f"{draw.__name__}.png")
     manifest.write_text(written(PAGE.read_text(encoding="utf-8")), PAGE)
 
 

@@ -1,13 +1,15 @@
 """What stands in the docs holds: links, tables made from numbers, parameters, public scores, Colab's list."""
 
+import io
 import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
 from docs import figures, parameters
@@ -76,21 +78,41 @@ def test_colabs_list_becomes_requirements(tmp_path):
     assert "Python 3.13, TensorFlow 2.20.0" in json.loads(colab("badge", tmp_path)[0])["message"]
 
 
+@pytest.mark.parametrize("draw", figures.DRAWN, ids=lambda draw: draw.__name__)
+def test_a_stored_picture_is_what_its_code_draws(draw):
+    stored = Image.open(figures.PICTURES / f"{draw.__name__}.png").convert("L")
+    drawn = Image.open(io.BytesIO(figures.picture(draw))).convert("L")
+    assert stored.size == drawn.size, "run: python -m docs.figures"
+    difference = np.abs(np.asarray(stored, float) - np.asarray(drawn, float)).mean()
+    assert difference < 0.5, "run: python -m docs.figures"
+
+
 def test_a_runs_numbers_become_pictures(tmp_path, monkeypatch):
     run, results = tmp_path / "run", tmp_path / "results"
-    (run / "regularised").mkdir(parents=True)
+    models = {}
+    for name, right in (("colours_kept", 0.8), ("colours_exchanged", 0.6)):
+        (run / name).mkdir(parents=True)
+        (run / name / "run.json").write_text(json.dumps({"parameters": {"SEED": 3}}))
+        (run / name / "history.csv").write_text(
+            "epoch,accuracy,loss,val_accuracy,val_loss,seconds\n1,0.5,1.0,0.4,1.1,2\n2,0.6,0.9,0.5,1.0,2\n"
+        )
+        (run / name / "predictions.csv").write_text(
+            "image_id,split,label,group,p_melanoma,p_nevus\na,test,nevus,1,0.2,0.8\nb,test,melanoma,2,0.4,0.6\nc,val,nevus,3,0.1,0.9\n"
+        )
+        models[name] = {"val": {"accuracy": right}, "test": {"audited": {"accuracy": 0.5}}}
+        models[name]["colours"] = {"own": right, "same_collection": right, "other_collection": 0.2}
+        models[name]["external"] = {"recall": {"nevus": 0.1, "melanoma": 0.3, "wart": 1}, "auc_melanoma_nevus": 0.7}
+    (run / "report").mkdir()
+    (run / "report" / "metrics.json").write_text(json.dumps({"models": models}))
     results.mkdir()
-    (run / "regularised" / "history.csv").write_text(
-        "epoch,accuracy,loss,val_accuracy,val_loss,seconds\n1,0.5,1.0,0.4,1.1,2\n2,0.6,0.9,0.5,1.0,2\n"
-    )
-    (run / "regularised" / "predictions.csv").write_text(
-        "image_id,split,label,group,p_melanoma,p_nevus\na,test,nevus,1,0.2,0.8\nb,test,melanoma,2,0.4,0.6\nc,val,nevus,3,0.1,0.9\n"
-    )
     monkeypatch.setattr(figures, "RESULTS", results)
-    figures.take(run)
+    figures.take([run, run])
     assert pd.read_csv(results / "confusion.csv").to_numpy().tolist() == [["melanoma", 0, 1], ["nevus", 0, 1]]
     bins = pd.read_csv(results / "reliability.csv")
     assert bins["images"].tolist() == [1, 1] and bins["correct"].tolist() == [0, 1]
-    for draw in (figures.curves, figures.confusion, figures.reliability):
-        draw(pd.read_csv(results / f"{draw.__name__}.csv")).savefig(Path(tmp_path / "picture.png"))
+    rows = pd.read_csv(results / "reveal.csv")
+    assert rows["network"].tolist() == ["colours_kept", "colours_exchanged"] * 2 and (rows["seed"] == 3).all()
+    assert rows.loc[0, ["other nevus", "other melanoma", "Test melanomas", "of"]].tolist() == [0.1, 0.3, 0, 1]
+    for draw in (figures.reveal, figures.curves, figures.confusion, figures.reliability):
+        assert figures.picture(draw).startswith(b"\x89PNG")
     assert not any("image_id" in file.read_text() for file in results.iterdir())

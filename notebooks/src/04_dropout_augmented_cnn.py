@@ -259,7 +259,7 @@ def batches(augment):
 
 # %%
 val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
-epochs = EPOCHS or (12 if run.images.synthetic else 50)
+epochs = EPOCHS or (15 if run.images.synthetic else 50)
 steps = epochs * -(-len(train) // BATCH_SIZE)
 print(f"{epochs} epochs of {steps // epochs} steps")
 
