@@ -154,7 +154,7 @@ def added(table):
     axes.set_xticks(sorted(set(table["added"])))
     axes.legend(frameon=False)
     mean = table.groupby("added")[CALLED].mean().mean(axis=1)
-    axes.set_title(f"Five pictures of each lift the mean recall from {mean[0]:.2f} to {mean[5]:.2f}, twenty to {mean[20]:.2f}")
+    axes.set_title(f"Five pictures of each lift the mean recall from {mean[0]:.2f} to {mean[5]:.2f}")
     return figure
 
 
