@@ -131,6 +131,7 @@ def _wrapped(text, inches):
 
 def shades(values):
     """Return a map of numbers (height, width) as a grey picture (height, width, 3), its largest value white."""
+    values = np.asarray(values)
     height = np.ptp(values)
     grey = 255 * (values - values.min()) / height if height else np.zeros_like(values)
     return np.repeat(grey[..., None], 3, axis=-1)

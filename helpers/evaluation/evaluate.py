@@ -17,9 +17,9 @@ class Results:
 
     ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}, ``outside`` the
     labelled predictions of another set; ``scored`` are metrics.json's numbers, {network: dict}; ``networks`` (how
-    each was trained), ``accuracies``, ``reveal`` and ``clinics`` (of another set) are for reading; ``positive`` are the
-    malignant classes, or what counts as positive instead; ``recommended`` is the network with the highest
-    accuracy on validation among those that survive the swap of colours.
+    each was trained), ``accuracies``, ``colours``, ``reveal`` and ``clinics`` (of another set) are for reading;
+    ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the network with the
+    highest accuracy on validation among those that survive the swap of colours.
     """
 
     predictions: dict
@@ -27,6 +27,7 @@ class Results:
     scored: dict
     networks: pd.DataFrame
     accuracies: pd.DataFrame
+    colours: pd.DataFrame
     reveal: pd.DataFrame
     outside: dict
     clinics: pd.DataFrame
@@ -71,6 +72,7 @@ def evaluate(run, table):
         scored,
         _networks(run, scored),
         _accuracies(scored),
+        _colours(scored),
         reveal,
         outside,
         shortcut.clinics(outside, predictions),
@@ -166,6 +168,13 @@ def _accuracies(scored):
 KINDS = ["accuracy", "balanced_accuracy", "macro_f1"]
 
 
+def _colours(scored):
+    """Return each network's accuracy on validation by the colours it is shown: a table for reading."""
+    rows = {shortcut.plain(name): found.get("colours", {}) for name, found in scored.items()}
+    table = pd.DataFrame(rows).T.rename(columns=lambda name: f"colours: {name.replace('_', ' ')}")
+    return table.round(2).rename_axis("network")
+
+
 def _networks(run, scored):
     """Return how each network was trained, and whether it is comparable to the first: a table for reading."""
     rows = {}
@@ -208,7 +217,7 @@ def _write_report(run, table, results, prevalence):
             "Networks of other image sizes, epochs or seeds differ in more than their layers.",
         ],
         "Colours of other images": [
-            pd.DataFrame({shortcut.plain(key): of.get("colours", {}) for key, of in results.scored.items()}).T,
+            results.colours.reset_index(),
             "Accuracy on validation with an image's own colours, and with those of images of the same or of another "
             "collection.",
         ],

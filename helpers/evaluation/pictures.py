@@ -25,12 +25,13 @@ def examples(labelled, name, table, synthetic, seed=0):
     return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)
 
 
-def swapped(load, rows, synthetic, seed=0):
+def swapped(folder, rows, synthetic, seed=0):
     """Return a Figure of validation images: as they are, and with colours of the same and of another collection.
 
-    ``load`` takes manifest rows and returns pixels; ``rows`` are those of validation. Without two collections, only the
-    images as they are.
+    ``folder`` is that of a network, whose size they have; ``rows`` are those of validation. Without two collections,
+    only the images as they are.
     """
+    _, load = explain.open_network(folder)
     rows = rows[rows["collection"] != ""]
     some = rows.drop_duplicates(["collection", "label"]).groupby("collection").head(3)
     kinds = {"as it is": load(some)}
@@ -53,11 +54,12 @@ def own(given, default):
     return next(iter(files.upload()))
 
 
-def explained(folder, picture, said, table, synthetic):
+def explained(folder, picture, found, table, synthetic):
     """Return a Figure of one picture, of Grad-CAM for its predicted class, and of the most similar training image.
 
-    ``folder`` is that of the network, ``said`` a row of ``predict.predict``, ``table`` the manifest.
+    ``folder`` is that of the network, ``found`` what ``predict.predict`` returned of it, ``table`` the manifest.
     """
+    said = found.iloc[0]
     network, load = explain.open_network(folder)
     pixels = load(pd.DataFrame({"path": [picture], "sha256": [""]}))
     place = sorted(name[2:] for name in said.index if name.startswith("p_")).index(said["predicted"])

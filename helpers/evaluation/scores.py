@@ -86,6 +86,18 @@ def predictions_table(rows, probabilities, classes):
     return pd.concat([rows[["image_id", "split", "label"]].reset_index(drop=True), values], axis=1)
 
 
+def write_predictions(folder, table, classes, predict):
+    """Write predictions.csv of a network into its ``folder``: the validation and the readable Test images; return it.
+
+    ``table`` is the manifest; ``predict`` takes manifest rows and returns probabilities (n, k) of the k ``classes``.
+    """
+    test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
+    parts = [predictions_table(rows, predict(rows), classes) for rows in (manifests.active(table, "val"), test)]
+    found = pd.concat(parts, ignore_index=True)
+    manifests.write_text(found.to_csv(index=False), folder / "predictions.csv")
+    return found
+
+
 def labelled(predictions, truth=None):
     """Return the predictions with the true label of ``truth``, a Series by image_id; None: with the table's own.
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from PIL import Image, ImageOps
 
@@ -151,3 +152,11 @@ def weights(table, balance, melanoma=1):
     weight = cells.map(cells.value_counts(normalize=True)) ** -balance
     weight *= np.where(table["label"] == "melanoma", melanoma, 1)
     return (weight / weight.mean()).to_numpy()
+
+
+def weights_by_layer(network):
+    """Return the layers of a network that have weights: kind, weights (a count) and their share of all, by name."""
+    rows = {layer.name: (type(layer).__name__, layer.count_params()) for layer in network.layers}
+    table = pd.DataFrame.from_dict(rows, "index", columns=["kind", "weights"])
+    table["share"] = table["weights"] / network.count_params()
+    return table[table["weights"] > 0]

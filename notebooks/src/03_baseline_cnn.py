@@ -64,7 +64,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 
 # %% tags=["nbval-check-output"]
 table = run.manifest()
-train, val = manifest.active(table, "train"), manifest.active(table, "val")
+train = manifest.active(table, "train")
+val = manifest.active(table, "val")
 CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
@@ -90,9 +91,14 @@ print("images", batch.shape, "targets", targets.shape)
 # Look at the first images of the batch. Could you tell the classes apart at this size?
 
 # %%
-names = np.array(CLASSES)[targets.numpy().argmax(axis=1)]
-title = f"{IMAGE_SIZE} × {IMAGE_SIZE} pixels are all that the network will see"
-figures.image_grid(batch.numpy()[:6], names[:6], 6, title, run.images.synthetic, inches=1.7)
+labels = targets.numpy().argmax(axis=1)
+figures.image_grid(
+    batch.numpy()[:6],
+    np.array(CLASSES)[labels[:6]],
+    columns=6, inches=1.7,
+    title=f"{IMAGE_SIZE} × {IMAGE_SIZE} pixels are all that the network will see",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## A convolution by hand
@@ -109,10 +115,14 @@ feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
 activation = np.maximum(feature_map, 0)
 
 # %%
-steps = ["one lesion, in grey", "its feature map", "after ReLU"]
-pictures = [figures.shades(values) for values in (lesion, feature_map, activation)]
-title = f"ReLU sets {np.mean(activation == 0):.0%} of this feature map to zero"
-figures.image_grid(pictures, steps, 3, title, run.images.synthetic, inches=2.2)
+zero = np.mean(activation == 0)
+figures.image_grid(
+    [figures.shades(lesion), figures.shades(feature_map), figures.shades(activation)],
+    ["one lesion, in grey", "its feature map", "after ReLU"],
+    columns=3, inches=2.2,
+    title=f"ReLU sets {zero:.0%} of this feature map to zero",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # Nobody chooses the kernels of a network: they start at random, and training finds them. With `padding="same"` the map
@@ -150,16 +160,18 @@ network = keras.Sequential([
 GUESS = 0.5  # change me: the share of the weights that the three convolutions hold, from 0 to 1
 
 # %% tags=["nbval-check-output"]
-counts = {layer.name: layer.count_params() for layer in network.layers}
-weights = pd.Series(counts).rename("weights").to_frame().query("weights > 0")
-weights["share"] = weights["weights"] / network.count_params()
+weights = pipeline.weights_by_layer(network)
 weights.round(3)
 
 # %%
 convolutions = weights["share"].filter(like="conv").sum()
-title = f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%} of the weights"
-figures.shares(weights.rename(columns={"share": "value"}), GUESS, title, "share of all weights",
-               run.images.synthetic)
+figures.shares(
+    weights.rename(columns={"share": "value"}),
+    GUESS,
+    title=f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%}",
+    xlabel="share of all weights",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and for
@@ -168,8 +180,10 @@ figures.shares(weights.rename(columns={"share": "value"}), GUESS, title, "share 
 # layer.
 
 # %%
-activations = (IMAGE_SIZE // 8) ** 2 * 64
-print(f"{activations:,} activations x 128 units + 128 biases = {activations * 128 + 128:,} weights")
+side = IMAGE_SIZE // 8  # three times half the side
+activations = side * side * 64
+weights_by_hand = activations * 128 + 128
+print(f"{activations:,} activations x 128 units + 128 biases = {weights_by_hand:,} weights")
 
 # %% [markdown]
 # ## How a network learns: gradient descent
@@ -203,17 +217,24 @@ figures.titled(figure, "Nine steps: only the middle learning rate arrives at the
 # classified correctly, is for you to read.
 
 # %%
-network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE),
-                loss="categorical_crossentropy", metrics=["accuracy"])
-untrained = network.evaluate(val_data, verbose=0)[0]
-print(f"log {len(CLASSES)} = {np.log(len(CLASSES)):.2f}; untrained, the loss is {untrained:.2f}")
+network.compile(
+    optimizer=keras.optimizers.Adam(LEARNING_RATE),
+    loss="categorical_crossentropy",
+    metrics=["accuracy"],
+)
+
+# %%
+untrained, _ = network.evaluate(val_data, verbose=0)
+even = np.log(len(CLASSES))
+print(f"log {len(CLASSES)} = {even:.2f}; untrained, the loss is {untrained:.2f}")
 
 # %% [markdown]
 # Keep what the first layer makes of one image *before* training, to compare it later.
 
 # %%
 first_layer = keras.Model(network.inputs, network.layers[1].output)
-before = first_layer.predict(batch[:1], verbose=0)[0]
+one = batch[:1]
+before = first_layer.predict(one, verbose=0)
 
 # %% [markdown]
 # ## Fit
@@ -226,17 +247,20 @@ before = first_layer.predict(batch[:1], verbose=0)[0]
 epochs = EPOCHS or 40
 training = callbacks.begin(run, network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
-checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
-                                             save_best_only=True, save_weights_only=True)
+checkpoint = keras.callbacks.ModelCheckpoint(
+    training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
+)
 
 # %% [markdown]
 # Watch whether the training loss keeps falling while the validation loss starts to rise.
 
 # %%
-network.fit(train_data, validation_data=val_data, epochs=epochs, verbose=0,
-            initial_epoch=training.initial_epoch,
-            callbacks=[stopping, checkpoint,
-                       *callbacks.upkeep(training, checkpoint, stopping, TENSORBOARD)])
+upkeep = callbacks.upkeep(training, checkpoint, stopping, TENSORBOARD)
+network.fit(
+    train_data, validation_data=val_data,
+    epochs=epochs, initial_epoch=training.initial_epoch,
+    callbacks=[stopping, checkpoint, *upkeep], verbose=0,
+)
 history = callbacks.finish(network, training)
 
 # %% [markdown]
@@ -245,10 +269,13 @@ history = callbacks.finish(network, training)
 # Dashed: training images. Solid: validation images. The black dot marks the epoch that is kept.
 
 # %%
-kept, last = history.loc[history["val_loss"].idxmin()], history.iloc[-1]
-title = (f"After epoch {kept['epoch']:.0f} the validation loss does not fall any more; "
-         f"training accuracy reaches {last['accuracy']:.2f}")
-figures.curves({"baseline": history}, title, run.images.synthetic)
+best = history["val_loss"].idxmin()
+reached = history["accuracy"].iloc[-1]
+figures.curves(
+    {"baseline": history},
+    title=f"Lowest validation loss in epoch {best + 1}; training accuracy goes on to {reached:.2f}",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # Compare the kept epoch with the last one. **Overfitting** means that the network gets better on the images it learns
@@ -256,8 +283,9 @@ figures.curves({"baseline": history}, title, run.images.synthetic)
 # and the validation loss gets worse.
 
 # %%
-columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-history.loc[[kept.name, last.name], columns].set_axis(["kept epoch", "last epoch"]).round(2)
+two = history.iloc[[best, -1]]
+two = two.set_axis(["kept epoch", "last epoch"])
+two.drop(columns="seconds").round(2)
 
 # %% [markdown]
 # **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. It does not notice when a
@@ -270,12 +298,16 @@ history.loc[[kept.name, last.name], columns].set_axis(["kept epoch", "last epoch
 # kernels hardly change; others now respond to something else.
 
 # %%
-after = first_layer.predict(batch[:1], verbose=0)[0]
-pictures = [figures.shades(maps[..., k]) for maps in (before, after) for k in range(8)]
-titles = [f"kernel {k + 1}, {when}" for when in ("untrained", "trained") for k in range(8)]
-change = np.abs(after - before).mean() / np.abs(before).mean()
-title = f"Training changed these activations by {change:.0%} of their mean"
-figures.image_grid(pictures, titles, 8, title, run.images.synthetic)
+after = first_layer.predict(one, verbose=0)
+both = np.concatenate([before, after])[..., :8]
+change = np.abs(after - before).mean() / before.mean()
+figures.image_grid(
+    map(figures.shades, np.moveaxis(both, -1, 1).reshape(16, *both.shape[1:3])),
+    ["untrained"] * 8 + ["trained"] * 8,
+    columns=8,
+    title=f"Training changed the activations of this layer by {change:.0%} of their mean",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## One prediction
@@ -284,17 +316,21 @@ figures.image_grid(pictures, titles, 8, title, run.images.synthetic)
 # probability of its true class.
 
 # %%
-image, target = next(iter(val_data.unbatch().batch(1)))
-probabilities = network.predict(image, verbose=0)[0]
-truth = int(target.numpy().argmax())
-answers = pd.Series(probabilities, CLASSES).nlargest(3)
-answers.rename("probability").to_frame().round(3)
+images, _ = next(iter(val_data))
+image = images[:1]
+probabilities = pd.Series(network.predict(image, verbose=0)[0], CLASSES)
+probabilities.nlargest(3).to_frame("probability").round(3)
 
 # %%
-title = (f"True class: {CLASSES[truth]}; its probability is {probabilities[truth]:.2f}, "
-         f"so the loss is {-np.log(probabilities[truth]):.2f}")
-figures.image_grid([image[0].numpy()], [f"predicted: {answers.index[0]}"], 1, title,
-                   run.images.synthetic, inches=3.5)
+truth = val["label"].iloc[0]
+chance = probabilities[truth]
+figures.image_grid(
+    image.numpy(),
+    ["predicted: " + probabilities.idxmax()],
+    columns=1, inches=3.5,
+    title=f"True class: {truth}; its probability is {chance:.2f}, so the loss is {-np.log(chance):.2f}",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -303,12 +339,14 @@ figures.image_grid([image[0].numpy()], [f"predicted: {answers.index[0]}"], 1, ti
 # notebook 05.
 
 # %%
-test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-predictions = [scores.predictions_table(rows, network.predict(batches_of(rows), verbose=0), CLASSES)
-               for rows in (val, test)]
-manifest.write_text(pd.concat(predictions).to_csv(index=False), training.folder / "predictions.csv")
+def predict(rows):
+    """Return the network's probabilities for manifest rows."""
+    return network.predict(batches_of(rows), verbose=0)
+
+
+predictions = scores.write_predictions(training.folder, table, CLASSES, predict)
 run.done(GUESS=GUESS)
-print(f"{len(val)} validation and {len(test)} Test images: {OUT_DIR}/baseline/predictions.csv")
+print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/predictions.csv")
 
 # %% [markdown]
 # ## What you saw
@@ -366,4 +404,4 @@ chances = network.predict(val_data, verbose=0)
 wrong = np.array(CLASSES)[chances.argmax(axis=1)] != val["label"]
 surest = val["image_id"][wrong].iloc[chances.max(axis=1)[wrong].argmax()]
 ### END SOLUTION
-checks.surest_error(surest, predictions[0])
+checks.surest_error(surest, predictions)

@@ -42,6 +42,7 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 # %%
 # %matplotlib inline
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras import layers
@@ -64,7 +65,8 @@ table = run.manifest(augmented=AUGMENTOR_FILES)
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 
 # %% tags=["nbval-check-output"]
-train, val = manifest.active(table, "train"), manifest.active(table, "val")
+train = manifest.active(table, "train")
+val = manifest.active(table, "val")
 CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
@@ -78,8 +80,11 @@ def load(rows):
 # %%
 some = train.drop_duplicates("label").sort_values("label")
 lesions = load(some).astype("float32")
-title = f"One training image of each of {len(CLASSES)} classes"
-figures.image_grid(lesions, some["label"], len(CLASSES), title, run.images.synthetic)
+figures.image_grid(
+    lesions, some["label"], columns=4, inches=2,
+    title=f"One training image of each of {len(CLASSES)} classes",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Augment on the fly
@@ -108,9 +113,12 @@ def turned(images, seed):
 
 
 # %%
-title = "Turned, zoomed and lit at random, each is still the same lesion"
-seen = turned(tf.constant(lesions), tf.constant([SEED, 1]))
-figures.image_grid(seen.numpy(), some["label"], len(CLASSES), title, run.images.synthetic)
+draw = tf.constant([SEED % 2**31, 1])
+figures.image_grid(
+    turned(lesions, draw), some["label"], columns=4, inches=2,
+    title="Turned, zoomed and lit at random, each is still the same lesion",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Exchange the colours
@@ -151,9 +159,11 @@ def exchanged(images, seed):
 
 
 # %%
-title = "With exchanged colours, the lesion keeps its structure and loses its clinic's colours"
-seen = exchanged(tf.constant(lesions), tf.constant([SEED, 1]))
-figures.image_grid(seen.numpy(), some["label"], len(CLASSES), title, run.images.synthetic)
+figures.image_grid(
+    exchanged(lesions, draw), some["label"], columns=4, inches=2,
+    title="With exchanged colours, the lesion keeps its structure and loses its clinic's colours",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Grow the network: dropout
@@ -162,9 +172,13 @@ figures.image_grid(seen.numpy(), some["label"], len(CLASSES), title, run.images.
 # memorising harder: a form of **regularisation**. To see what it does, apply it to an image:
 
 # %%
-hidden = layers.Dropout(0.5)(lesions[:1] / 2, training=True)
-title = "Dropout of one half: recognise the lesion from what is left"
-figures.image_grid([lesions[0], hidden[0]], ["before", "after"], 2, title, run.images.synthetic, inches=2.2)
+lesion = lesions[:1]
+hidden = layers.Dropout(0.5)(lesion / 2, training=True)
+figures.image_grid(
+    [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
+    title="Dropout of one half: recognise the lesion from what is left",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Batch normalisation and global pooling
@@ -184,11 +198,15 @@ def convolution(x, filters, size=3, strides=1):
 # the layer that held nearly all weights in notebook 03.
 
 # %%
-maps = convolution(lesions[:1] / 255, 4).numpy()[0]
-pooled = layers.GlobalAveragePooling2D()(maps[None]).numpy()[0]
-title = f"Global average pooling: {maps.size:,} numbers become {pooled.size}"
-figures.image_grid([figures.shades(maps[..., k]) for k in range(4)],
-                   [f"mean {number:.2f}" for number in pooled], 4, title, run.images.synthetic)
+maps = convolution(lesion / 255, 4)
+pooled = layers.GlobalAveragePooling2D()(maps)
+figures.image_grid(
+    map(figures.shades, np.moveaxis(maps[0], -1, 0)),
+    map("mean {:.2f}".format, pooled[0]),
+    columns=4, inches=1.7,
+    title=f"Global average pooling: {IMAGE_SIZE} × {IMAGE_SIZE} × 4 numbers become 4",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Skip connections
@@ -209,12 +227,15 @@ def block(x, filters):
 
 
 # %%
-grey = lesions[:1].mean(axis=-1, keepdims=True) / 255
-changed = convolution(layers.ReLU()(convolution(grey, 1)), 1).numpy()
-stages = {"x": grey, "two convolutions": changed, "x + two convolutions": grey + changed}
-title = "An untrained block with a skip connection still passes the picture on"
-figures.image_grid([figures.shades(stage[0, ..., 0]) for stage in stages.values()], stages, 3,
-                   title, run.images.synthetic, inches=2.2)
+x = lesion.mean(axis=-1, keepdims=True) / 255
+y = convolution(layers.ReLU()(convolution(x, 1)), 1)
+figures.image_grid(
+    map(figures.shades, np.concatenate([x, y, x + y])[..., 0]),
+    ["x", "y: two convolutions", "x + y"],
+    columns=3, inches=2.2,
+    title="An untrained block with a skip connection still passes the picture on",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # The whole network: a convolution with a stride of two, four blocks with pooling between them, global pooling, dropout,
@@ -238,9 +259,8 @@ def build(name):
 # Where are its weights? Compare with notebook 03.
 
 # %% tags=["nbval-check-output"]
-kinds = [(type(layer).__name__, layer.count_params()) for layer in build("untrained").layers]
-weights = pd.DataFrame(kinds, columns=["kind of layer", "weights"]).groupby("kind of layer").sum()
-weights[weights["weights"] > 0]
+weights = pipeline.weights_by_layer(build("untrained"))
+weights.groupby("kind").sum().round(3)
 
 # %% [markdown]
 # ## Train it twice
@@ -253,15 +273,16 @@ weights[weights["weights"] > 0]
 def batches(augment):
     """Return the training batches, changed on the fly by ``augment``."""
     weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
-    return pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE,
-                            seed=SEED, augment=augment, weights=weights)
+    targets = pipeline.one_hot(train, CLASSES)
+    return pipeline.batches(
+        load(train), targets, BATCH_SIZE, seed=SEED, augment=augment, weights=weights
+    )
 
 
 # %%
-val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
+val_targets = pipeline.one_hot(val, CLASSES)
+val_data = pipeline.batches(load(val), val_targets, BATCH_SIZE)
 epochs = EPOCHS or (15 if run.images.synthetic else 50)
-steps = epochs * -(-len(train) // BATCH_SIZE)
-print(f"{epochs} epochs of {steps // epochs} steps")
 
 # %% [markdown]
 # The learning rate follows a **cosine** down to zero: large steps first, small ones at the end. So all epochs are run, and
@@ -271,15 +292,19 @@ print(f"{epochs} epochs of {steps // epochs} steps")
 def train_on(data, name):
     """Build and train the network on ``data``, keep its best epoch, and return it with its history."""
     network = build(name)
+    steps = epochs * len(data)
     cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=steps)
-    network.compile(optimizer=keras.optimizers.Adam(cosine), loss="categorical_crossentropy",
-                    metrics=["accuracy"])
+    adam = keras.optimizers.Adam(cosine)
+    network.compile(optimizer=adam, loss="categorical_crossentropy", metrics=["accuracy"])
     training = callbacks.begin(run, network, table, epochs)
-    checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
-                                                 save_best_only=True, save_weights_only=True)
-    network.fit(data, validation_data=val_data, epochs=epochs, verbose=0,
-                initial_epoch=training.initial_epoch,
-                callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, tensorboard=TENSORBOARD)])
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
+    )
+    network.fit(
+        data, validation_data=val_data, epochs=epochs, initial_epoch=training.initial_epoch,
+        callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint, tensorboard=TENSORBOARD)],
+        verbose=0,
+    )
     return network, callbacks.finish(network, training)
 
 
@@ -300,11 +325,12 @@ exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 # task, so its line may lie below that of validation.
 
 # %%
-histories = {"colours_kept": kept_history, "colours_exchanged": exchange_history}
-best = {name: past["val_accuracy"][past["val_loss"].idxmin()] for name, past in histories.items()}
-title = "Validation accuracy of the kept epoch: " + ", ".join(
-    f"{name.replace('_', ' ')} {value:.2f}" for name, value in best.items())
-figures.curves(histories, title, run.images.synthetic)
+lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
+figures.curves(
+    {"colours_kept": kept_history, "colours_exchanged": exchange_history},
+    title="Lowest validation loss: kept {:.2f}, exchanged {:.2f}".format(*lowest),
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Predict, and keep the predictions
@@ -314,19 +340,19 @@ figures.curves(histories, title, run.images.synthetic)
 
 # %%
 def keep_predictions(network):
-    """Write the network's predictions on validation and Test into its folder; return those on validation."""
-    test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-    parts = [scores.predictions_table(rows, pipeline.average_views(network, load(rows), TTA), CLASSES)
-             for rows in (val, test)]
-    manifest.write_text(pd.concat(parts).to_csv(index=False),
-                        run.folder / network.name / "predictions.csv")
-    return scores.outcomes(parts[0])
+    """Write the network's predictions into its folder; return its accuracy on validation."""
+    def views(rows):
+        return pipeline.average_views(network, load(rows), TTA)
+
+    rows = scores.write_predictions(run.folder / network.name, table, CLASSES, views)
+    return scores.outcomes(rows[rows["split"] == "val"])["correct"].mean()
 
 
 # %% tags=["nbval-check-output"]
-validation = {network.name: keep_predictions(network) for network in (kept, exchange)}
-accuracy = pd.Series({name: rows["correct"].mean() for name, rows in validation.items()})
-accuracy.rename("accuracy on validation").to_frame().round(2)
+accuracy = pd.Series(dtype=float)
+accuracy["colours_kept"] = keep_predictions(kept)
+accuracy["colours_exchanged"] = keep_predictions(exchange)
+accuracy.to_frame("accuracy on validation").round(2)
 
 # %% [markdown]
 # ## Choose: which one would you send to a clinic?
@@ -339,8 +365,8 @@ CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_ex
 
 # %%
 run.done(CHOICE=CHOICE)
-print(f"You send {CHOICE}; validation prefers {accuracy.idxmax()}"
-      f" ({accuracy.max():.2f} to {accuracy.min():.2f}). Notebook 05 judges.")
+preferred = accuracy.idxmax()
+print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 
 # %% [markdown]
 # ## What you saw

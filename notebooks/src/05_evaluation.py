@@ -40,8 +40,8 @@ from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import figures, runs
-from helpers.evaluation import evaluate, explain, pictures, predict, report, scores, shortcut
+from helpers import figures, manifest, runs
+from helpers.evaluation import evaluate, pictures, predict, report, scores, shortcut
 from notebooks import checks
 
 # %% [markdown]
@@ -67,8 +67,12 @@ results.networks
 # what it does on Test. Above each image stand the true class and the three most probable ones.
 
 # %%
-print("Your choice in notebook 04:", shortcut.plain(choice))
-pictures.examples(results.test[choice], choice, table, synthetic=run.images.synthetic, seed=SEED)
+test = results.test[choice]  # its predictions of Test, with audited labels
+pictures.examples(
+    test, choice, table,
+    seed=SEED,
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Accuracy, and how far to trust it
@@ -87,7 +91,7 @@ results.accuracies
 
 # %% tags=["nbval-check-output"]
 majority = results.scored[choice]["majority"]
-print(f"Always predicting {majority['class']}: {majority['audited']:.2f} on Test, audited labels")
+print(majority)
 
 # %% [markdown]
 # ## Class by class
@@ -97,12 +101,13 @@ print(f"Always predicting {majority['class']}: {majority['audited']:.2f} on Test
 # the recall with its interval.
 
 # %% tags=["nbval-check-output"]
-shown = scores.outcomes(results.test[choice])
-print(classification_report(shown["label"], shown["predicted"], zero_division=0))
+shown = scores.outcomes(test)
+label, predicted = shown["label"], shown["predicted"]
+print(classification_report(label, predicted, zero_division=0))
 
 # %% tags=["nbval-check-output"]
-by_class = scores.per_class(results.test[choice], results.positive)
-by_class[["recall", "recall_low", "recall_high", "support", "warning"]].round(2)
+by_class = scores.per_class(test, results.positive)
+by_class.drop(columns=["precision", "f1"]).round(2)
 
 # %% [markdown]
 # In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where it
@@ -110,11 +115,12 @@ by_class[["recall", "recall_low", "recall_high", "support", "warning"]].round(2)
 
 # %%
 figure, axes = figures.new(8, 7)
-order = scores.by_malignancy(shown[["label", "predicted"]].stack(), results.positive)
-ConfusionMatrixDisplay.from_predictions(shown["label"], shown["predicted"], labels=order,
-                                        xticks_rotation="vertical", cmap="Blues", colorbar=False, ax=axes)
-missed = scores.missed(results.test[choice], results.positive)
-figures.titled(figure, f"{shortcut.plain(choice)}: {missed}", run.images.synthetic)
+ConfusionMatrixDisplay.from_predictions(
+    label, predicted, labels=by_class.index,
+    xticks_rotation="vertical", cmap="Blues", colorbar=False, ax=axes,
+)
+missed = scores.missed(test, results.positive)
+figures.titled(figure, missed, run.images.synthetic)
 
 # %% [markdown]
 # ## The misclassified
@@ -123,7 +129,7 @@ figures.titled(figure, f"{shortcut.plain(choice)}: {missed}", run.images.synthet
 # that were classified correctly.
 
 # %% tags=["nbval-check-output"]
-evaluate.error_kinds(results.test[choice], table)
+evaluate.error_kinds(test, table)
 
 # %% [markdown]
 # ## Guess: what does your choice do in another clinic?
@@ -137,7 +143,12 @@ GUESS = 0.5  # change me: the share, from 0 to 1
 
 # %%
 answer = shortcut.answer(results.reveal, choice)
-shortcut.figure(results.reveal, answer, GUESS, run.images.synthetic)
+shortcut.figure(
+    results.reveal,
+    title=answer,
+    guess=GUESS,
+    synthetic=run.images.synthetic,
+)
 
 # %%
 print(answer)
@@ -153,13 +164,12 @@ print(answer)
 # between collections costs much more, the network was using the colours of the collection.
 
 # %%
-network, load = explain.open_network(run.folder / choice)
-val = table[(table["split"] == "val") & (table["flag"] == "")]
-pictures.swapped(load, val, run.images.synthetic, SEED)
+folder = run.folder / choice
+val = manifest.active(table, "val")
+pictures.swapped(folder, val, run.images.synthetic, SEED)
 
 # %% tags=["nbval-check-output"]
-swapped = {shortcut.plain(name): found.get("colours", {}) for name, found in results.scored.items()}
-pd.DataFrame(swapped).T.round(2).rename_axis("accuracy with colours of")
+results.colours
 
 # %% [markdown]
 # ## Another set, and other people's scores
@@ -176,7 +186,7 @@ results.clinics
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False)
-public[["claim", "accuracy", "test_or_validation", "n", "k", "low", "high", "verdict"]]
+public.drop(columns=["address", "feasible"], errors="ignore")
 
 # %% [markdown]
 # ## Is one network better?
@@ -186,10 +196,14 @@ public[["claim", "accuracy", "test_or_validation", "n", "k", "low", "high", "ver
 # network: `sweeps/seeds_04.yml` repeats both trainings.
 
 # %%
-pair = scores.compare(results.test["colours_exchanged"], results.test["colours_kept"], SEED)
-either = [[0, pair["only_a_right"]], [pair["only_b_right"], 0]]
-print(f"Exchanged alone right: {pair['only_a_right']}, kept alone: {pair['only_b_right']}"
-      f" of {pair['n']}; p = {mcnemar(either, exact=True).pvalue:.3f}")
+exchanged = scores.outcomes(results.test["colours_exchanged"])
+kept = scores.outcomes(results.test["colours_kept"])
+both = pd.crosstab(exchanged["correct"], kept["correct"], rownames=["exchanged"], colnames=["kept"])
+both
+
+# %%
+test_of_both = mcnemar(both.reindex(index=[False, True], columns=[False, True], fill_value=0))
+print(f"p = {test_of_both.pvalue:.3f}")
 
 # %% [markdown]
 # ## Say it in plain words
@@ -208,13 +222,17 @@ print(report.summary(run.folder))
 # images for the answer to mean anything?
 
 # %%
-picture = pictures.own(PICTURE, default=table.set_index("image_id")["path"][shown["image_id"][0]])
-said, unreadable = predict.predict(run.folder, [picture], choice)
-print(*unreadable, report.NOTICE, sep="\n")
-said.drop(columns="image").round(2).T
+paths = table.set_index("image_id")["path"]
+picture = pictures.own(PICTURE, default=paths[shown["image_id"].iloc[0]])
+found, unreadable = predict.predict(run.folder, [picture], choice)
+print(report.NOTICE, *unreadable)
+found.drop(columns="image").round(2).T
 
 # %%
-pictures.explained(run.folder / choice, picture, said.iloc[0], table, run.images.synthetic)
+pictures.explained(
+    folder, picture, found, table,
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## What you saw
