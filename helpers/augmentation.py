@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 from concurrent.futures.process import BrokenProcessPool
 from inspect import getsource, isfunction
 from pathlib import Path
@@ -44,6 +45,31 @@ def apply(pipeline, image, seed):
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def copy_some(rows, folder, classes=2, each=3):
+    """Save copies of ``each`` images of the first ``classes`` in the new ``folder``; return that of the first class.
+
+    What is in ``folder`` from an earlier try is deleted first. ``rows`` are of a manifest; a class is a sub-folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    names = sorted(rows["label"].unique())[:classes]
+    for number, row in enumerate(rows[rows["label"].isin(names)].groupby("label").head(each).itertuples()):
+        file = folder / _name(row.label) / f"image{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        open_rgb(row.path).save(file)
+    return folder / _name(names[0])
+
+
+def balance(table):
+    """Return the training ``originals`` and ``copies`` of each class, and ``copies per original``; the smallest first.
+
+    ``table`` is a manifest that :func:`fill_classes` returned.
+    """
+    train = manifest.active(table, "train")
+    counts = pd.crosstab(train["label"], np.where(train["parent"] == "", "originals", "copies"))
+    counts = counts.reindex(columns=["originals", "copies"], fill_value=0).sort_values("originals")
+    return counts.assign(**{"copies per original": (counts["copies"] / counts["originals"]).round(1)})
 
 
 def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):

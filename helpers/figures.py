@@ -95,6 +95,29 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     return titled(figure, title, synthetic, values + (f"; your guess {guess:.2f}" if guess is not None else ""))
 
 
+def bars(table, colours, title="", synthetic=False):
+    """Show counts of images as bars, one a row of ``table``, its columns end to end in ``colours``, and their sum."""
+    figure, axes = new(8, 1.2 + 0.38 * len(table))
+    table.plot.barh(stacked=True, color=colours, width=0.8, xlabel="images", ylabel="", ax=axes)
+    for place, total in enumerate(table.sum(axis=1)):
+        axes.text(total, place, f" {total}", va="center")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    rows = "; ".join(f"{name} {' + '.join(map(str, counts))}" for name, counts in zip(table.index, table.to_numpy()))
+    return titled(figure, title, synthetic, f"Images ({' + '.join(table.columns)}): {rows}")
+
+
+def boxes(table, columns, by, title="", synthetic=False):
+    """Show the quartiles of ``columns`` (0 to 255) for each value of the column ``by``, a panel a column."""
+    figure, places = new(11, 1.6 + 0.38 * table[by].nunique(), 1, len(columns), sharey=True, squeeze=False)
+    names = sorted(table[by].unique())
+    for axes, column in zip(places[0], columns):
+        values = [table.loc[table[by] == name, column] for name in names]
+        middle = {"color": "black", "linewidth": 3}
+        axes.boxplot(values, orientation="horizontal", tick_labels=names, medianprops=middle)
+        axes.set(xlabel=f"{column}, 0 to 255", xlim=(0, 255))
+    return titled(figure, title, synthetic, f"Box plots of {', '.join(columns)} for {'; '.join(names)}")
+
+
 def curves(histories, title="", synthetic=False):
     """Show loss and accuracy by epoch, training dashed and validation solid, a row for each training.
 

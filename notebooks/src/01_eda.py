@@ -1,21 +1,21 @@
 # %% [markdown]
-# # 1 · Look at the data before you train on it
+# # 1 · Four corners: look at the data before you train on it
 #
 # **In fifteen minutes you will know what is in these folders, what is wrong with them, how to split them so that
-# nothing leaks, and what a network could cheat with.**
+# nothing leaks, and how much four corners of an image reveal when everything else is covered.**
 #
 # {{badge}}
 
 # %% [markdown]
 # You will
 #
-# - **load** the images, count the classes and look at two images of each;
-# - **resize and normalise** an image, and see what the network will see;
-# - **measure** sizes, colours and brightness;
+# - **look** at two images of each class, and count them;
+# - **resize and normalise** an image, and see what a network will see;
 # - **audit** the labels: find pictures filed under two classes, and pictures that are in Train and in Test;
-# - **decide** in the open which labels to believe, with a ledger of every exclusion;
-# - **split** into training and validation without tearing a lesion in two;
-# - **unmask** a shortcut: how often is the class known from the four corners alone?
+# - **decide** which labels to believe, and account for every image;
+# - **split** into training and validation so that all images of a lesion stay together;
+# - **measure** colours, and see where they differ;
+# - **guess**, then see, how often four corners are enough to predict the class.
 
 # %%
 # {{setup}}
@@ -35,103 +35,90 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives
 
 # %%
 # %matplotlib inline
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from IPython.display import display
 from PIL import Image
-from scipy.stats import binomtest
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import train_test_split
 
 from helpers import figures, manifest, runs
-from helpers.data import audit, datasets, duplicates, labels, splits
-from helpers.data.images import open_rgb, read_files
-
-run = runs.start("01_eda", globals())
+from helpers.data import audit, datasets, duplicates, labels, review, splits
+from helpers.data.images import open_rgb
+from helpers.evaluation import corners, shortcut
+from notebooks import data_checks
 
 # %% [markdown]
-# ## What the folders claim
+# ## Look first
 #
-# Find the images, and say in three lines how they were understood: where the class of an image is written, which
-# images belong to one lesion or patient, and what was left aside. If a line is wrong, every number below is wrong too.
+# Find the images. The lines that are printed say how the folders were understood: where the class of an image is
+# written, which images belong to one lesion or patient, and what was not used. If a line is wrong, every number below
+# is wrong too.
 
 # %%
-named = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
-published, facts, understood = datasets.list_images(run.images, *named)
+run = runs.start("01_eda", globals())
+columns = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
+published, facts, understood = datasets.list_images(run.images, *columns)
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
 print(understood)
 
 # %% [markdown]
-# Count the images of each class. Sets like this one often have classes of very unequal size.
-
-# %% tags=["nbval-check-output"]
-sizes = pd.crosstab(published["published_label"], published["split"].replace("", "all"))
-print(f"{len(published)} images in {len(sizes)} classes")
-sizes.assign(total=sizes.sum(axis=1)).rename_axis(index="class")
-
-# %% [markdown]
-# That count was made from a table with one row per image, the **manifest**. Every step of the course takes this table
-# and returns it with more known. Next, open every file once and note its size and two fingerprints: a **hash**, a
-# number that is equal for equal files and different for all others, and a **perceptual hash**, which hardly changes
-# when a picture is saved again or made smaller.
+# Open every file once, and look at two images of each class. Which classes could you distinguish by their colour,
+# which by their structure, and which not at all?
 
 # %%
 table = duplicates.inspect(published)
-table[["image_id", "published_label", "split", "collection", "width", "height"]].head(3)
+readable = table[table["flag"] == ""]
+two = review.examples(readable, SEED)
+figures.image_grid(
+    two["path"], two["label"], columns=6, inches=1.9,
+    title=f"Two images of each of {len(set(two['label']))} classes",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
-# A file that cannot be read gets a **flag**: the reason why a row takes no part. A flagged row is never deleted.
+# The table that `inspect` returned has one row per image. It is the **manifest**: each step of the course takes this
+# table, adds to it and passes it on.
+
+# %%
+columns = ["image_id", "label", "split", "collection", "width", "height"]
+table[columns].head(3)
+
+# %% [markdown]
+# A file that cannot be read gets a **flag**, the reason why an image is not used. A flagged row is never deleted.
 
 # %% tags=["nbval-check-output"]
 unreadable = table[table["flag"] == "unreadable"]
-print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["image_id"].head(5))
-splits.require(table.assign(group=table["image_id"]))  # else it says what is missing
-
-# %% [markdown]
-# ## Two images of each class
-#
-# Look before you count. Which classes could you tell apart by their colour, which by their structure, and which not at
-# all?
-
-# %%
-readable = table[table["flag"] == ""]
-two = readable.sample(frac=1, random_state=SEED).groupby("label").head(2).sort_values("label")
-title = f"Two images of each of {two['label'].nunique()} classes"
-figures.image_grid(two["path"].tolist(), two["label"].tolist(), 6, title, run.images.synthetic)
+print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["image_id"])
+splits.require(table.assign(group=table["image_id"]))  # it says so if nothing can be learned
 
 # %% [markdown]
 # ## How unequal are the classes?
 #
-# **Class imbalance** means that some classes have far more images than others. A program that always answers with the
-# largest class is right as often as that class occurs: the **majority-class score**. An accuracy means nothing without
-# it.
+# **Class imbalance** means that some classes have far more images than others. A program that always predicts the
+# largest class is right as often as that class occurs: the **majority-class score**. No accuracy means anything
+# without it.
 
 # %% tags=["nbval-check-output"]
-sizes = readable[readable["split"] != "test"]["label"].value_counts()
-(largest, most), (smallest, fewest) = sizes.iloc[[0, -1]].items()
-print(f"Largest class: {largest} with {most} images, {most / sizes.sum():.0%} of all;",
-      f"smallest: {smallest} with {fewest}.")
+outside = readable[readable["split"] != "test"]
+sizes = outside["label"].value_counts()
+majority = sizes.max() / sizes.sum()
+print(f"Outside Test, {majority:.0%} of the images are {sizes.idxmax()}.")
 
 # %%
-bars = pd.crosstab(readable["label"], readable["split"].replace("", "train"))
-bars = bars.loc[bars.sum(axis=1).sort_values().index, bars.columns[::-1]]
-figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-bars.plot.barh(stacked=True, color=figures.SPLIT_COLOURS, width=0.8, ax=axes)
-axes.set(xlabel="images", ylabel="")
-axes.bar_label(axes.containers[-1], padding=3)
-axes.margins(x=0.08)
-title = f"To learn from: {most / fewest:.0f} times as many of {largest} as of {smallest}"
-figures.titled(figure, title, synthetic=run.images.synthetic)
-plt.show()
+figures.bars(
+    review.counts(readable),
+    figures.SPLIT_COLOURS,
+    title=f"Images to learn from: {review.ends(sizes)}",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # ## Resize and normalise
 #
-# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square; where
-# it gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise (**anti-aliasing**).
-# **Normalise** divides by 255. In this course the division is the network's own first layer (`Rescaling`), so that a
-# saved network can be given a plain image.
+# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square.
+# Where it gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise
+# (**anti-aliasing**). **Normalise** divides by 255. In this course the division is the network's own first layer
+# (`Rescaling`), so that a saved network can be given a plain image.
 
 # %%
 SIZE = 64  # pixels a side: the default of notebooks 03 and 04
@@ -139,266 +126,223 @@ original = open_rgb(readable["path"].iloc[0])
 resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 normalised = np.asarray(resized, dtype="float32") / 255
 print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
-figure, places = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
-for axes, image in zip(places, (original, resized)):
-    width, height = image.size  # show the middle only, to see its pixels
-    axes.imshow(image.crop((width // 4, height // 4, 3 * width // 4, 3 * height // 4)))
-    axes.set(title=f"the middle of {width} x {height} pixels", xticks=[], yticks=[])
-title = f"The network's image has {SIZE**2 / original.width / original.height:.0%} of the pixels"
-figures.titled(figure, title, synthetic=run.images.synthetic)
-plt.show()
+
+# %%
+before = original.width * original.height
+figures.image_grid(
+    [original, resized], ["original", "resized"], columns=2, inches=3.2,
+    title=f"The network sees {SIZE * SIZE} pixels of {before}: {SIZE * SIZE / before:.0%}",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
 # Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
-# square makes its lesion narrower.
+# square makes everything in it narrower.
 
 # %% tags=["nbval-check-output"]
-readable.value_counts(["width", "height"]).head(5).rename("images").to_frame()
+sides = readable.value_counts(["width", "height"])
+sides.head(5).to_frame("images")
 
 # %% [markdown]
-# ## Colour and brightness
+# ## Are the labels right? The audit
 #
-# Measure the mean of the colour channels. If one class were simply redder, a network would need no structure to name
-# it; where the boxes overlap, colour alone is not enough.
-
-# %%
-small = read_files(lambda path: open_rgb(path, (32, 32)).resize((32, 32)), readable["path"])
-pixels = np.stack([np.asarray(image) for image in small])
-means = pixels.mean(axis=(1, 2))
-colours = readable.assign(red=means[:, 0], blue=means[:, 2], brightness=means.mean(axis=1))
-typical = colours.groupby("label")["brightness"].median().sort_values()
-figure, places = plt.subplots(1, 3, figsize=(11, 4.5), sharey=True, layout="constrained")
-for axes, column in zip(places, ("red", "blue", "brightness")):
-    sns.boxplot(colours, x=column, y="label", order=sorted(typical.index), fliersize=1.5, ax=axes)
-    axes.set_ylabel("")
-title = " to ".join(f"{value:.0f} ({name})" for name, value in typical.iloc[[0, -1]].items())
-figures.titled(figure, f"Median brightness, 0 to 255: {title}", synthetic=run.images.synthetic)
-plt.show()
-
-# %% [markdown]
-# The **mean image** of a class shows what all its pictures share: mostly where the lesion sits, and the colour of what
-# is around it, which may come from the skin, the camera or its light. Do the classes fall into families?
-
-# %%
-names = sorted(readable["label"].unique())
-mean = [pixels[readable["label"] == name].mean(axis=0) for name in names]
-edge = pd.Series([image[:4, :, :2].mean() - image[:4, :, 2].mean() for image in mean], names)
-title = f"Mean images: the edge is yellowest for {edge.idxmax()}, bluest for {edge.idxmin()}"
-figures.image_grid(mean, names, min(len(mean), 5), title, run.images.synthetic)
-
-# %% [markdown]
-# ## What the pictures say: the audit
-#
-# The folder's name is a claim. The audit checks it against the pictures themselves (one picture under two classes
-# cannot be right twice) and against **official labels**: what the ISIC Archive, or a table beside the images, says of
-# them.
+# The folder's name may be wrong. The audit compares it with the pictures (one picture under two classes cannot be
+# right twice) and with **official labels**: what the ISIC Archive, or a table beside the images, says of them. A
+# **hash** is a number that is equal for equal files; a **perceptual hash** hardly changes when a picture is saved
+# again or made smaller. With the two, copies are found.
 
 # %% tags=["nbval-check-output"]
 metadata = labels.official_labels(table, facts, METADATA)
 pairs = duplicates.near_duplicates(table)
 found = audit.findings(table, metadata, pairs)
-pd.DataFrame({"count": {meaning: found[name] for name, meaning in audit.COUNTS.items()}})
+counts = pd.Series(found).loc[list(audit.COUNTS)]
+counts.rename(audit.COUNTS).to_frame("count")
 
 # %% [markdown]
-# Look at the contradictions, if there are any. Each column is one picture, with the two classes it is filed under.
-# Nobody can learn to tell these apart, because there is nothing to tell.
+# Look at the contradictions, if there are any. Two neighbours are one picture, filed under two classes. Nobody can
+# learn to distinguish them, because there is no difference.
 
 # %%
-rows = readable.drop_duplicates(["picture", "published_label"]).sort_values("published_label")
-twice = rows[rows.duplicated("picture", keep=False)].groupby("picture")
-both = pd.concat([twice.nth(0).sort_values("picture")[:6], twice.nth(1).sort_values("picture")[:6]])
-if len(both):
-    titles = (both["split"] + ": " + both["published_label"]).tolist()
-    title = f"{found['contradictory_images']} pictures are filed under two classes"
-    display(figures.image_grid(both["path"].tolist(), titles, len(both) // 2, title,
-                               run.images.synthetic))
-else:
-    print("No picture is filed under two classes.")
+both = review.contradictions(readable)
+figures.image_grid(
+    both["path"], both["label"], columns=6, inches=1.9,
+    title=f"{found['contradictory_images']} pictures are filed under two classes",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
-# Next, the pictures whose official label is known and is another than the folder's name:
+# Next, the pictures whose folder differs from their official label, as far as one is known. If a class with a
+# harmless name holds cancers, a network may learn that they are harmless, and a score on labels of the same origin
+# rewards it for that. No accuracy reveals the mistake.
 
 # %% tags=["nbval-check-output"]
-wrong = pd.DataFrame(found["official_label_disagreements"])
-wrong if len(wrong) else print("No official label that is known is another than the folder's name.")
+wrong = found["official_label_disagreements"]
+wrong = pd.DataFrame(wrong, columns=["published", "official", "images"])
+print(f"{wrong['images'].sum()} pictures have an official label that is not their folder's name.")
+wrong
 
 # %% [markdown]
-# If a class with a harmless name holds cancers, a network may learn to call them harmless, and a score on labels of the
-# same origin rewards it for that. No accuracy can show the fault.
+# Of whom are the images? Age, sex and body site may be known for part of them: `count` says for how many, `top` which
+# value is the most frequent, `freq` how often it occurs. A network may do badly for groups that it has rarely seen; notebook 07 looks at them.
+
+# %%
+people = metadata[["age_approx", "sex", "anatom_site_general"]]
+people.replace("", None).describe()
+
+# %% [markdown]
+# ## Decide, and account for every image
 #
-# ## Decide in the open: the ledger
+# `LABELS = "published"` believes the folders and leaves out only what cannot be read. `LABELS = "audited"`, the
+# default, follows five rules:
 #
-# `LABELS = "published"` believes the folders and removes nothing that can be read. `LABELS = "audited"`, the default,
-# follows five rules:
-#
-# 1. an official label, where one is known, replaces the folder's;
+# 1. an official label, where one is known, replaces the folder's name;
 # 2. a contradiction that no official label settles is left out;
-# 3. what is in Test, the same picture or the same lesion, leaves Train;
+# 3. a picture or lesion that is in Test leaves Train;
 # 4. of duplicates, one copy stays, if possible in the right folder;
 # 5. a class left with fewer than `MIN_CLASS_SIZE` training images is left out.
-#
-# The **ledger** accounts for every image, class by class; rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
 grouped = duplicates.group(table, metadata, pairs)
 labelled = labels.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
 ledger = labels.ledger(labelled)
-moves = ledger.drop(columns=["published", "audited"])
-columns = ["published", *moves.columns[moves.any()], "audited"]
-shown = ledger.loc[moves.any(axis=1), columns].replace(0, "")
-shown if len(shown) else print("Every image keeps its label and takes part.")
+review.reasons(ledger)
 
 # %% [markdown]
-# Two things are easy to miss in such a table. What became of the files whose official label is another? And did a
-# whole class go?
+# The same, class by class, is the **ledger**. Each row adds up: from the images `published` in a folder, over what
+# was taken away or added, to the images that are used, `audited`. Where `audited` is 0, the whole class is left out.
+# Rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
-ids = [row["image_id"] for row in found["lists"]["official_label_disagreements"]]
-fate = labelled.loc[labelled["image_id"].isin(ids), "flag"]
-fate = fate.replace("", "relabelled" if LABELS == "audited" else "taken as published")
-print(f"Of {len(ids)} files whose official label is another:", fate.value_counts().to_dict() or "")
-left = ledger.drop("test", errors="ignore").groupby("class").sum()
-for name in left.index[left["audited"] == 0]:
-    lost = left.loc[name].drop(["published", "audited"])
-    print(f"{name} is left out: {left['published'][name]} images;", lost[lost != 0].to_dict())
-print(f"{(left['audited'] > 0).sum()} of {len(left)} classes can be learned.")
+review.changes(ledger)
 
 # %% [markdown]
 # ## Split
 #
 # Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules
-# make the split honest. It is **stratified**: each class gives about the same share. And it is **grouped**: photographs
-# of one lesion or patient stay together. Otherwise the network is asked about a lesion that it has already seen, and
-# its score may be too good: a **leak**.
+# make the split honest. It is **stratified**: each class gives about the same share. And it is **grouped**:
+# photographs of one lesion or patient stay together. Otherwise the network is tested on a lesion that it has already
+# seen, and its score may be too good: a **leak**.
 #
 # `VAL_CUT = "first"` cuts validation as the published Test was cut: the first files of each class by number.
 
 # %% tags=["nbval-check-output"]
 table = splits.split(labelled, val_fraction=VAL_FRACTION, seed=SEED, val_cut=VAL_CUT)
 used = manifest.active(table)
-crossing = (used.groupby("group")["split"].nunique() > 1).sum()
-print(f"{used['group'].nunique()} groups, of which {crossing} have members in two splits")
-placed = pd.crosstab(used["label"], used["split"]).reindex(columns=manifest.SPLITS, fill_value=0)
-placed.assign(total=placed.sum(axis=1))
+parts = used.groupby("group")["split"].nunique()
+print(f"{len(parts)} groups, of which {(parts > 1).sum()} have images in two splits")
+review.counts(used)
 
 # %% [markdown]
 # ## What could a network cheat with?
 #
-# A set may be put together from **collections**: pictures that one group of people took, with their own
-# cameras, light and patients. If a class comes from one collection only, class and collection are **confounded**: they
-# change together, and nothing in the training images can tell which of the two a network has learned. A network then
-# may take a **shortcut**: a rule that is right on these images for a reason that has nothing to do with the lesion. A
-# collection may itself hold several clinics or cameras; such a shortcut inside it would not show in this table.
+# A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
+# light and patients. If a class comes from one collection only, class and collection are **confounded**: they change
+# together, and nothing in the training images can say which of the two a network has learned.
 
 # %%
-train, val = manifest.active(table, "train"), manifest.active(table, "val")
-counts, tie = audit.collections(train.assign(published_label=train["label"]))
-collections = sorted(set(train["collection"]) - {""})
-several = len(collections) > 1
-if several:
-    alone = f"{len(tie['one_collection_only'])} of {len(counts)}"
-    print(f"{alone} classes come from one collection only. Cramér's V of class and collection is",
-          f"{tie['cramers_v']:.2f} (0: unrelated, 1: the one tells the other).")
-else:
-    print(f"Known collections: {', '.join(collections) or 'none'}. With fewer than two, nobody can",
-          "tell from these images whether class and collection go together.")
-counts.rename_axis(index="class", columns="training images from")
+train = manifest.active(table, "train")
+val = manifest.active(table, "val")
+pd.crosstab(train["label"], train["collection"].replace("", "unknown"))
 
 # %% [markdown]
-# Test it without any network. Of each image, keep only the four corners, and of those only their colours: mean, spread
-# and five **percentiles** (values below which a given share of the pixels lies) of each channel. A **random forest**,
-# the majority vote of many decision trees, learns from them. The idea is that of Bissoto and others (2019, arXiv
-# 1904.08818), who blacked the lesions out and found that networks still did clearly better than chance.
+# What could reveal the collection? Measure the mean of each colour channel. Where the boxes of two classes overlap,
+# this colour alone cannot separate them.
 
 # %%
-def corners(path):
-    """Return the corners of an image, 12 of 96 pixels a side: an array (4, 144, 3), 0 to 255."""
-    image = np.asarray(open_rgb(path, (96, 96)).resize((96, 96)))
-    ends = slice(0, 12), slice(84, 96)
-    return np.stack([image[rows, columns].reshape(-1, 3) for rows in ends for columns in ends])
-
-
-def describe(blocks):
-    """Return mean, spread, percentiles of each channel and corner: (n, 4, 144, 3) to (n, 84)."""
-    levels = np.moveaxis(np.percentile(blocks, [5, 25, 50, 75, 95], axis=2), 0, 2)
-    facts = [blocks.mean(axis=2, keepdims=True), blocks.std(axis=2, keepdims=True), levels]
-    return np.concatenate(facts, axis=2).reshape(len(blocks), -1)
-
+pixels = review.thumbnails(train["path"])
+colours = review.mean_colours(pixels, train["label"])
+blue = colours.groupby("label")["blue"].median()
+figures.boxes(
+    colours, ["red", "green", "blue"], by="label",
+    title=f"Median of blue: {review.ends(blue)}",
+    synthetic=run.images.synthetic,
+)
 
 # %% [markdown]
-# Train it on the training images, score it on the validation images. The interval (Wilson's, 95 %; it ignores that
-# images may share a lesion) says how far chance could move the score.
+# The **mean image** of a class shows what all its pictures share. Look at the edges, where there is hardly ever a
+# lesion: do the classes fall into families?
 
 # %%
-parts = {"train": train, "val": val}
-cut = {name: np.stack(read_files(corners, part["path"])) for name, part in parts.items()}
+mean = review.mean_images(pixels, train["label"])
+edge = pd.Series(mean).map(review.blue_of_edge)
+figures.image_grid(
+    mean.values(), mean, columns=4, inches=2,
+    title=f"Percent of blue in the light of the edge: {review.ends(edge)}",
+    synthetic=run.images.synthetic,
+)
+
+# %% [markdown]
+# So cover everything but the four corners, 12 of 96 pixels a side. This is all that is left of one validation image
+# of each class:
+
+# %%
+learned = corners.cut(train["path"])
+held = corners.cut(val["path"])
+one = ~val["label"].duplicated()
+figures.image_grid(
+    corners.covered(held[one]), val["label"][one], columns=4, inches=2,
+    title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image, are all that is left",
+    synthetic=run.images.synthetic,
+)
+
+# %% [markdown]
+# ## Guess, then see
+#
+# From four corners alone, what share of the validation images is classified correctly? Always predicting the largest
+# class is the score to beat.
+
+# %%
+GUESS = 0.25  # change me: the share, from 0 to 1
+
+# %% [markdown]
+# Of each corner, keep only colours: mean, spread and five **percentiles** (values below which a given share of the
+# pixels lies) of each channel. A **random forest**, the majority vote of many decision trees, learns from them on the
+# training images and predicts the validation images. Bissoto and others (2019, arXiv 1904.08818) blacked out the
+# lesions in the same spirit, and found that networks still did clearly better than chance.
+
+# %% tags=["nbval-check-output"]
 forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
-answers = forest.fit(describe(cut["train"]), train["label"]).predict(describe(cut["val"]))
-right = (answers == val["label"]).sum()
-interval = binomtest(int(right), len(val)).proportion_ci(method="wilson")
-majority = (val["label"] == train["label"].mode()[0]).mean()
-score = f"{right / len(val):.0%}"
-pd.DataFrame({"validation images classified correctly": [f"{majority:.0%}", score],
-              "95 % interval": ["", f"{interval.low:.0%} to {interval.high:.0%}"]},
-             index=[f"always {train['label'].mode()[0]}", "random forest, four corners"])
+seen, unseen = corners.describe(learned), corners.describe(held)
+forest.fit(seen, train["label"])
+classes = forest.predict(unseen)
+right = (classes == val["label"]).sum()
+print(f"{right} of {len(val)} validation images are classified correctly.")
 
 # %% [markdown]
-# This is all that the forest saw of one validation image of each class:
+# The same corners, the same forest: does it also recognise the collection?
 
 # %%
-rows = val.drop_duplicates("label").sort_values("label")
-covered = np.full((len(rows), 96, 96, 3), 128)
-for image, path in zip(covered, rows["path"]):
-    blocks = corners(path).reshape(4, 12, 12, 3)
-    image[:12, :12], image[:12, 84:], image[84:, :12], image[84:, 84:] = blocks
-title = f"From such corners alone, {score} of validation is classified correctly"
-figures.image_grid(covered, rows["label"].tolist(), min(len(rows), 5), title, run.images.synthetic)
+forest.fit(seen, train["collection"])
+collections = forest.predict(unseen)
+shares = corners.shares(train, val, classes, collections)
+share = shares["value"].iloc[1]
+figures.shares(
+    shares, GUESS,
+    title=f"You guessed {GUESS:.0%}; four corners alone classify {share:.0%} correctly",
+    xlabel="share of the validation images, with 95 % interval",
+    synthetic=run.images.synthetic,
+)
+
+# %% tags=["nbval-check-output"]
+print(corners.sentence(shares, GUESS))
 
 # %% [markdown]
-# What does it mean? The corners show mostly skin or the dark frame of the lens. If they do better than the majority
-# class, they tell something that goes with the class, but is not the lesion.
-
-# %%
-above = interval.low > majority
-print(f"The forest is{'' if above else ' not clearly'} better than always naming one class:",
-      "a network may be right without looking at a lesion." if above else
-      "here the corners alone do not give the class away.")
-if several:
-    guess = forest.fit(describe(cut["train"]), train["collection"]).predict(describe(cut["val"]))
-    homes = train.groupby("label")["collection"].agg(set)
-    test = manifest.active(table, "test")
-    strange = sum(row.collection not in homes[row.label] for row in test.itertuples())
-    told = f"{(guess == val['collection']).mean():.0%} of the validation images"
-    print(f"The same corners name the collection of {told}.")
-    print(f"For {strange} of {len(test)} Test images, Train has none of this class and origin:",
-          "there a shortcut misleads, and validation does not show it." if strange else
-          "nothing here would show the harm of a shortcut; only images from elsewhere can.")
-
-# %% [markdown]
-# Keep the score of the corners beside every accuracy of the course: a network that does no better may have learned
-# nothing about skin. Notebook 05 asks the trained networks the same question: the camera or the lesion?
+# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion. If
+# corners reveal the class, a network may take such a shortcut, and be right without looking at a lesion. Keep the
+# score of the corners beside every accuracy of the course.
 #
-# ## Who are the patients?
-#
-# Age, sex and body site may be known for part of the images. A network that does well on average may do badly on those
-# of whom it has seen few.
+# Validation cannot show the harm: its images come from the same collections. Test images of a class that training
+# knows from other collections only would show it. Count them:
 
-# %%
-known = used.join(metadata, on="image_id")
-for name, title in (("sex", "sex"), ("anatom_site_general", "body site")):
-    share = known[known[name] != ""][name].value_counts()
-    print(f"{title}, known of {share.sum()} of {len(known)} images:", share.to_dict())
-aged = known.assign(age=pd.to_numeric(known["age_approx"])).dropna(subset=["age"])
-if len(aged):
-    ages = aged.groupby("label")["age"].median().sort_values()
-    figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-    sns.boxplot(aged, x="age", y="label", order=sorted(ages.index), fliersize=1.5, ax=axes)
-    axes.set_ylabel("")
-    title = " to ".join(f"{age:.0f} ({name})" for name, age in ages.iloc[[0, -1]].items())
-    figures.titled(figure, f"Age: median {title}", synthetic=run.images.synthetic)
-    plt.show()
+# %% tags=["nbval-check-output"]
+test = manifest.active(table, "test")
+away = shortcut.elsewhere(table)
+print(f"{len(away)} of {len(test)} Test images have a class that training knows from elsewhere only.")
 
 # %% [markdown]
+# On such images a shortcut may mislead. Notebook 05 looks at them, if there are any, and at images of another set, if
+# you give one.
+#
 # ## Keep it
 #
 # The manifest goes into the run folder. Its **fingerprint**, a hash of the table, is stored with every result from
@@ -408,72 +352,72 @@ if len(aged):
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
 manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done()
-print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, {len(used)} take part")
+print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, of which {len(used)} are used")
 
 # %% tags=["nbval-check-output"]
-print(f"fingerprint {manifest.fingerprint(table)}")
+fingerprint = manifest.fingerprint(table)
+print("fingerprint", fingerprint)
 
 # %% [markdown]
 # ## What you saw
 #
-# - **Load**: classes of unequal size; always answering with the largest one is the first score to beat.
+# - **Look**: classes of unequal size; always predicting the largest one is the first score to beat.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
-# - **Measure**: the boxes of the classes overlap, so mean colour alone is not enough.
-# - **Audit**: the folder's name is a claim; hashes and official labels test it.
-# - **Decide**: the ledger accounts for every image and every class left out, and says why.
+# - **Audit**: hashes and official labels test the folders' names.
+# - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
-# - **Unmask**: the score of the four corners is what can be had without looking at a lesion.
+# - **Measure**: the edges of an image have colours, too, and they may go with the collection.
+# - **Guess**: four corners have a score, without any lesion; a network has to do better.
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1
 #
-# Which class loses the largest share of its training images in the ledger, and how much? Put its name in `loser` and
-# the share (0 to 1) in `share`. On the sample it is seborrheic keratosis, which loses all of them.
+# Suppose somebody told you nothing about a validation image but its collection. Predict the class that is most
+# frequent in that collection *in training*. What share of the validation images does this rule get right? Put it in
+# `rule`, from 0 to
+# 1. Is it above the score of the corners?
 
 # %% tags=["solution"]
 # @title Solution 1
+rule = None
 ### BEGIN SOLUTION
-lost = 1 - left["audited"] / left["published"]
-loser, share = lost.idxmax(), lost.max()
+frequent = train.groupby("collection")["label"].agg(lambda names: names.mode()[0])
+rule = (val["collection"].map(frequent) == val["label"]).mean()
 ### END SOLUTION
-print(f"{loser} loses {share:.0%} of {left['published'][loser]} training images")
-assert np.isclose(share, max(1 - left["audited"] / left["published"]))
+data_checks.collection_rule(rule, train, val)
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Split the rows of Train and validation again, without groups, with `sklearn.model_selection.train_test_split`
-# (`test_size=VAL_FRACTION`, `random_state=SEED`). How many groups are `torn`, that is, have members on both sides? On
-# the sample: 35. The split above has none.
+# Split the images outside Test again, at random and without groups: `train_test_split(rows, test_size=VAL_FRACTION,
+# random_state=SEED)`. How many groups are `divided`, that is, have images in both parts?
 
 # %% tags=["solution"]
 # @title Solution 2
-from sklearn.model_selection import train_test_split
-
-both = used[used["split"] != "test"]
+rows = used[used["split"] != "test"]
+divided = None
 ### BEGIN SOLUTION
-one, other = train_test_split(both, test_size=VAL_FRACTION, random_state=SEED)
-torn = len(set(one["group"]) & set(other["group"]))
+first, second = train_test_split(rows, test_size=VAL_FRACTION, random_state=SEED)
+divided = len(set(first["group"]) & set(second["group"]))
 ### END SOLUTION
-print(f"{torn} groups torn in two by a random split, {crossing} by the course's")
-assert 0 <= torn <= (both["group"].value_counts() > 1).sum()
+data_checks.groups_on_both_sides(divided, rows, VAL_FRACTION, SEED)
 
 # %% [markdown]
 # ### Exercise 3
 #
-# Is it the colour of the corners or the dark frame of the lens that gives the class away? Make the corners grey (the
-# mean of the three channels, in all three), train the forest again, and put its validation score in `grey`. Compare it
-# with the score in colour and with the majority class. On the sample, expect about .21, no more than the majority
-# class.
+# Is it the colour of the corners, or their darkness, that reveals the class? Make `learned` and `held` grey (in each
+# pixel, the mean of the three channels in all three), train the forest again to predict the class, and put its
+# accuracy on validation in `grey`.
 
 # %% tags=["solution"]
 # @title Solution 3
+grey = None
 ### BEGIN SOLUTION
-greyed = {name: np.repeat(blocks.mean(3, keepdims=True), 3, 3) for name, blocks in cut.items()}
-forest.fit(describe(greyed["train"]), train["label"])
-grey = forest.score(describe(greyed["val"]), val["label"])
+grey_learned, grey_held = (blocks.mean(axis=3, keepdims=True).repeat(3, axis=3)
+                           for blocks in (learned, held))
+forest.fit(corners.describe(grey_learned), train["label"])
+grey = forest.score(corners.describe(grey_held), val["label"])
 ### END SOLUTION
-print(f"majority class {majority:.2f}, corners grey {grey:.2f}, in colour {right / len(val):.2f}")
-assert 0 < grey < 1
+data_checks.corners_in_grey(grey, learned, held, train, val, SEED)

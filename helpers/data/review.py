@@ -1,0 +1,87 @@
+"""What notebook 01 shows: examples, counts and mean colours, pictures filed under two classes, the ledger in words."""
+
+import numpy as np
+import pandas as pd
+
+from helpers.data.images import open_rgb, read_files
+
+MEANINGS = {  # of the ledger's columns, short enough for a table
+    "unreadable": "the file cannot be read",
+    "contradiction": "one picture in two classes, and none official",
+    "duplicate": "another file of the same picture is kept",
+    "augmented copy": "a changed version of another picture",
+    "test twin": "its picture or lesion is in Test or validation",
+    "class too small": "its class has too few training images left",
+    "relabelled away": "an official label gives it another class",
+    "relabelled here": "an official label gives it this class",
+}
+
+
+def examples(table, seed, each=2):
+    """Return up to ``each`` rows of each ``label``, drawn at random, in the order of the labels."""
+    return table.sample(frac=1, random_state=seed).groupby("label").head(each).sort_values("label")
+
+
+def counts(table):
+    """Return the images of each label (rows, the smallest first) in each split (columns; "" counts as Train)."""
+    found = pd.crosstab(table["label"], table["split"].replace("", "train"))
+    found = found.reindex(columns=[name for name in ("train", "val", "test") if name in found])
+    return found.loc[found.sum(axis=1).sort_values().index]
+
+
+def thumbnails(paths):
+    """Return images as float32 (n, 32, 32, 3), 0 to 255."""
+    return np.stack(read_files(_thumbnail, list(paths))).astype("float32")
+
+
+def mean_colours(pixels, labels):
+    """Return the mean of each channel (columns ``red``, ``green``, ``blue``, 0 to 255) and the ``label`` of images."""
+    return pd.DataFrame(pixels.mean(axis=(1, 2)), columns=["red", "green", "blue"]).assign(label=list(labels))
+
+
+def mean_images(pixels, labels):
+    """Return {label: mean of its images}, in the order of the labels."""
+    labels = np.asarray(labels)
+    return {name: pixels[labels == name].mean(axis=0) for name in sorted(set(labels))}
+
+
+def blue_of_edge(image):
+    """Return how much of the light of the outermost pixels is blue, in percent, of an image (height, width, 3)."""
+    edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return 100 * edge[:, 2].sum() / max(edge.sum(), 1)
+
+
+def ends(values):
+    """Return the smallest and the largest of a Series in words, such as "69 (nevus) to 125 (melanoma)"."""
+    return f"{values.min():.0f} ({values.idxmin()}) to {values.max():.0f} ({values.idxmax()})"
+
+
+def contradictions(table, most=6):
+    """Return the rows of up to ``most`` pictures that are filed under two classes, two neighbouring rows each."""
+    rows = table[table["flag"] != "unreadable"].drop_duplicates(["picture", "published_label"])
+    rows = rows[rows.duplicated("picture", keep=False)].sort_values(["picture", "published_label"])
+    rows = rows.groupby("picture").head(2)
+    return rows[rows.groupby("picture").ngroup() < most]
+
+
+def reasons(ledger):
+    """Return what happened to images, one row per column of ``labels.ledger`` that is not zero throughout.
+
+    Columns: ``what it means``, and the number of images (0 or more) of each split.
+    """
+    moves = ledger.drop(columns=["published", "audited"]).abs()
+    counts = moves.groupby("split").sum().rename(index={"": "all"}).T
+    meanings = pd.Series(MEANINGS, name="what it means").reindex(counts.index).to_frame()
+    return meanings.join(counts)[counts.any(axis=1)].rename_axis("column")
+
+
+def changes(ledger):
+    """Return the rows and columns of ``labels.ledger`` in which something changes, blank where nothing does."""
+    moves = ledger.drop(columns=["published", "audited"])
+    columns = ["published", *moves.columns[moves.any()], "audited"]
+    changed = ledger.loc[moves.any(axis=1), columns]
+    return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"])
+
+
+def _thumbnail(path):
+    return np.asarray(open_rgb(path, (32, 32)).resize((32, 32)))

@@ -1,0 +1,65 @@
+"""What the four corners of an image reveal of its class: the idea of Bissoto and others (2019, arXiv 1904.08818)."""
+
+import numpy as np
+import pandas as pd
+
+from helpers.data.images import open_rgb, read_files
+from helpers.evaluation import intervals
+
+SIDE, CORNER = 96, 12  # pixels a side: of the image that is cut, and of each corner
+
+
+def cut(paths):
+    """Return the four corners of n images, each 12 of 96 pixels a side: uint8 (n, 4, 144, 3)."""
+    return np.stack(read_files(_corners, list(paths)))
+
+
+def covered(blocks):
+    """Return grey images, uint8 (n, 96, 96, 3), on which only the corners that :func:`cut` returned are left."""
+    images = np.full((len(blocks), SIDE, SIDE, 3), 128, np.uint8)
+    for number, (rows, columns) in enumerate(_places()):
+        images[:, rows, columns] = blocks[:, number].reshape(-1, CORNER, CORNER, 3)
+    return images
+
+
+def describe(blocks):
+    """Return mean, spread and five percentiles of each channel of each corner: (n, 4, pixels, 3) becomes (n, 84)."""
+    levels = np.moveaxis(np.percentile(blocks, [5, 25, 50, 75, 95], axis=2), 0, 2)
+    facts = [blocks.mean(axis=2, keepdims=True), blocks.std(axis=2, keepdims=True), levels]
+    return np.concatenate(facts, axis=2).reshape(len(blocks), -1)
+
+
+def shares(train, val, classes, collections):
+    """Return the shares of validation images that are right: by the largest class of training, and by four corners.
+
+    ``train`` and ``val`` are manifest rows; ``classes`` and ``collections`` are what was predicted for ``val`` from the
+    corners. The table has the columns ``value``, ``low`` and ``high`` (0 to 1, the ends of the 95 % interval, see
+    ``intervals.share``). A third row says how often the collection is right, where training has several known ones.
+    """
+    most = train["label"].mode()[0]
+    hits = {f"always {most}": val["label"] == most, "the class, from four corners": val["label"] == classes}
+    if len(set(train["collection"]) - {""}) > 1:
+        hits["the collection, from four corners"] = val["collection"] == collections
+    rows = [intervals.share(right, val["group"]) for right in hits.values()]
+    return pd.DataFrame(rows, list(hits), columns=["value", "low", "high"])
+
+
+def sentence(found, guess):
+    """Say in words what :func:`shares` found, beside the reader's ``guess`` (0 to 1)."""
+    always, (value, low, high) = found["value"].iloc[0], found.iloc[1]
+    said = "reveal something" if low > always else "do not clearly reveal anything"
+    return (
+        f"You guessed {guess:.0%}. Four corners alone classify {value:.0%} of the validation images correctly\n"
+        f'(95 % interval {low:.0%} to {high:.0%}); "{found.index[0]}" is right for {always:.0%}.\n'
+        f"So the corners {said} about the class."
+    )
+
+
+def _corners(path):
+    image = np.asarray(open_rgb(path, (SIDE, SIDE)).resize((SIDE, SIDE)))
+    return np.stack([image[rows, columns].reshape(-1, 3) for rows, columns in _places()])
+
+
+def _places():
+    ends = slice(0, CORNER), slice(SIDE - CORNER, SIDE)
+    return [(rows, columns) for rows in ends for columns in ends]

@@ -1,0 +1,109 @@
+"""The leak: what a nearest neighbour scores when copies of one image lie on both sides of the split."""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+
+from helpers import augmentation, messages
+from helpers.data.images import open_rgb
+
+COLOURS = [f"{channel} {level}" for channel in ("red", "green", "blue") for level in range(16)]  # dark to bright
+WAYS = ["augmented, then split at random", "split at random, no copies", "split by lesion first, then augmented"]
+SIDE = 64  # pixels of the pictures that are compared
+
+
+def pictures(rows, pipeline, copies, seed, most=2000):
+    """Return a table of ``most`` images at most and ``copies`` augmented copies of each, one picture a row.
+
+    ``rows`` are manifest rows with a column ``code``, the number of the class; ``pipeline`` is an Augmentor.Pipeline.
+    The columns are ``image_id``, ``path``, ``group``, ``code``, ``copy`` (0: the original) and those of ``COLOURS``:
+    shares of the pixels in 16 bins of each channel.
+    """
+    chosen = rows.sample(min(len(rows), most), random_state=seed)[["image_id", "path", "group", "code"]]
+    table = chosen.loc[chosen.index.repeat(copies + 1)].reset_index(drop=True)
+    table["copy"] = np.arange(len(table)) % (copies + 1)
+    drawn = messages.progress(map(histogram, draw(table, pipeline, seed)), "Comparing colours", len(table))
+    return table.join(pd.DataFrame(drawn, columns=COLOURS))
+
+
+def draw(table, pipeline, seed):
+    """Yield the pictures of such a table's rows, 64 pixels a side: the same for the same seed."""
+    for row in table.itertuples():
+        picture = open_rgb(row.path).resize((SIDE, SIDE))
+        yield augmentation.apply(pipeline, picture, f"{seed} {row.image_id} {row.copy}") if row.copy else picture
+
+
+def histogram(image):
+    """Return the shares of an RGB image's pixels in 16 bins of red, green and blue: 48 numbers."""
+    counts = np.array(image.histogram())  # Pillow counts each of the 256 values of each channel
+    return counts.reshape(48, 16).sum(axis=1) / (image.width * image.height)
+
+
+def score(learned, checked):
+    """Return the accuracy (0 to 1) of the nearest neighbour among the rows ``learned`` for the rows ``checked``."""
+    nearest = KNeighborsClassifier(n_neighbors=1).fit(learned[COLOURS], learned["code"])
+    return nearest.score(checked[COLOURS], checked["code"])
+
+
+def compare(everything, test, seed):
+    """Split ``everything`` in the three ``WAYS``, with three seeds each, and score validation and Test.
+
+    Returns a table of ``way``, ``seed``, ``validation``, ``test`` (accuracies) and ``copies in training``: the share of
+    the validation pictures of which training has another copy (all 0 to 1).
+    """
+    rows = []
+    for number in range(3):
+        split_seed = (seed + number) % 2**32
+        for way, (learned, checked) in zip(WAYS, _splits(everything, split_seed)):
+            copies = checked["image_id"].isin(learned["image_id"]).mean()
+            rows.append([way, split_seed, score(learned, checked), score(learned, test), copies])
+    return pd.DataFrame(rows, columns=["way", "seed", "validation", "test", "copies in training"])
+
+
+def shares(compared):
+    """Return the accuracies of the first and the last of the ``WAYS`` as ``figures.shares`` takes them.
+
+    ``value`` is the mean of three splits, ``low`` and ``high`` are the lowest and the highest of them.
+    """
+    names = {"augmented, then split": WAYS[0], "split first, then augmented": WAYS[2]}
+    found = {}
+    for name, way in names.items():
+        part = compared[compared["way"] == way]
+        for split, title in (("validation", "validation"), ("test", "Test")):
+            found[f"{name}: {title}"] = part[split].mean(), part[split].min(), part[split].max()
+    return pd.DataFrame(found, ["value", "low", "high"]).T
+
+
+def sentence(found, guess):
+    """Say in words what :func:`shares` found, beside the reader's ``guess`` of Test (0 to 1)."""
+    leaked, kept, honest, test = found["value"]
+    return (
+        f"You guessed {guess:.0%} of Test; after the leak it is {kept:.0%}.\n"
+        f"Validation minus Test: {leaked - kept:+.2f} augmented before the split, {honest - test:+.2f} split first."
+    )
+
+
+def pairs(nearest, learned, checked, number=6):
+    """Return ``number`` rows of ``checked``, and below them the row of ``learned`` that is ``nearest`` to each.
+
+    The column ``picture`` says which is which, ``same`` whether a nearest row is of the same original.
+    """
+    above = checked.head(number)
+    below = learned.iloc[nearest.kneighbors(above[COLOURS], return_distance=False)[:, 0]]
+    same = below["image_id"].to_numpy() == above["image_id"].to_numpy()
+    return pd.concat([above.assign(picture="validation", same=False), below.assign(picture="nearest", same=same)])
+
+
+def _splits(everything, seed):
+    """Return (rows to learn from, rows to validate on), a fifth of the images, for each of the ``WAYS``."""
+    originals = everything[everything["copy"] == 0]
+    splitter = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
+    learned, checked = next(splitter.split(originals, groups=originals["group"]))
+    own = everything["group"].isin(originals["group"].iloc[learned])
+    how = {"test_size": 0.2, "random_state": seed}
+    return [
+        train_test_split(everything, **how),
+        train_test_split(originals, **how),
+        (everything[own], originals.iloc[checked]),
+    ]

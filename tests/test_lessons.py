@@ -1,0 +1,190 @@
+"""What notebooks 01 and 02 show: four corners, the leak, the audit in words; and the checks of their exercises."""
+
+import Augmentor
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import rows
+from PIL import Image
+from sklearn.neighbors import KNeighborsClassifier
+
+from helpers import augmentation, figures
+from helpers.data import labels, review
+from helpers.evaluation import corners, leak
+from notebooks import data_checks
+
+
+@pytest.fixture
+def corner_set(tmp_path):
+    """Manifest rows of 40 images of two classes that differ in the colour of their corners alone."""
+    random, made = np.random.default_rng(0), []
+    for number in range(40):
+        pixels = random.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        pixels[:12, :12] = pixels[84:, 84:] = (200, 120, 40) if number % 2 else (40, 120, 200)
+        file = tmp_path / f"{number}.png"
+        Image.fromarray(pixels).save(file)
+        made.append([str(number), str(file), ["rose", "tulip"][number % 2], ["north", "south"][number % 2]])
+    table = pd.DataFrame(made, columns=["image_id", "path", "label", "collection"])
+    return rows(**table, group=table["image_id"], split=["train"] * 30 + ["val"] * 10)
+
+
+def test_the_corners_are_cut_where_they_are_and_nothing_else_is_left(corner_set):
+    blocks = corners.cut(corner_set["path"])
+    image = np.asarray(Image.open(corner_set["path"][1]))
+    assert blocks.shape == (40, 4, 144, 3) and (blocks[1, 0] == (200, 120, 40)).all()
+    covered = corners.covered(blocks)[1]
+    assert (covered[:12, 84:] == image[:12, 84:]).all() and (covered[84:, :12] == image[84:, :12]).all()
+    assert (covered[12:84] == 128).all() and (covered[:, 12:84] == 128).all()
+    assert corners.describe(blocks).shape == (40, 84)
+
+
+def test_what_the_corners_reveal_is_said_beside_the_guess(corner_set):
+    train, val = corner_set[:30], corner_set[30:]
+    found = corners.shares(train, val, val["label"], ["north"] * 10)
+    assert found["value"].tolist() == [0.5, 1.0, 0.5] and found["high"].between(found["value"], 1).all()
+    assert "You guessed 30%" in corners.sentence(found, 0.3) and "reveal something" in corners.sentence(found, 0.3)
+    one = corners.shares(train.assign(collection=""), val, ["rose"] * 10, [""] * 10)
+    assert len(one) == 2 and "do not clearly reveal" in corners.sentence(one, 0.3)
+
+
+@pytest.fixture
+def turns():
+    pipeline = Augmentor.Pipeline()
+    pipeline.rotate_random_90(probability=1)
+    return pipeline
+
+
+@pytest.fixture
+def everything(corner_set, turns):
+    table = corner_set.assign(code=np.arange(40) // 2 % 3, group=[str(number // 2) for number in range(40)])
+    return leak.pictures(table, turns, 4, 0)
+
+
+def test_copies_are_drawn_again_alike_and_have_their_originals_colours(everything, turns):
+    assert len(everything) == 200 and everything["copy"].max() == 4
+    assert np.allclose(everything[leak.COLOURS].sum(axis=1), 3)
+    again = [leak.histogram(image) for image in leak.draw(everything.iloc[5:9], turns, 0)]
+    assert np.allclose(again, everything[leak.COLOURS].iloc[5:9])
+
+
+def test_augmented_before_the_split_validation_is_a_memory_test(everything):
+    test = everything[everything["copy"] == 0].assign(code=9)
+    compared = leak.compare(everything, test, seed=2**32 - 1)
+    assert compared["way"].unique().tolist() == leak.WAYS and set(compared["seed"]) == {2**32 - 1, 0, 1}
+    leaked, _, honest = compared.groupby("way", sort=False)[["validation", "copies in training"]].mean().to_numpy()
+    assert leaked[0] > 0.95 and leaked[1] > 0.95 and honest[0] < 0.7 and honest[1] == 0
+    assert leak.shares(compared)["value"].iloc[0] == pytest.approx(leaked[0])
+    assert "You guessed 80% of Test; after the leak it is 0%" in leak.sentence(leak.shares(compared), 0.8)
+
+
+def test_each_picture_stands_above_its_nearest(everything):
+    learned, checked = everything[everything["copy"] > 0], everything[everything["copy"] == 0]
+    nearest = KNeighborsClassifier(n_neighbors=1).fit(learned[leak.COLOURS], learned["code"])
+    pairs = leak.pairs(nearest, learned, checked, 3)
+    assert pairs["picture"].tolist() == ["validation"] * 3 + ["nearest"] * 3 and pairs["same"].sum() == 3
+
+
+def test_some_images_are_copied_and_earlier_tries_deleted(corner_set, tmp_path):
+    (tmp_path / "new" / "old").mkdir(parents=True)
+    folder = augmentation.copy_some(corner_set.assign(label=["a/b", "c"] * 20), tmp_path / "new")
+    assert len(list(folder.iterdir())) == 3 and folder.parent == tmp_path / "new"
+    assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+def test_the_balance_counts_originals_and_copies(small_manifest):
+    train = small_manifest[small_manifest["split"] == "train"]
+    copies = train[train["label"] == "melanoma"].assign(parent=train["image_id"], image_id=train["image_id"] + "+")
+    counts = augmentation.balance(pd.concat([small_manifest, copies]))
+    assert counts.loc["melanoma"].tolist() == [3, 3, 1] and counts.loc["nevus"].tolist() == [5, 0, 0]
+    assert counts.index[0] == "melanoma"
+
+
+def test_every_column_of_the_ledger_is_explained():
+    table = rows(
+        image_id=list("abcd"),
+        published_label=["nevus", "nevus", "melanoma", "melanoma"],
+        label=["nevus", "", "nevus", "melanoma"],
+        split=["train", "train", "train", "test"],
+        flag=["", "duplicate", "", ""],
+    )
+    ledger = labels.ledger(table)
+    assert set(ledger.columns) - {"published", "audited"} <= set(review.MEANINGS)
+    reasons = review.reasons(ledger)
+    assert reasons["train"].to_dict() == {"duplicate": 1, "relabelled away": 1, "relabelled here": 1}
+    assert review.changes(ledger).loc[("train", "melanoma"), "audited"] == 0
+    assert len(review.changes(labels.ledger(table[:1]))) == len(review.reasons(labels.ledger(table[:1]))) == 0
+
+
+def test_a_contradiction_shows_one_picture_beside_itself():
+    table = rows(picture=list("aabbbc"), published_label=list("xyxyxx"), label=list("xyxyxx"), flag=[""] * 6)
+    assert review.contradictions(table, 1)["published_label"].tolist() == ["x", "y"]
+    assert review.contradictions(table)["picture"].tolist() == list("aabb")
+    assert len(review.contradictions(table[5:])) == 0
+
+
+def test_mean_images_and_the_colour_of_their_edges():
+    pixels = np.zeros((3, 32, 32, 3), "float32")
+    pixels[:2, ..., 2] = [[[200]], [[100]]]
+    pixels[2, ..., 0] = 50
+    mean = review.mean_images(pixels, ["sky", "sky", "rose"])
+    assert list(mean) == ["rose", "sky"] and mean["sky"][0, 0].tolist() == [0, 0, 150]
+    assert [review.blue_of_edge(image) for image in mean.values()] == [0, 100]
+    assert review.mean_colours(pixels, ["sky", "sky", "rose"])["blue"].tolist() == [200, 100, 0]
+    assert review.ends(pd.Series({"a": 1.6, "b": 7})) == "2 (a) to 7 (b)"
+
+
+def test_bars_and_boxes_say_their_numbers_to_those_who_cannot_see():
+    counts = pd.DataFrame({"originals": [3, 5], "copies": [2, 0]}, ["rose", "tulip"])
+    figure = figures.bars(counts, ["grey", "blue"], "Roses have copies", synthetic=True)
+    assert "rose 3 + 2; tulip 5 + 0" in figure.alt and "synthetic" in figure.alt
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["5", "5"]
+    colours = pd.DataFrame({"red": [1, 2, 3], "label": ["rose", "rose", "tulip"]})
+    assert "rose; tulip" in figures.boxes(colours, ["red"], "label", "Red").alt
+
+
+def passes(check, *given):
+    try:
+        check(*given)
+    except AssertionError as error:
+        return not str(error)
+    return True
+
+
+def test_wrong_answers_to_the_exercises_of_01_are_refused(corner_set, capsys):
+    table = corner_set.assign(collection=["north", "south", "south"] * 13 + ["north"], label=list("xxyz") * 10)
+    train, val = table[:30], table[30:]
+    best = train.groupby("collection")["label"].agg(lambda names: names.mode()[0])
+    data_checks.collection_rule((val["collection"].map(best) == val["label"]).mean(), train, val)
+    for given in (None, 0.99, (train["collection"].map(best) == train["label"]).mean()):
+        assert not passes(data_checks.collection_rule, given, train, val)
+    grouped = table.assign(group=[str(number // 4) for number in range(40)])
+    assert sum(passes(data_checks.groups_on_both_sides, given, grouped, 0.5, 0) for given in range(-1, 41)) == 1
+    learned, held = (corners.cut(part["path"]) for part in (corner_set[:30], corner_set[30:]))
+    with pytest.raises(AssertionError, match="in colour"):
+        data_checks.corners_in_grey(1.0, learned, held, corner_set[:30], corner_set[30:], 0)
+
+
+def test_wrong_answers_to_the_exercises_of_02_are_refused(everything):
+    pipeline = Augmentor.Pipeline()
+    pipeline.flip_left_right(probability=0.5)
+    pipeline.zoom(probability=0.2, min_factor=1.1, max_factor=1.2)
+    data_checks.unchanged(0.4, pipeline)
+    names = pd.Series(["a"] * 5 + ["b"] * 2)
+    data_checks.twice_the_largest(13, 4, names)
+    for given in (None, 0.1, 0.6, 0.5):
+        assert not passes(data_checks.unchanged, given, pipeline)
+    for given in ((None, 4), (20, 4), (3, 4), (13, 5), (12, 4)):
+        assert not passes(data_checks.twice_the_largest, *given, names)
+    held = everything["group"].isin(["1", "2", "3"])
+    originals = everything["copy"] == 0
+    data_checks.without_a_leak(everything[~held], everything[held & originals], everything)
+    other = everything["image_id"].isin(["1", "2", "3"])
+    leaking = [
+        (everything[held], everything[held & originals]),
+        (everything[~other], everything[other & originals]),
+        (everything[~held], everything[held]),
+        (everything[~held & originals], everything[held & originals]),
+        (everything[~held].head(100), everything[held & originals]),
+    ]
+    for learned, checked in leaking:
+        assert not passes(data_checks.without_a_leak, learned, checked, everything)
