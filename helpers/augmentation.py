@@ -68,7 +68,9 @@ def balance(table):
     """
     train = manifest.active(table, "train")
     counts = pd.crosstab(train["label"], np.where(train["parent"] == "", "originals", "copies"))
-    counts = counts.reindex(columns=["originals", "copies"], fill_value=0).sort_values("originals")
+    counts = (
+        counts.reindex(columns=["originals", "copies"], fill_value=0).sort_values("originals").rename_axis(columns=None)
+    )
     return counts.assign(**{"copies per original": (counts["copies"] / counts["originals"]).round(1)})
 
 

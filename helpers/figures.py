@@ -65,6 +65,8 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
     lines = max((len(_wrapped(text, inches).splitlines()) for text in titles), default=1)
     width = max(inches * columns, 5)  # a narrower title would take more room than the pictures
     figure = Figure(figsize=(width, (inches + 0.16 * lines) * rows + 0.6), layout="constrained")
+    if not images:
+        figure.add_subplot().axis("off")  # a figure without axes is not shown
     for place, (image, text) in enumerate(zip(images, titles)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(pixels(image))
