@@ -351,7 +351,7 @@ print(f"{len(away)} of {len(test)} Test images have a class that training knows 
 # %%
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
 manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
-run.done()
+run.done(GUESS=GUESS)
 print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, of which {len(used)} are used")
 
 # %% tags=["nbval-check-output"]

@@ -344,7 +344,7 @@ print("splits of their parents: ", *parents["split"].unique())
 # slow to make, or what you want to inspect.
 
 # %%
-run.done()
+run.done(GUESS=GUESS)
 
 # %% [markdown]
 # ## What you saw
