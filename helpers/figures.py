@@ -87,7 +87,7 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     axes.hlines(places, table["low"], table["high"], color="black", linewidth=2)
     axes.plot(table["value"], places, "o", color=SPLIT_COLOURS["train"], markersize=11)
     for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
-        axes.text(end + 0.025, place, f"{value:.2f}", va="center", fontsize=11)
+        axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11)
     if guess is not None:
         axes.axvline(guess, color=SPLIT_COLOURS["val"], linestyle="--", linewidth=2.5, label=f"your guess: {guess:.2f}")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

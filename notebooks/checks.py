@@ -145,3 +145,97 @@ def kept_with_other_colours(given, scored):
         )
         assert abs(given[name] * same - other) < 5e-3, f"{name}: {given[name]} is not what is left of its accuracy."
     print("Right: " + ", ".join(f"{name} keeps {value:.0%}" for name, value in given.items()) + " of its accuracy.")
+
+
+def weights_of_a_head(given, head):
+    """Check how many weights a Dense layer on frozen features has (06, exercise 1)."""
+    assert given is not None, "by_hand is still None."
+    width, classes = head.input_shape[-1], head.output_shape[-1]
+    assert given != width * classes, "Each class has a bias as well."
+    assert given == head.count_params(), f"Keras does not count {given:,}: what does each unit have a weight for?"
+    print(f"Right: {given:,}, {width:,} and a bias for each of {classes} classes.")
+
+
+def neighbours(given, features, targets, val_features, val_targets):
+    """Check the accuracy of five nearest neighbours by cosine (06, exercise 2)."""
+    assert given is not None, "by_neighbours is still None."
+    order = np.argsort(-_cosine(val_features, features), axis=1)[:, :5]
+    truth = float((targets[order].sum(axis=1).argmax(axis=1) == val_targets.argmax(axis=1)).mean())
+    one = float((targets[order[:, 0]].argmax(axis=1) == val_targets.argmax(axis=1)).mean())
+    assert abs(given - truth) < 0.015 or abs(given - one) > 1e-6, "That is one neighbour; let five of them vote."
+    assert abs(given - truth) < 0.015, (
+        f"{given:.2f} is not what five neighbours by cosine reach. Is the accuracy that of the validation features?"
+    )
+    print(f"Right: {truth:.2f}, without any training.")
+
+
+def prototypes(given, features, targets, val_features, val_targets):
+    """Check the accuracy of the mean of five views of each class (06, exercise 3)."""
+    assert given is not None, "from_five is still None."
+
+    def accuracy(views):
+        means = [features[np.flatnonzero(column)[:views]].mean(axis=0) for column in targets.T]
+        return float((_cosine(val_features, np.array(means)).argmax(axis=1) == val_targets.argmax(axis=1)).mean())
+
+    truth, every = accuracy(5), accuracy(len(features))
+    right = abs(given - truth) < 0.015
+    assert right or abs(given - every) > 1e-6, "These prototypes average all views, not five of each class."
+    assert right, (
+        f"{given:.2f} is not what five views of each class reach. Are they the first five of each class? Cosine?"
+    )
+    print(f"Right: {truth:.2f} from five views of each class, {every:.2f} from all {len(features)}.")
+
+
+def _cosine(a, b):
+    """Return the cosine similarity of each row of ``a`` to each row of ``b``."""
+    a, b = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (a, b))
+    return a @ b.T
+
+
+def more_false_alarms(given, places, threshold):
+    """Check how many more negatives are flagged on Test where no positive of validation is missed (07, exercise 1)."""
+    assert given is not None, "more is still None."
+    test, val = places["Test"], places["validation"]
+    negative = np.sort(test["probability"][~test["truth"]])
+
+    def alarms(least):
+        return len(negative) - np.searchsorted(negative, least)
+
+    strict = val["probability"][val["truth"]].min()
+    truth = alarms(strict) - alarms(threshold)
+    looked = alarms(test["probability"][test["truth"]].min()) - alarms(threshold)
+    assert given == truth or given != alarms(strict), "That is all false alarms; how many more than before?"
+    assert given == truth or given != looked, "That threshold was chosen on Test; choose it on validation."
+    assert given == truth, f"Not {given}: the threshold is the lowest probability of a positive image of validation."
+    print(f"Right: {truth} more false alarms on Test, of {len(negative)} negative images.")
+
+
+def half_are_right(given, point):
+    """Check the prevalence at which half of those who are flagged are positive (07, exercise 2)."""
+    assert given is not None, "half is still None."
+    assert 0 <= given <= 1, f"A prevalence is a share from 0 to 1, not {given}."
+    found = point["found"] / (point["found"] + point["missed"]) * given
+    alarms, plain = ((1 - value) * (1 - given) for value in (point["specificity_interval"][0], point["specificity"]))
+    assert abs(found - alarms) < 1e-6 or abs(found - plain) > 1e-6, "Take the lower end of the specificity's interval."
+    assert abs(found - alarms) < 1e-6, (
+        f"At {given:.3f}, {1000 * found:.0f} of 1,000 are found, with {1000 * alarms:.0f} false alarms: not as many."
+    )
+    print(f"Right: at a prevalence of {given:.2f}.")
+
+
+def covered_lesions(given, covered, pixels, rows, network):
+    """Check the accuracy on images whose middle half is painted grey (07, exercise 3)."""
+    assert given is not None, "without_lesion is still None."
+    size = pixels.shape[1]
+    away = np.abs(np.arange(size) - (size - 1) / 2) < size / 4
+    own = np.where((away[:, None] & away)[..., None], 128, pixels).astype("uint8")
+    assert (np.asarray(covered) != pixels).any(), "covered is still the images as they are."
+    part = (np.asarray(covered) == own).mean()
+    assert part > 0.98, "The grey square is not the middle half of width and height, or not 128."
+    names = np.unique(rows.filter(like="p_").columns.str[2:])
+    predicted = names[network.predict(own, verbose=0).argmax(axis=1)]
+    truth, whole = (float((name == rows["label"]).mean()) for name in (predicted, rows["predicted"]))
+    assert abs(given - truth) < 0.03 or abs(given - whole) > 1e-6, "That is the accuracy on the uncovered images."
+    assert abs(given - truth) < 0.03, f"{given:.2f} is not the accuracy on the covered images."
+    largest = rows["label"].value_counts(normalize=True).max()
+    print(f"Right: {truth:.2f} covered, {whole:.2f} whole, {largest:.2f} for the largest class of Test.")

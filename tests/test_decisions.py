@@ -1,4 +1,4 @@
-"""Decisions and calibration, in the room and in notebook 06, against scikit-learn, SciPy and cases by hand."""
+"""Decisions and calibration against scikit-learn and cases worked by hand; the choices of notebook 07."""
 
 from types import SimpleNamespace
 
@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.optimize
-import scipy.special
-from conftest import cells
+from conftest import cells, rows
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers.evaluation import decisions, intervals, report, scores
-from helpers.figures import model_colours
+from helpers.evaluation import decisions, intervals, scores
+from helpers.runs import RunError
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -33,115 +32,171 @@ def view(truth, probability):
     return pd.DataFrame({"image_id": ids, "truth": np.array(truth, bool), "probability": np.array(probability, float)})
 
 
-@pytest.fixture(scope="module")
-def notebook():
-    """What the cells of notebook 06 define that turn probabilities into numbers."""
-    starts = ["def softened", "def calibration_error", "def threshold_for"]
-    tools = {"np": np, "scores": scores, "intervals": intervals, "report": report, "SEED": 3}
-    tools |= {"softmax": scipy.special.softmax, "minimize_scalar": scipy.optimize.minimize_scalar}
-    return SimpleNamespace(**cells("06_decisions", *starts, **tools, **vars(metrics)))
-
-
 def test_views_sum_the_classes_that_mean_yes():
     data = drawn(50).assign(group="")
     found = decisions.binary(data, ["melanoma", "basal cell carcinoma"])
     assert (found["truth"] == data["label"].isin(["melanoma", "basal cell carcinoma"])).all()
     np.testing.assert_allclose(found["probability"], data["p_melanoma"] + data["p_basal cell carcinoma"])
-    assert list(found) == ["image_id", "group", "truth", "probability"]
 
 
-def test_questions_that_cannot_be_asked_say_why():
+def test_positive_are_the_wanted_classes_or_the_rarest_that_can_be_decided():
     data = drawn(50)
-    with pytest.raises(ValueError, match="0 of 4 classes mean yes"):
-        decisions.binary(data, ["wart"])
-    with pytest.raises(ValueError, match="4 of 4 classes mean yes"):
-        decisions.binary(data, NAMES)
+    assert decisions.positive(["melanoma", "wart"], data, data) == ["melanoma"]
+    for wanted in (["wart"], NAMES):  # none of the classes, or all of them
+        assert decisions.positive(wanted, data, data) == [data["label"].value_counts().index[-1]]
     benign = data[data["label"] != "melanoma"]
-    with pytest.raises(ValueError, match=f"0 of {len(benign)} images mean yes"):
-        decisions.binary(benign, ["melanoma"])
-    with pytest.raises(ValueError, match="0 of 0 images"):
-        decisions.binary(data[:0], ["melanoma"])
+    assert decisions.positive(["melanoma"], data, benign) == [benign["label"].value_counts().index[-1]]
+    with pytest.raises(RunError, match="Test has images of nevus only, so there is nothing to decide"):
+        decisions.positive(["melanoma"], data, data[data["label"] == "nevus"])
 
 
-def test_area_is_scikit_learns_and_never_certain(notebook):
+def test_the_network_that_decides_is_named_or_recommended():
+    results = SimpleNamespace(test={"baseline": None, "mine": None}, recommended="mine")
+    assert decisions.network(results, "") == "mine" and decisions.network(results, "baseline") == "baseline"
+    with pytest.raises(RunError, match="NETWORK is 'theirs', but the run folder has baseline, mine"):
+        decisions.network(results, "theirs")
+
+
+def test_places_are_where_the_network_was_tried():
+    train = rows(image_id=["a"], split=["train"], label=["melanoma"], collection=["A"])
+    new = rows(image_id=["i0", "i1"], split=["test"] * 2, label=["melanoma"] * 2, collection=["A", "B"])
+    data = drawn(4).assign(split=["test", "test", "val", "val"], group="")
+    results = SimpleNamespace(predictions={"n": data}, test={"n": data[:2]}, outside={})
+    found = decisions.places(results, "n", pd.concat([train, new]), ["melanoma"])
+    assert {place: list(part["image_id"]) for place, part in found.items()} == {
+        "validation": ["i2", "i3"],
+        "Test": ["i0", "i1"],
+        "Test, another clinic": ["i1"],
+    }
+    results.outside = {"n": data[:1], "other": data}
+    assert len(decisions.places(results, "n", train, ["melanoma"])["another set"]) == 1
+
+
+def test_area_is_scikit_learns_and_never_certain():
     found = decisions.binary(drawn(), ["melanoma"])
-    auc = metrics.roc_auc_score(found["truth"], found["probability"])
-    assert notebook.area(found).startswith(f"{auc:.2f} (")
+    assert decisions.area(found)["auc"] == metrics.roc_auc_score(found["truth"], found["probability"])
     perfect = view([True] * 3 + [False] * 9, [0.9] * 3 + [0.1] * 9)
-    low, lower = (
-        float(notebook.area(rows).split()[1][1:]) for rows in (perfect, perfect.assign(group=["g"] * 3 + [""] * 9))
-    )
-    assert notebook.area(perfect).startswith("1.00") and lower < low < 0.9
+    of_one_lesion = perfect.assign(group=["g"] * 3 + [""] * 9)
+    assert decisions.area(perfect)["auc"] == 1 and decisions.area(perfect[:3]) == {"auc": None}
+    low, lower = (decisions.area(each)["auc_interval"][0] for each in (perfect, of_one_lesion))
+    assert lower < low < 0.9
 
 
 @pytest.mark.parametrize("sensitivity, threshold", [(0.9, 0.2), (0.91, 0.1), (0.7, 0.4), (0.05, 0.9), (1, 0.1)])
-def test_threshold_is_the_highest_that_finds_enough(notebook, sensitivity, threshold):
+def test_threshold_is_the_highest_that_finds_enough(sensitivity, threshold):
+    """As notebook 07 takes it from ``roc_curve``."""
     found = [0.9, 0.8, 0.8, 0.6, 0.5, 0.4, 0.4, 0.3, 0.2, 0.1]  # 0.7 of 10 is 7, though 0.7 * 10 > 7 in floats
     data = view([True] * 10 + [False] * 5, [*found, 0.05, 0.15, 0.35, 0.85, 0.95])
-    assert notebook.threshold_for(data, sensitivity) == threshold
+    tools = {"places": {"validation": data}, "SENSITIVITY": sensitivity, "np": np, "roc_curve": metrics.roc_curve}
+    assert cells("07_decisions", 'val = places["validation"]', **tools)["threshold"] == threshold
     assert decisions.operating_point(data, threshold)["sensitivity"] >= sensitivity
 
 
 def test_operating_point_and_thousand_patients_by_hand():
     data = view([True] * 10 + [False] * 20, [0.5] * 8 + [0.4] * 2 + [0.5] * 5 + [0.1] * 15)
     point = decisions.operating_point(data, 0.5)
-    assert [point[name] for name in ("found", "missed", "needless", "left")] == [8, 2, 5, 15]
+    assert [point[name] for name in ("found", "missed", "false_alarms", "cleared")] == [8, 2, 5, 15]
     assert (point["sensitivity"], point["specificity"]) == (0.8, 0.75)
     assert point["specificity_interval"] == pytest.approx(proportion_confint(15, 20, method="wilson"))
     low, high = proportion_confint(8, 10, method="wilson")
     table = decisions.per_thousand(point, 0.05)
-    assert table["value"].to_dict() == {"found": 40, "missed": 10, "needless": 238, "left alone": 712}
+    assert table["value"].to_dict() == {"found": 40, "missed": 10, "false alarms": 238, "cleared": 712}
     assert table.loc["found", ["low", "high"]].tolist() == [round(50 * low), round(50 * high)]
     assert table.loc["missed", ["low", "high"]].tolist() == [50 - round(50 * high), 50 - round(50 * low)]
     assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
     assert decisions.per_thousand(point, 0.0001)["value"].sum() == 1000
 
 
-def test_calibration_error_equals_scikit_learns_curve(notebook):
+def test_patients_in_words_and_as_marks_beside_a_guess():
+    point = decisions.operating_point(view([True] * 9 + [False] * 20, [1] * 8 + [0] + [1] * 5 + [0] * 15), 0.5)
+    patients = decisions.per_thousand(point, 0.02)
+    assert decisions.in_words(patients, 7).startswith(
+        "You guessed 7 false alarms among 1,000; there are 245, and 110 to"
+    )
+    assert "18 of the 263 who are sent on are positive; 2 of 20 positives are missed." in decisions.in_words(
+        patients, 7
+    )
+    figure = decisions.thousand(patients, 7, synthetic=True)
+    drawn = [len(marks.get_offsets()) for marks in figure.axes[0].collections]
+    assert sum(drawn) == 1000 and drawn[:3] == [18, 2, 245]
+    assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx((20 + 7) / 25 - 0.5)
+
+
+def test_at_a_threshold_what_is_not_defined_is_said():
+    places = {"Test": view([True, False], [0.9, 0.1]), "another set": view([False], [0.9])}
+    found = decisions.at_threshold(places, 0.5)
+    assert list(found["positive images found"]) == ["1 of 1", "0 of 0"]
+    assert list(found.loc["another set"])[1:3] == ["not defined", "1 of 1"] and found["AUC"].iloc[1] == "not defined"
+
+
+def calibration_error(labelled):
+    return decisions.calibration({"it": labelled})["calibration error"]["it"]
+
+
+def test_calibration_error_equals_scikit_learns_curve():
     data = scores.outcomes(drawn())
     accuracy, confidence = calibration_curve(data["correct"], data["confidence"], n_bins=10)
     n = np.histogram(data["confidence"], 10, (0, 1))[0]
-    expected = (np.abs(accuracy - confidence) * n[n > 0]).sum() / len(data)
-    assert notebook.calibration_error(data["confidence"].to_numpy(), data["correct"]) == pytest.approx(expected)
-    by_hand = notebook.calibration_error(np.array([0.05, 0.71, 0.72, 1]), np.array([False, True, False, True]))
-    assert by_hand == pytest.approx((0.05 + 0.43 + 0) / 4)
+    assert calibration_error(drawn()) == pytest.approx((np.abs(accuracy - confidence) * n[n > 0]).sum() / len(data))
 
 
-def test_calibration_error_by_chance_falls_with_the_number_of_images(notebook):
-    confidence = scores.outcomes(drawn(60))["confidence"].to_numpy()
-    draws = np.random.default_rng(3).random((1000, 60)) < confidence
-    expected = np.percentile([notebook.calibration_error(confidence, draw) for draw in draws], 95)
-    assert notebook.by_chance(confidence) == pytest.approx(expected)
-    assert notebook.by_chance(np.tile(confidence, 100)) < 0.03 < expected
+def test_calibration_error_by_chance_falls_with_the_number_of_images():
+    few = drawn(60)
+    found = decisions.calibration({"few": few, "many": pd.concat([few] * 100)})
+    assert found["by chance, up to"]["many"] < 0.03 < found["by chance, up to"]["few"]
 
 
-def test_temperature_is_that_of_the_least_log_loss(notebook):
+def test_temperature_is_that_of_the_least_log_loss():
+    """As notebook 07 looks for it, on a grid."""
     data = drawn(sharp=3.0)
-    temperature, chance = notebook.best_temperature(data), scores.probabilities(data)
+    tools = {"np": np, "scores": scores, "decisions": decisions, "log_loss": metrics.log_loss}
+    found = cells("07_decisions", "temperatures =", val=data, test=data, **tools)
 
     def loss(value):
-        powers = chance ** (1 / value[0])
+        powers = scores.probabilities(data) ** (1 / value[0])
         return metrics.log_loss(data["label"], powers / powers.sum(axis=1, keepdims=True), labels=NAMES)
 
     best = scipy.optimize.brute(loss, [(0.5, 10)], Ns=100)[0]
-    assert temperature == pytest.approx(best, rel=1e-3) and temperature > 1.5
-    cooled = notebook.softened(data, temperature)
-    assert metrics.log_loss(data["label"], scores.probabilities(cooled), labels=NAMES) == pytest.approx(
-        loss([temperature])
-    )
-    assert (scores.outcomes(cooled)["predicted"] == scores.outcomes(data)["predicted"]).all()
-    np.testing.assert_allclose(scores.probabilities(notebook.softened(data, 1)), chance)
+    assert found["temperature"] == pytest.approx(best, rel=0.03) and found["temperature"] > 1.5
+    assert min(found["losses"]) == pytest.approx(loss([found["temperature"]]))
+    assert (scores.outcomes(found["softened"])["predicted"] == scores.outcomes(data)["predicted"]).all()
+    np.testing.assert_allclose(scores.probabilities(decisions.soften(data, 1)), scores.probabilities(data))
 
 
-def test_temperature_of_a_sure_model(notebook):
+def test_a_sure_network_can_be_softened():
     sure = drawn(20)
     sure[[f"p_{name}" for name in NAMES]] = np.eye(4)[[NAMES.index(name) for name in sure["label"]]]
-    assert 0.05 <= notebook.best_temperature(sure) <= 20
-    assert np.isfinite(scores.probabilities(notebook.softened(sure, 20))).all()
+    assert np.isfinite(scores.probabilities(decisions.soften(sure, 20))).all()
 
 
-def test_every_model_has_a_colour_and_the_courses_networks_keep_theirs():
-    names = ["mine", "baseline", "regularised", "a", "b", "c"]
-    palette = model_colours(names)
-    assert len({palette[name] for name in names}) == 6
-    assert model_colours(["regularised"])["regularised"] == palette["regularised"] != palette["baseline"]
+def test_net_benefit_by_hand():
+    data = view([True] * 4 + [False] * 6, [0.9, 0.9, 0.3, 0.1] + [0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
+    found = decisions.net_benefit(data, [0.2, 0.5])
+    assert found["the network"].tolist() == pytest.approx([0.3 - 0.1 * 0.25, 0.2 - 0.1])
+    assert found["flag all"].tolist() == pytest.approx([0.4 - 0.6 * 0.25, 0.4 - 0.6])
+
+
+def test_sets_of_classes_cover_what_they_promise():
+    """Split conformal sets as notebook 07 makes them: on images like those of validation they hold the true class."""
+    val, test = drawn(400, seed=1), drawn(4000, seed=2)
+    tools = {"np": np, "scores": scores, "decisions": decisions}
+    found = cells("07_decisions", "COVERAGE =", val=val, test=test, **tools)
+    assert 0.87 < (decisions.of_truth(test) >= found["least"]).mean() < 0.93
+    assert (decisions.of_truth(val) >= found["least"]).sum() == 361  # of 401 * 0.9, rounded up
+    assert decisions.of_truth(test.assign(label="wart")).max() == 0
+
+
+def test_subgroups_are_those_that_are_known(tmp_path):
+    facts = pd.DataFrame({"image": ["i0", "i1", "i2"], "age_approx": [40, "", 90], "sex": ["male", "female", ""]})
+    facts.to_csv(tmp_path / "facts.csv", index=False)
+    table = rows(image_id=["i0", "i1", "i2"], path=["i0.jpg", "i1.jpg", "i2.jpg"])
+    parts = decisions.subgroups(drawn(3), table, tmp_path / "facts.csv")
+    assert list(parts) == [
+        "all (3)",
+        "age: 40 to 59 (1)",
+        "age: 60 and over (1)",
+        "sex: female (1)",
+        "sex: male (1)",
+    ]
+    found = intervals.shares(parts, lambda part: part["correct"])
+    assert found["images"].tolist() == [3, 1, 1, 1, 1] and (found["low"] <= found["value"]).all()

@@ -14,7 +14,7 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers.evaluation import evaluate, intervals, scores
+from helpers.evaluation import intervals, scores, shortcut
 from helpers.runs import RunError
 
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -244,7 +244,7 @@ def test_kinds_of_error_are_counted_on_both_sides():
         {"image_id": ["t"], "label": ["melanoma"], "collection": ["B"], "split": ["train"], "flag": [""]}
     )
     facts = pd.concat([facts, train]).assign(published_label=["nevus", "nevus", "wart", "melanoma"])
-    found = evaluate.error_kinds(data, facts)
+    found = shortcut.error_kinds(data, facts)
     assert found["of 2 misclassified"].tolist() == [2, 1, 1, 2]
     assert found["of 1 classified correctly"].tolist() == [0, 0, 0, 1]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from conftest import sources
 
 from helpers import figures, manifest, runs
-from helpers.evaluation import evaluate, report, scores, shortcut
+from helpers.evaluation import decisions, evaluate, report, scores, shortcut
 from helpers.training import colours
 
 NAMES = ["melanoma", "nevus"]
@@ -146,8 +146,8 @@ def test_clinics_by_hand():
 def test_the_rarest_class_is_positive_where_no_class_is_known_to_be_malignant(images, expected):
     common, rare = images if expected != images[:1] else images[::-1]
     rows = table(("a", "train", common, ""), ("b", "train", common, ""), ("c", "train", rare, ""))
-    assert evaluate.positive_classes(rows) == expected
-    assert evaluate.positive_classes(rows, common) == [common]
+    assert decisions.positive_classes(rows) == expected
+    assert decisions.positive_classes(rows, common) == [common]
 
 
 def test_exchanged_colours_are_the_ones_that_notebook_04_writes():

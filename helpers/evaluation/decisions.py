@@ -1,43 +1,120 @@
-"""From probabilities to decisions: yes-or-no views, thresholds, and what they mean for patients."""
+"""From probabilities to decisions: what is positive, thresholds, patients, calibration, and for whom it works."""
 
+import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
+from scipy.special import softmax
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from helpers.evaluation import scores
-from helpers.evaluation.intervals import share, units
+from helpers import figures, manifest
+from helpers.data import classes, labels
+from helpers.evaluation import intervals, report, scores, shortcut
+from helpers.evaluation.intervals import number, share, units
+from helpers.runs import RunError
+
+KINDS = ["found", "missed", "false alarms", "cleared"]  # of patients
+
+
+def network(results, name):
+    """Return the ``name`` of one of the networks of ``results``, "": the recommended; RunError if there is none."""
+    if name and name not in results.test:
+        raise RunError(f"NETWORK is {name!r}, but the run folder has {', '.join(results.test)}.")
+    return name or results.recommended
+
+
+def positive_classes(table, given=""):
+    """Return the classes that a decision is about: those that ``given`` names, or the malignant ones.
+
+    Where it is not known which are malignant, the rarest class of training is the positive one.
+    """
+    rows = manifest.active(table, "train")
+    names = sorted({*rows["label"], *table["published_label"]} - {""})
+    if given or all(map(classes.is_known, names)):
+        return classes.malignant(names, given) or [rows["label"].value_counts().idxmin()]
+    return [rows["label"].value_counts().idxmin()]
+
+
+def positive(wanted, val, test):
+    """Return the classes that count as positive: those ``wanted``, if something can be decided about them.
+
+    It can if validation and Test (labelled predictions) both have images of them and of others; else the class with the
+    fewest images of which that is true is returned. RunError if there is none.
+    """
+    singles = test["label"].value_counts(ascending=True).index
+    for names in ([name for name in scores.classes(val) if name in wanted], *([name] for name in singles)):
+        if all(rows["label"].isin(names).nunique() == 2 for rows in (val, test)):
+            return names
+    raise RunError(
+        f"Test has images of {', '.join(singles) or 'no class'} only, so there is nothing to decide; "
+        "a decision takes validation and Test images of a class and of others."
+    )
 
 
 def binary(labelled, positive):
-    """Return a yes-or-no view of a labelled table: image_id, group (if there), truth (bool), probability (of yes).
+    """Return labelled predictions with truth (bool: the class is ``positive``) and probability (of those classes)."""
+    columns = [f"p_{name}" for name in scores.classes(labelled) if name in positive]
+    probability = labelled[columns].sum(axis=1).clip(0, 1)
+    return labelled.assign(truth=labelled["label"].isin(positive), probability=probability)
 
-    ``positive`` names the classes that mean yes; their probabilities are added. ValueError if no class of the model
-    means yes, or all do, and if no image is one, or all are: there is nothing to decide.
+
+def places(results, name, table, positive):
+    """Return {place: :func:`binary` predictions} of the network ``name`` of ``results`` (see ``evaluate.evaluate``).
+
+    The places are validation, Test, the Test images whose class training has from other collections only ("Test,
+    another clinic"), and another set; one without images is left out.
     """
-    yes, truth = [name for name in scores.classes(labelled) if name in positive], labelled["label"].isin(positive)
-    for n, of, what in ((len(yes), len(scores.classes(labelled)), "classes"), (truth.sum(), len(truth), "images")):
-        if not 0 < n < of:
-            raise ValueError(f"{n} of {of} {what} mean yes; it takes some that do and some that do not.")
-    probability = labelled[[f"p_{name}" for name in yes]].sum(axis=1).clip(0, 1)
-    return labelled.filter(["image_id", "group"]).assign(truth=truth, probability=probability)
+    rows, test = results.predictions[name], results.test[name]
+    parts = {"validation": scores.labelled(rows[rows["split"] == "val"]), "Test": test}
+    parts["Test, another clinic"] = test[test["image_id"].isin(shortcut.elsewhere(table))]
+    parts["another set"] = results.outside.get(name, test[:0])
+    return {place: binary(part, positive) for place, part in parts.items() if len(part)}
 
 
 def operating_point(view, threshold):
     """Return what flagging ``probability >= threshold`` gives, as a dictionary.
 
-    threshold; found, missed, needless, left (images: flagged and positive, positive and not flagged, flagged and
-    negative, neither); sensitivity and specificity, each with <name>_interval (Wilson, 95 %, by lesion).
+    threshold; found, missed, false_alarms, cleared (images: flagged and positive, positive and not flagged, flagged and
+    negative, neither); sensitivity and specificity, None where no image is of that side, each with <name>_interval
+    (Wilson, 95 %, by lesion).
     """
     truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy(float) >= threshold
-    (left, needless), (missed, found) = confusion_matrix(truth, flagged, labels=[False, True]).tolist()
-    point = {"threshold": float(threshold), "found": found, "missed": missed, "needless": needless, "left": left}
+    (cleared, alarms), (missed, found) = confusion_matrix(truth, flagged, labels=[False, True]).tolist()
+    point = {"threshold": float(threshold), "found": found, "missed": missed, "false_alarms": alarms}
+    point["cleared"] = cleared
     for name, hits, rows in (("sensitivity", flagged, truth), ("specificity", ~flagged, ~truth)):
         value, *ends = share(hits[rows], units(view)[rows])
-        point |= {name: value, f"{name}_interval": ends}
+        point |= {name: number(value), f"{name}_interval": ends}
     return point
 
 
+def at_threshold(places, threshold):
+    """Return :func:`operating_point` of each of :func:`places`, as a table for reading."""
+    rows = {}
+    for place, view in places.items():
+        point = operating_point(view, threshold)
+        rows[place] = {
+            "positive images found": f"{point['found']} of {point['found'] + point['missed']}",
+            "sensitivity": report.estimate(point, "sensitivity"),
+            "false alarms": f"{point['false_alarms']} of {point['false_alarms'] + point['cleared']}",
+            "specificity": report.estimate(point, "specificity"),
+            "AUC": report.estimate(area(view), "auc"),
+        }
+    return pd.DataFrame(rows).T
+
+
+def area(view):
+    """Return the area under the ROC curve of a :func:`binary` table, auc, with its auc_interval, as a dictionary.
+
+    auc is None where all images are positive, or none is.
+    """
+    lesions = [units(view[view["truth"] == side]).nunique() for side in (True, False)]
+    if not all(lesions):
+        return {"auc": None}
+    auc = roc_auc_score(view["truth"], view["probability"])
+    return {"auc": auc, "auc_interval": intervals.area(auc, *lesions)}
+
+
 def per_thousand(point, prevalence):
-    """Return what 1,000 patients would see at an :func:`operating_point`: rows found, missed, needless, left alone.
+    """Return what 1,000 patients would see at an :func:`operating_point`: rows found, missed, false alarms, cleared.
 
     ``prevalence`` is the share of patients who have the disease, 0 to 1: the clinic's, not that of the images. Returned
     are whole patients: value (they add up to 1,000), low and high (from the interval of sensitivity or specificity).
@@ -46,5 +123,107 @@ def per_thousand(point, prevalence):
     for name, of in (("sensitivity", sick), ("specificity", 1000 - sick)):
         value, low, high = (round(of * part) for part in (point[name], *point[f"{name}_interval"]))
         rows += [[value, low, high], [of - value, of - high, of - low]]
-    table = pd.DataFrame(rows, ["found", "missed", "left alone", "needless"], ["value", "low", "high"])
-    return table.loc[["found", "missed", "needless", "left alone"]]
+    return pd.DataFrame(rows, ["found", "missed", "cleared", "false alarms"], ["value", "low", "high"]).loc[KINDS]
+
+
+def thousand(patients, guess, synthetic):
+    """Show :func:`per_thousand` as a thousand marks; a dashed line stands where ``guess`` false alarms would end.
+
+    Hollow marks are false alarms that there may be as well: up to the upper end of their interval.
+    """
+    (found, missed, alarms, _), most = patients["value"], patients["high"]["false alarms"]
+    parts = {  # how many, as what, in which colour, with which marker: nobody needs to tell the colours apart
+        f"{found} found": (found, "#D55E00", "#D55E00", "o"),
+        f"{missed} missed": (missed, "#000000", "#000000", "X"),
+        f"{alarms} false alarms": (alarms, "#0072B2", "#0072B2", "s"),
+        f"up to {most - alarms} more (95 %)": (most - alarms, "none", "#0072B2", "s"),
+        "cleared": (1000 - found - missed - most, "#CCCCCC", "none", "."),
+    }
+    figure, axes = figures.new(9, 5.8)
+    start, (across, down) = 0, np.divmod(np.arange(1000), 25)
+    for text, (count, face, edge, marker) in parts.items():
+        own = slice(start, start + count)
+        axes.scatter(across[own], -down[own], s=42, c=face, edgecolors=edge, marker=marker, linewidth=1, label=text)
+        start += count
+    end = (found + missed + guess) / 25 - 0.5
+    axes.axvline(end, color="black", linestyle="--", linewidth=2, label=f"your guess: {guess}")
+    axes.axis("off")
+    figure.legend(loc="outside lower center", ncols=6, frameon=False, columnspacing=1, handletextpad=0.3)
+    title = f"For {found} of {found + missed} found: {alarms} false alarms among 1,000; up to {most} would fit"
+    return figures.titled(figure, title, synthetic, "A thousand marks: " + ", ".join(parts))
+
+
+def in_words(patients, guess):
+    """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
+    (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
+    return (
+        f"You guessed {guess} false alarms among 1,000; there are {alarms}, and {low} to {high} would fit these "
+        f"images. {found} of the {found + alarms} who are sent on are positive; {missed} of {found + missed} positives "
+        "are missed."
+    )
+
+
+def soften(labelled, temperature):
+    """Return predictions with their logits divided by ``temperature`` (above 0): above 1 all become less sure."""
+    logits = np.log(np.clip(scores.probabilities(labelled), 1e-12, 1))
+    softened = labelled.copy()
+    softened[[f"p_{name}" for name in scores.classes(labelled)]] = softmax(logits / temperature, axis=1)
+    return softened
+
+
+def calibration(parts, seed=0, draws=1000):
+    """Return the calibration error of each of {name: labelled predictions}, and what chance alone would give.
+
+    The error is the mean distance between probability and share of correct predictions in ten bins of equal width,
+    weighed by their images (Guo and others, 2017). "by chance, up to" is its 95th percentile in as many images whose
+    predictions are right with exactly their probability.
+    """
+    random, rows = np.random.default_rng(seed), {}
+    for name, part in parts.items():
+        found = scores.outcomes(part)
+        confidence = found["confidence"].to_numpy()
+        chance = [_calibration_error(confidence, draw < confidence) for draw in random.random((draws, len(found)))]
+        error = _calibration_error(confidence, found["correct"].to_numpy())
+        rows[name] = {"calibration error": error, "by chance, up to": np.percentile(chance, 95)}
+    return pd.DataFrame(rows).T
+
+
+def _calibration_error(confidence, correct):
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    return np.abs(np.bincount(bins, correct - confidence)).sum() / len(confidence)
+
+
+def net_benefit(view, risks):
+    """Return the net benefit per image (Vickers and Elkin, 2006) of flagging from each of the ``risks`` on, 0 to 1.
+
+    Positives found less false alarms, each false alarm weighed by the odds of the risk. A DataFrame: index risk;
+    columns the network, flag all, flag none.
+    """
+    truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy() >= np.asarray(risks)[:, None]
+    odds = np.asarray(risks) / (1 - np.asarray(risks))
+    network = (flagged & truth).mean(axis=1) - (flagged & ~truth).mean(axis=1) * odds
+    everybody = truth.mean() - (1 - truth.mean()) * odds
+    columns = {"the network": network, "flag all": everybody, "flag none": 0.0}
+    return pd.DataFrame(columns, index=pd.Index(risks, name="risk from which you would act"))
+
+
+def of_truth(labelled):
+    """Return the probability that each image's true class was given, an array (n); 0 for one that is not learned."""
+    own = labelled["label"].to_numpy()[:, None] == np.array(scores.classes(labelled), object)
+    return (scores.probabilities(labelled) * own).sum(axis=1)
+
+
+def subgroups(labelled, table, file):
+    """Return {group: outcomes} of all images, and by age, sex and site where they are known.
+
+    ``labelled`` are predictions of images of the manifest ``table``, ``file`` is the run's metadata.csv.
+    """
+    known = scores.outcomes(labelled).join(labels.official_labels(table, file=file), on="image_id")
+    ages = pd.cut(pd.to_numeric(known["age_approx"], errors="coerce"), [-1, 39, 59, 150])
+    known["age"] = ages.cat.rename_categories(["0 to 39", "40 to 59", "60 and over"]).astype(object)
+    known["site"] = known["anatom_site_general"]
+    parts = {f"all ({len(known)})": known}
+    for column in ("age", "sex", "site"):
+        for value, part in known[known[column] != ""].groupby(column):  # what is unknown has no group
+            parts[f"{column}: {value} ({len(part)})"] = part
+    return parts

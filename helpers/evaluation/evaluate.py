@@ -42,16 +42,15 @@ def evaluate(run, table):
     EXTERNAL_DIR and MALIGNANT are those of the notebook that calls; what it does not have is taken from notebook 05 as
     it was run. RunError if no network has predictions of Test images that the audit keeps.
     """
-    given = runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | run.parameters
-    seed, truth = given["SEED"], _truth(run, table)
+    given, truth = _given(run), _truth(run, table)
+    seed = given["SEED"]
     predictions = {
         name: scores.read_predictions(folder / "predictions.csv", table) for name, folder in run.networks(table).items()
     }
     test = {name: scores.labelled(_part(rows, "test"), truth["audited"]) for name, rows in predictions.items()}
     if not sum(map(len, test.values())):
         raise runs.RunError("No network has predictions of Test images that the audit keeps: 01's ledger says why.")
-    learned = sorted(manifest.active(table, "train")["label"].unique())
-    other = scores.external(given["EXTERNAL_DIR"], table, learned) if given.get("EXTERNAL_DIR") else table[:0]
+    other = other_set(run, table)
     scored, swapped, outside = {}, {}, {}
     for name, rows in predictions.items():
         scored[name] = {"val": scores.score(scores.labelled(_part(rows, "val")), seed)}
@@ -59,7 +58,7 @@ def evaluate(run, table):
         scored[name]["test"] = {which: scores.score(part, seed) for which, part in on_test.items()}
         if (run.folder / name / "model.keras").exists():
             print(f"Scoring {shortcut.plain(name)} with other colours{' and on another set' * bool(len(other))} …")
-            numbers = look(*explain.open_network(run.folder / name), table, other, learned, seed)
+            numbers = look(*explain.open_network(run.folder / name), table, other, seed)
             swapped[name], scored[name]["colours"] = numbers[0], numbers[0]
             outside |= {name: numbers[1]} if len(other) else {}
     reveal = shortcut.reveal(table, predictions, swapped, outside)
@@ -76,25 +75,50 @@ def evaluate(run, table):
         reveal,
         outside,
         shortcut.clinics(outside, predictions),
-        positive_classes(table, given.get("MALIGNANT", "")),
+        decisions.positive_classes(table, given.get("MALIGNANT", "")),
         recommended(scored),
     )
     _write_report(run, table, results, given.get("PREVALENCE", 0.02))
     return results
 
 
-def look(network, load, table, other, learned, seed):
+def other_set(run, table):
+    """Return the images of EXTERNAL_DIR that are new and of a learned class, as manifest rows; none without one."""
+    folder = _given(run).get("EXTERNAL_DIR")
+    return scores.external(folder, table, _learned(table)) if folder else table[:0]
+
+
+def look(network, load, table, other, seed):
     """Return a network's accuracy by colours (see ``shortcut.colours``) and its predictions of the ``other`` set.
 
-    ``load`` takes manifest rows and returns pixels; ``learned`` are the classes, in the order of the outputs.
+    ``load`` takes manifest rows and returns pixels; the outputs are the classes of training, by alphabet.
     """
-    val = manifest.active(table, "val")
+    val, learned = manifest.active(table, "val"), _learned(table)
     swapped = shortcut.colours(lambda pixels: explain.predict(network, pixels), load(val), val, learned, seed)
     if other.empty:
         return swapped, None
     chances = pipeline.average_views(network, load(other))
     rows = scores.predictions_table(other, chances, learned)
     return swapped, rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
+
+
+def numbers(network, load, table, other, seed):
+    """Return the numbers by which to compare two states of a network, {name: number}.
+
+    Its accuracy on validation; the same with the colours of other images, where two collections are known; on the
+    ``other`` set, if it has images, the recall of nevus and melanoma, and their AUC. See :func:`look`.
+    """
+    val = manifest.active(table, "val")
+    swapped, outside = look(network, load, table, other, seed)
+    rows = scores.predictions_table(val, explain.predict(network, load(val)), _learned(table))
+    found = {"validation": float(scores.outcomes(rows)["correct"].mean())}
+    names = {"same_collection": "colours of the same collection", "other_collection": "colours of another collection"}
+    found |= {text: swapped[key] for key, text in names.items() if key in swapped}
+    if outside is not None:
+        recall = scores.per_class(outside)["recall"].reindex(["nevus", "melanoma"]).add_prefix("other set, recall of ")
+        recall["other set, AUC"] = shortcut.melanoma_auc(outside)
+        found |= recall.dropna().to_dict()
+    return found
 
 
 def recommended(scored):
@@ -107,16 +131,12 @@ def recommended(scored):
     return max(fit, key=lambda name: scored[name]["val"]["accuracy"])
 
 
-def positive_classes(table, given=""):
-    """Return the classes that a decision is about: those that ``given`` names, or the malignant ones.
+def _learned(table):
+    return sorted(manifest.active(table, "train")["label"].unique())
 
-    Where it is not known which are malignant, the rarest class of training is the positive one.
-    """
-    rows = manifest.active(table, "train")
-    names = sorted({*rows["label"], *table["published_label"]} - {""})
-    if given or all(map(classes.is_known, names)):
-        return classes.malignant(names, given) or [rows["label"].value_counts().idxmin()]
-    return [rows["label"].value_counts().idxmin()]
+
+def _given(run):
+    return runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | run.parameters
 
 
 def _part(rows, split):
@@ -231,22 +251,3 @@ def _write_report(run, table, results, prevalence):
     }
     subject = "Skin-lesion" if skin else "Image"
     report.write(run, "report", f"{subject} classification: what the scores mean", sections)
-
-
-def error_kinds(labelled, table):
-    """Count what the misclassified images of a labelled Test table have in common, beside those that are right.
-
-    A kind explains something only if it is rarer among the latter. A label is doubtful where the audit changed or
-    contradicted it. ``table`` is the manifest.
-    """
-    shown = scores.outcomes(labelled).merge(table[["image_id", "published_label", "flag"]], on="image_id")
-    kinds = pd.DataFrame(
-        {
-            "doubtful label": (shown["label"] != shown["published_label"]) | (shown["flag"] == "contradiction"),
-            "class never learned": ~shown["label"].isin(scores.classes(labelled)),
-            "class that training has from other clinics only": shown["image_id"].isin(shortcut.elsewhere(table)),
-            "surer than 0.9": shown["confidence"] > 0.9,
-        }
-    )
-    sides = {"misclassified": ~shown["correct"], "classified correctly": shown["correct"]}
-    return pd.DataFrame({f"of {side.sum()} {name}": kinds[side].sum() for name, side in sides.items()})

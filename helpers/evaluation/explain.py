@@ -3,6 +3,7 @@
 import keras
 import matplotlib
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from helpers.evaluation.report import read_json
@@ -60,6 +61,30 @@ def grad_cam(model, images, classes):
         copy.layers[-1].activation = keras.activations.linear  # probabilities near 0 or 1 have next to no gradient
     both, parts = keras.Model(copy.inputs[0], [last, copy.outputs[0]]), _batches(np.asarray(images))
     return np.concatenate([_heatmaps(both, *part) for part in zip(parts, _batches(np.asarray(classes, int)))])
+
+
+def sanity(network, pixels, classes, seed=0, draws=3):
+    """Return how alike Grad-CAM maps stay when the network's weights are drawn at random (Adebayo and others, 2018).
+
+    For each of the ``draws``, the median, min and max over the images of Spearman's rank correlation between the map of
+    the trained network and that of the random one: near 1, the maps show nothing that was learned. Arguments are those
+    of :func:`grad_cam`; an image whose map is constant is left out.
+    """
+    keras.utils.set_random_seed(seed)
+    copies = [keras.models.clone_model(network) for _ in range(draws)]
+    own, *others = (
+        pd.DataFrame(grad_cam(each, pixels, classes).reshape(len(pixels), -1)).T.rank() for each in (network, *copies)
+    )
+    alike = pd.DataFrame({f"draw {n}": own.corrwith(other) for n, other in enumerate(others, 1)})
+    return alike.agg(["count", "median", "min", "max"]).T.astype({"count": int}).rename(columns={"count": "images"})
+
+
+def in_the_middle(heatmaps):
+    """Return the median share of a heatmap's light that lies in the middle half of the picture's area, 0 to 1."""
+    edge = round(heatmaps.shape[1] * (1 - 0.5**0.5) / 2)
+    light = heatmaps.sum(axis=(1, 2))
+    middle = heatmaps[:, edge:-edge, edge:-edge].sum(axis=(1, 2))[light > 0] / light[light > 0]
+    return float(np.median(middle)) if len(middle) else 0.0
 
 
 def overlay(images, heatmaps):

@@ -1,6 +1,7 @@
 """95 % intervals that take a lesion as one: Wilson's for a share, Newcombe's for an AUC, and the bootstrap."""
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import brentq
 from statsmodels.stats.proportion import proportion_confint
 
@@ -25,6 +26,16 @@ def share(hits, units):
         return np.nan, np.nan, np.nan
     low, high = proportion_confint(hits.mean() * count, count, method="wilson")
     return float(hits.mean()), max(float(low), 0.0), min(float(high), 1.0)
+
+
+def shares(parts, hit):
+    """Return for each of ``parts``, {name: table}, the :func:`share` of its images for which ``hit`` holds.
+
+    ``hit`` takes such a table (image_id, group) and returns a bool for each row. A DataFrame with a row for each part:
+    images, value, low, high (as ``figures.shares`` shows it).
+    """
+    rows = {name: [len(part), *share(hit(part), units(part))] for name, part in parts.items()}
+    return pd.DataFrame.from_dict(rows, "index", columns=["images", "value", "low", "high"])
 
 
 def area(value, positives, negatives):

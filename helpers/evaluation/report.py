@@ -99,7 +99,7 @@ def in_words(scored, majority, patients, prevalence, external=None):
     else:
         sick = round(1000 * prevalence)
         texts = {"found": f"of {sick} patients with cancer found", "missed": f"of these {sick} missed"}
-        texts["needless"] = f"of {1000 - sick} others sent on needlessly"
+        texts["false alarms"] = f"of {1000 - sick} others sent on: false alarms"
         rows = patients.loc[list(texts)]
         cards += [(str(n), f"{texts[kind]} ({low} to {high})") for kind, n, low, high in rows.itertuples()]
         said = [

@@ -208,3 +208,22 @@ def figure(found, title="", guess=None, synthetic=False):
 def plain(name):
     """Return the name of a network as it is written in a sentence."""
     return name.replace("_", " ")
+
+
+def error_kinds(labelled, table):
+    """Count what the misclassified images of a labelled Test table have in common, beside those that are right.
+
+    A kind explains something only if it is rarer among the latter. A label is doubtful where the audit changed or
+    contradicted it. ``table`` is the manifest.
+    """
+    shown = scores.outcomes(labelled).merge(table[["image_id", "published_label", "flag"]], on="image_id")
+    kinds = pd.DataFrame(
+        {
+            "doubtful label": (shown["label"] != shown["published_label"]) | (shown["flag"] == "contradiction"),
+            "class never learned": ~shown["label"].isin(scores.classes(labelled)),
+            "class that training has from other clinics only": shown["image_id"].isin(elsewhere(table)),
+            "surer than 0.9": shown["confidence"] > 0.9,
+        }
+    )
+    sides = {"misclassified": ~shown["correct"], "classified correctly": shown["correct"]}
+    return pd.DataFrame({f"of {side.sum()} {name}": kinds[side].sum() for name, side in sides.items()})

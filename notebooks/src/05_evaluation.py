@@ -129,7 +129,7 @@ figures.titled(figure, missed, run.images.synthetic)
 # that were classified correctly.
 
 # %% tags=["nbval-check-output"]
-evaluate.error_kinds(test, table)
+shortcut.error_kinds(test, table)
 
 # %% [markdown]
 # ## Guess: what does your choice do in another clinic?
