@@ -93,7 +93,7 @@ def test_every_figure_names_the_sample_as_synthetic(name):
     calls = [cell for cell in code(name) if re.search(r"\b\w*figures\w*\.\w+\(", cell["source"])]
     assert calls
     for cell in calls:
-        assert "run.images.synthetic" in cell["source"] or "synthetic=False" in cell["source"], cell["id"]
+        assert re.search(r"\bSYNTHETIC\b|synthetic=False", cell["source"]), cell["id"]
 
 
 def test_the_stored_outputs_come_back(tmp_path):

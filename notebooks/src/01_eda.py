@@ -56,9 +56,10 @@ from notebooks import data_checks
 
 # %%
 run = runs.start("01_eda", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 columns = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
 published, facts, understood = datasets.list_images(run.images, *columns)
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 print(understood)
 
 # %% [markdown]
@@ -72,7 +73,7 @@ two = review.examples(readable, SEED)
 figures.image_grid(
     two["path"], two["label"], columns=6, inches=1.9,
     title=f"Two images of each of {len(set(two['label']))} classes",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -109,7 +110,7 @@ figures.bars(
     review.counts(readable),
     figures.SPLIT_COLOURS,
     title=f"Images to learn from: {review.ends(sizes)}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -132,7 +133,7 @@ before = original.width * original.height
 figures.image_grid(
     [original, resized], ["original", "resized"], columns=2, inches=3.2,
     title=f"The network sees {SIZE * SIZE} pixels of {before}: {SIZE * SIZE / before:.0%}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -167,7 +168,7 @@ both = review.contradictions(readable)
 figures.image_grid(
     both["path"], both["label"], columns=6, inches=1.9,
     title=f"{found['contradictory_images']} pictures are filed under two classes",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -255,7 +256,7 @@ blue = colours.groupby("label")["blue"].median()
 figures.boxes(
     colours, ["red", "green", "blue"], by="label",
     title=f"Median of blue: {review.ends(blue)}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -268,7 +269,7 @@ edge = pd.Series(mean).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
     title=f"Percent of blue in the light of the edge: {review.ends(edge)}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -282,7 +283,7 @@ one = ~val["label"].duplicated()
 figures.image_grid(
     corners.covered(held[one]), val["label"][one], columns=4, inches=2,
     title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image, are all that is left",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -320,7 +321,7 @@ figures.shares(
     shares, GUESS,
     title=f"You guessed {GUESS:.0%}; four corners alone classify {share:.0%} correctly",
     xlabel="share of the validation images, with 95 % interval",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% tags=["nbval-check-output"]

@@ -53,9 +53,10 @@ from notebooks import data_checks
 
 # %% tags=["nbval-check-output"]
 run = runs.start("02_augmentation", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 table = run.manifest()
 train = manifest.active(table, "train")
-print(f"{len(train)} training images", "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print(f"{len(train)} training images", "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %% [markdown]
 # ## Augmentor, as its documentation shows it
@@ -86,7 +87,7 @@ written = sorted((scratch / "augmented").iterdir())
 figures.image_grid(
     written, [""] * len(written), columns=4, inches=2,
     title=f"{len(written)} new images out of three, turned, mirrored or enlarged",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -158,7 +159,7 @@ pairs = leak.pairs(nearest, learned, checked)
 figures.image_grid(
     leak.draw(pairs, pipeline, SEED), pairs["picture"], columns=6, inches=1.9,
     title=f"{pairs['same'].sum()} of 6 nearest pictures were made from the same original",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -179,7 +180,7 @@ figures.shares(
     shares, GUESS,
     title=f"After the leak: {validation:.0%} on validation, {kept:.0%} on Test",
     xlabel="accuracy, mean of three splits; line: lowest to highest",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% tags=["nbval-check-output"]
@@ -249,7 +250,7 @@ shown = {
 figures.image_grid(
     shown.values(), shown, columns=6, inches=1.9,
     title="Turned, flipped or zoomed a little, it keeps its class",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -266,7 +267,7 @@ light = {f"{kind} × {factor}": alone(f"random_{kind}", min_factor=factor, max_f
 figures.image_grid(
     light.values(), light, columns=len(factors), inches=1.9,
     title="0.9 to 1.1 may be another lamp; 0.5 or 2, another class",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -295,7 +296,7 @@ draws = {f"seed {seed}": augmentation.apply(augmentor, lesion, seed) for seed in
 figures.image_grid(
     draws.values(), draws, columns=6, inches=1.9,
     title="Six draws of the whole pipeline: six versions of one image",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -324,7 +325,7 @@ smallest = balance.iloc[0]
 figures.bars(
     balance[["originals", "copies"]], [figures.GREY, "#0072B2"],
     title=f"{smallest.name}: {smallest['originals']:.0f} originals, {smallest['copies']:.0f} copies",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]

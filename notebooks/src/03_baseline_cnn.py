@@ -53,8 +53,9 @@ from notebooks import checks
 
 # %%
 run = runs.start("03_baseline_cnn", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 print(callbacks.set_up_device(SEED))
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %% [markdown]
 # ## Load
@@ -97,7 +98,7 @@ figures.image_grid(
     np.array(CLASSES)[labels[:6]],
     columns=6, inches=1.7,
     title=f"{IMAGE_SIZE} × {IMAGE_SIZE} pixels are all that the network will see",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -121,7 +122,7 @@ figures.image_grid(
     ["one lesion, in grey", "its feature map", "after ReLU"],
     columns=3, inches=2.2,
     title=f"ReLU sets {zero:.0%} of this feature map to zero",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -170,7 +171,7 @@ figures.shares(
     GUESS,
     title=f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%}",
     xlabel="share of all weights",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -274,7 +275,7 @@ reached = history["accuracy"].iloc[-1]
 figures.curves(
     {"baseline": history},
     title=f"Lowest validation loss in epoch {best + 1}; training accuracy goes on to {reached:.2f}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -306,7 +307,7 @@ figures.image_grid(
     ["untrained"] * 8 + ["trained"] * 8,
     columns=8,
     title=f"Training changed the activations of this layer by {change:.0%} of their mean",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -329,7 +330,7 @@ figures.image_grid(
     ["predicted: " + probabilities.idxmax()],
     columns=1, inches=3.5,
     title=f"True class: {truth}; its probability is {chance:.2f}, so the loss is {-np.log(chance):.2f}",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]

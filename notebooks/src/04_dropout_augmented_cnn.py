@@ -60,9 +60,10 @@ from notebooks import checks
 
 # %%
 run = runs.start("04_dropout_augmented_cnn", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 print(callbacks.set_up_device(SEED))
 table = run.manifest(augmented=AUGMENTOR_FILES)
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %% tags=["nbval-check-output"]
 train = manifest.active(table, "train")
@@ -83,7 +84,7 @@ lesions = load(some).astype("float32")
 figures.image_grid(
     lesions, some["label"], columns=4, inches=2,
     title=f"One training image of each of {len(CLASSES)} classes",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -117,7 +118,7 @@ draw = tf.constant([SEED % 2**31, 1])
 figures.image_grid(
     turned(lesions, draw), some["label"], columns=4, inches=2,
     title="Turned, zoomed and lit at random, each is still the same lesion",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -162,7 +163,7 @@ def exchanged(images, seed):
 figures.image_grid(
     exchanged(lesions, draw), some["label"], columns=4, inches=2,
     title="With exchanged colours, the lesion keeps its structure and loses its clinic's colours",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -177,7 +178,7 @@ hidden = layers.Dropout(0.5)(lesion / 2, training=True)
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
     title="Dropout of one half: recognise the lesion from what is left",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -205,7 +206,7 @@ figures.image_grid(
     map("mean {:.2f}".format, pooled[0]),
     columns=4, inches=1.7,
     title=f"Global average pooling: {IMAGE_SIZE} × {IMAGE_SIZE} × 4 numbers become 4",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -234,7 +235,7 @@ figures.image_grid(
     ["x", "y: two convolutions", "x + y"],
     columns=3, inches=2.2,
     title="An untrained block with a skip connection still passes the picture on",
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -282,7 +283,7 @@ def batches(augment):
 # %%
 val_targets = pipeline.one_hot(val, CLASSES)
 val_data = pipeline.batches(load(val), val_targets, BATCH_SIZE)
-epochs = EPOCHS or (15 if run.images.synthetic else 50)
+epochs = EPOCHS or (15 if SYNTHETIC else 50)
 
 # %% [markdown]
 # The learning rate follows a **cosine** down to zero: large steps first, small ones at the end. So all epochs are run, and
@@ -329,7 +330,7 @@ lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
 figures.curves(
     {"colours_kept": kept_history, "colours_exchanged": exchange_history},
     title="Lowest validation loss: kept {:.2f}, exchanged {:.2f}".format(*lowest),
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -398,7 +399,7 @@ spoiled[:, low:high, low:high] = spoiled[:, 0, 0][:, None, None]
 ### END SOLUTION
 checks.lesion_erased(spoiled, lesions[:1])
 figures.image_grid([lesions[0], spoiled[0]], ["original", "middle erased"], 2,
-                   "The middle is gone, the label stays", run.images.synthetic, inches=2.2)
+                   "The middle is gone, the label stays", SYNTHETIC, inches=2.2)
 
 # %% [markdown]
 # ### Exercise 2

@@ -52,10 +52,11 @@ from notebooks import checks
 
 # %%
 run = runs.start("05_evaluation", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 table = run.manifest()
 run.need("03_baseline_cnn")
 run.need("04_dropout_augmented_cnn")
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -71,7 +72,7 @@ test = results.test[choice]  # its predictions of Test, with audited labels
 pictures.examples(
     test, choice, table,
     seed=SEED,
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
@@ -120,7 +121,7 @@ ConfusionMatrixDisplay.from_predictions(
     xticks_rotation="vertical", cmap="Blues", colorbar=False, ax=axes,
 )
 missed = scores.missed(test, results.positive)
-figures.titled(figure, missed, run.images.synthetic)
+figures.titled(figure, missed, SYNTHETIC)
 
 # %% [markdown]
 # ## The misclassified
@@ -147,7 +148,7 @@ shortcut.figure(
     results.reveal,
     title=answer,
     guess=GUESS,
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %%
@@ -166,7 +167,7 @@ print(answer)
 # %%
 folder = run.folder / choice
 val = manifest.active(table, "val")
-pictures.swapped(folder, val, run.images.synthetic, SEED)
+pictures.swapped(folder, val, SYNTHETIC, SEED)
 
 # %% tags=["nbval-check-output"]
 results.colours
@@ -231,7 +232,7 @@ found.drop(columns="image").round(2).T
 # %%
 pictures.explained(
     folder, picture, found, table,
-    synthetic=run.images.synthetic,
+    synthetic=SYNTHETIC,
 )
 
 # %% [markdown]

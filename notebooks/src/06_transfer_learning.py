@@ -62,9 +62,10 @@ from notebooks import checks
 
 # %%
 run = runs.start("06_transfer_learning", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 print(callbacks.set_up_device(SEED))
 tf.get_logger().setLevel("ERROR")  # it warns when a network predicts sets of several sizes
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %% [markdown]
 # ## The images
@@ -74,7 +75,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.
 
 # %% tags=["nbval-check-output"]
 table = run.manifest()
-train, val = manifest.active(table, "train"), manifest.active(table, "val")
+train = manifest.active(table, "train")
+val = manifest.active(table, "val")
 CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
@@ -108,24 +110,31 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# Look at an image of each class, and below it at one of the views of it that training sees.
+# Look at images of five classes, and below each at one of the views of it that training sees.
 
 # %%
-some = train.drop_duplicates("label").sort_values("label")
-first = load(some)
-views = augment(tf.cast(first, tf.float32), tf.constant([SEED, 1]))
-titles = [*some["label"], *["augmented"] * len(first)]
-title = f"Training sees {TRANSFER_SIZE} × {TRANSFER_SIZE} pixels, never twice the same"
-figures.image_grid([*first, *views.numpy()], titles, len(first), title, run.images.synthetic)
+some = train.drop_duplicates("label").sort_values("label")[:5]
+first = load(some).astype("float32")
+views = augment(first, tf.constant([SEED % 2**31, 1]))
+figures.image_grid(
+    [*first, *views],
+    [*some["label"], *["augmented"] * len(first)],
+    columns=len(first), inches=1.8,
+    title=f"Training sees {TRANSFER_SIZE} × {TRANSFER_SIZE} pixels, never twice the same",
+    synthetic=SYNTHETIC,
+)
 
 # %% [markdown]
 # Images of rare classes count for more, and a melanoma `MELANOMA_WEIGHT` times as much as that, as in notebook 04.
 
 # %%
 weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
-train_data = pipeline.batches(load(train), pipeline.one_hot(train, CLASSES), BATCH_SIZE,
-                              seed=SEED, augment=augment, weights=weights)
+train_targets = pipeline.one_hot(train, CLASSES)
 val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZE)
+train_data = pipeline.batches(
+    load(train), train_targets, BATCH_SIZE,
+    seed=SEED, augment=augment, weights=weights,
+)
 
 # %% [markdown]
 # ## Load a backbone
@@ -142,12 +151,16 @@ val_data = pipeline.batches(load(val), pipeline.one_hot(val, CLASSES), BATCH_SIZ
 
 # %%
 build = backbones.find(BACKBONE)  # by default, keras.applications.EfficientNetB0
-backbone = build(input_shape=(TRANSFER_SIZE, TRANSFER_SIZE, 3), include_top=False,
-                 weights="imagenet", pooling="avg")
-print(f"{backbone.name}: {backbone.count_params():,} weights")
+backbone = build(
+    input_shape=(TRANSFER_SIZE, TRANSFER_SIZE, 3),
+    include_top=False,
+    weights="imagenet",
+    pooling="avg",
+)
 
 # %% tags=["nbval-check-output"]
-print(f"From {TRANSFER_SIZE} × {TRANSFER_SIZE} pixels to {backbone.output_shape[-1]:,} features")
+kept, size = backbone.count_params(), backbone.output_shape[-1]
+print(f"{backbone.name}: {kept:,} weights, {size:,} features an image")
 
 # %% [markdown]
 # ## First step: frozen features
@@ -184,8 +197,11 @@ GUESS = 0.5  # change me: a share from 0 to 1
 head = keras.Model(backbone.output, outputs)
 head.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
 stopping = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
-past = head.fit(features, targets, sample_weight=counts, batch_size=64, epochs=60, verbose=0,
-                validation_data=(val_features, val_targets), callbacks=[stopping])
+past = head.fit(
+    features, targets, sample_weight=counts,
+    validation_data=(val_features, val_targets),
+    batch_size=64, epochs=60, callbacks=[stopping], verbose=0,
+)
 
 # %% [markdown]
 # An accuracy on validation may be bought with the camera instead of the lesion (notebook 05). So the network is also
@@ -206,11 +222,15 @@ pd.Series(frozen, name="frozen").round(2)
 # from what it has learned (Kumar and others, 2022); and batch normalisation stays as ImageNet left it.
 
 # %%
-epochs = FINE_TUNE_EPOCHS or (2 if run.images.synthetic else 20)
+epochs = FINE_TUNE_EPOCHS or (2 if SYNTHETIC else 20)
 backbones.unfreeze(backbone, UNFREEZE)
+steps = len(train_data)
 rate = keras.optimizers.schedules.CosineDecay(
-    0.0, decay_steps=(epochs - 1) * len(train_data) + 1,
-    warmup_target=FINE_TUNE_RATE, warmup_steps=len(train_data))
+    0.0,
+    decay_steps=(epochs - 1) * steps + 1,
+    warmup_target=FINE_TUNE_RATE,
+    warmup_steps=steps,
+)
 
 # %% [markdown]
 # **Label smoothing** asks for a probability of about 0.9 instead of 1, so that the validation loss, which chooses the
@@ -222,11 +242,14 @@ network.compile(optimizer=keras.optimizers.Adam(rate), loss=smoothed, metrics=["
 training = callbacks.begin(run, network, table, epochs)
 
 # %%
-checkpoint = keras.callbacks.ModelCheckpoint(training.best, monitor="val_loss",
-                                             save_best_only=True, save_weights_only=True)
-network.fit(train_data, validation_data=val_data, epochs=epochs,
-            initial_epoch=training.initial_epoch, verbose=0,
-            callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint)])
+checkpoint = keras.callbacks.ModelCheckpoint(
+    training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
+)
+network.fit(
+    train_data, validation_data=val_data,
+    epochs=epochs, initial_epoch=training.initial_epoch,
+    callbacks=[checkpoint, *callbacks.upkeep(training, checkpoint)], verbose=0,
+)
 history = callbacks.finish(network, training)
 
 # %% [markdown]
@@ -248,8 +271,12 @@ steps.T.round(2)
 shares = steps.stack().rename("value").to_frame()
 shares.index = shares.index.map(": ".join)
 title = "Right on validation: frozen {frozen:.0%}, fine-tuned {fine-tuned:.0%}"
-figures.shares(shares, GUESS, title.format(**steps.loc["validation"]),
-               "accuracy on validation; on another set: recall, AUC", run.images.synthetic)
+figures.shares(
+    shares, GUESS,
+    title=title.format(**steps.loc["validation"]),
+    xlabel="accuracy on validation; on another set: recall, AUC",
+    synthetic=SYNTHETIC,
+)
 
 # %%
 tuned_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
@@ -267,11 +294,13 @@ print(f"You guessed {GUESS:.2f}; one layer on frozen features reaches {frozen['v
 # Predictions are averaged over the eight views of each image, as in notebook 04.
 
 # %%
-test = table[(table["split"] == "test") & (table["flag"] != "unreadable")]
-rows = pd.concat([val, test])
-chances = pipeline.average_views(network, load(rows), TTA)
-predictions = scores.predictions_table(rows, chances, CLASSES)
-manifest.write_text(predictions.to_csv(index=False), run.folder / "transfer" / "predictions.csv")
+def average(rows):
+    """Return the probabilities of manifest rows, averaged over the views of each image."""
+    return pipeline.average_views(network, load(rows), TTA)
+
+
+predictions = scores.write_predictions(training.folder, table, CLASSES, average)
+print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/predictions.csv")
 
 # %% [markdown]
 # `evaluate` scores every network of the run folder, and writes the report anew. Only now does anything look at Test.
@@ -281,9 +310,13 @@ results = evaluate.evaluate(run, table)
 results.accuracies
 
 # %%
-reached = results.reveal["value"]["transfer"][shortcut.hard_place(results.reveal)]
-title = f"{shortcut.hard_place(results.reveal)}: transfer learning reaches {reached:.2f}"
-shortcut.figure(results.reveal, title, synthetic=run.images.synthetic)
+place = shortcut.hard_place(results.reveal)
+reached = results.reveal.loc[("transfer", place), "value"]
+shortcut.figure(
+    results.reveal,
+    title=f"{place}: transfer learning reaches {reached:.2f}",
+    synthetic=SYNTHETIC,
+)
 
 # %%
 run.done(GUESS=GUESS)

@@ -48,10 +48,11 @@ from notebooks import checks
 
 # %%
 run = runs.start("07_decisions", globals())
+SYNTHETIC = run.images.synthetic  # then figures say so
 table = run.manifest()
 run.need("03_baseline_cnn")
 run.need("04_dropout_augmented_cnn")
-print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * run.images.synthetic)
+print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
 # %% [markdown]
 # ## One network
@@ -71,7 +72,7 @@ print(name, "predicts", len(test), "Test images of", len(scores.classes(test)), 
 # Look at some of its predictions. What would you do with these patients?
 
 # %%
-pictures.examples(test, name, table, run.images.synthetic, SEED)
+pictures.examples(test, name, table, SYNTHETIC, SEED)
 
 # %% [markdown]
 # ## Positive or negative
@@ -134,7 +135,7 @@ RocCurveDisplay.from_predictions(view["truth"], view["probability"], name=name, 
                                  plot_chance_level=True)
 axes.plot(1 - point["specificity"], point["sensitivity"], "ko", markersize=10)
 axes.set(xlabel="false alarms (1 - specificity)", ylabel="found (sensitivity)")
-figures.titled(roc, title, run.images.synthetic)
+figures.titled(roc, title, SYNTHETIC)
 
 # %% [markdown]
 # ## A thousand patients
@@ -155,7 +156,7 @@ patients
 # allow: no false alarm on fifty images does not mean none among a thousand patients. Each mark below is a patient.
 
 # %%
-dots = decisions.thousand(patients, GUESS, run.images.synthetic)
+dots = decisions.thousand(patients, GUESS, SYNTHETIC)
 dots
 
 # %%
@@ -196,7 +197,7 @@ CalibrationDisplay.from_predictions(before["correct"], before["confidence"], n_b
 CalibrationDisplay.from_predictions(after["correct"], after["confidence"], n_bins=10, ax=axes,
                                     name=f"temperature {temperature:.2f}")
 axes.set(xlabel="probability of the predicted class", ylabel="share classified correctly")
-figures.titled(reliability, title, run.images.synthetic)
+figures.titled(reliability, title, SYNTHETIC)
 
 # %% [markdown]
 # The **calibration error** is the mean distance from the diagonal. On few images it is never zero, so it stands beside
@@ -232,7 +233,7 @@ worth, axes = figures.new(6.5, 4)
 benefit.clip(lower=-0.1).plot(ax=axes, style=["-", "--", ":"], linewidth=2, ylabel="net benefit")
 helps = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
 title = f"More use than either alternative at {helps.sum()} of {len(helps)} risks"
-figures.titled(worth, title, run.images.synthetic)
+figures.titled(worth, title, SYNTHETIC)
 
 # %% [markdown]
 # It is drawn for the share of positive images in Test, which may not be that of a clinic.
@@ -255,7 +256,7 @@ print(f"Classes from {least:.3f} on: {sets.sum(axis=1).mean():.1f} on average fo
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
 covered = f"Promised to cover {COVERAGE:.0%}, the sets cover {coverage['value']['Test']:.0%} of Test"
 covering = figures.shares(coverage, None, covered, "share whose set holds the true class",
-                          run.images.synthetic)
+                          SYNTHETIC)
 covering
 
 # %% [markdown]
@@ -272,7 +273,7 @@ groups = intervals.shares(parts, lambda rows: rows["correct"])
 apart = ((groups["low"] > mean) | (groups["high"] < mean)).sum()
 title = f"{apart} of {len(groups) - 1} intervals exclude the accuracy of all, {mean:.2f}"
 subgroups = figures.shares(groups, None, title, "accuracy (images in brackets)",
-                           run.images.synthetic)
+                           SYNTHETIC)
 subgroups
 
 # %% tags=["nbval-check-output"]
@@ -303,7 +304,7 @@ titles = [*marks[best], *("for " + shown["predicted"][best])]
 middle = explain.in_the_middle(heat)
 title = f"{middle:.0%} of a heatmap's light lies in the middle half of the picture (median)"
 cam = figures.image_grid([*pixels[best], *explain.overlay(pixels[best], heat[best])], titles,
-                         len(best), title, run.images.synthetic, inches=1.6)
+                         len(best), title, SYNTHETIC, inches=1.6)
 cam
 
 # %% [markdown]
