@@ -62,6 +62,9 @@ def prepare(app, name, source):
             for tag in {*FOLDED} & {*tags}:
                 cell["metadata"]["tags"] = [*tags, "hide-cell" if tag == "solution" else "hide-input"]
                 cell["metadata"]["mystnb"] = {"code_prompt_show": FOLDED[tag], "code_prompt_hide": FOLDED[tag]}
+            for output in cell.get("outputs", []):  # a figure's alternative text, which myst-nb looks for in the cell
+                if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                    cell["metadata"].setdefault("mystnb", {})["image"] = {"alt": alt}
         source[0] = json.dumps(notebook)
 
 

@@ -50,8 +50,8 @@ def imported(file):
 def test_what_is_imported_is_in_the_requirements():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     named = {re.split(r"[=<>~!;\[ ]", line)[0].lower() for line in lines if line and line[0] != "#"}
-    files = [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks" / "src").glob("[0-9]*.py")]
-    names = set().union(*map(imported, files)) - sys.stdlib_module_names - {"helpers"} - {*ELSEWHERE}
+    files = [*(ROOT / "helpers").rglob("*.py"), *(ROOT / "notebooks").rglob("*.py")]
+    names = set().union(*map(imported, files)) - sys.stdlib_module_names - {"helpers", "notebooks"} - {*ELSEWHERE}
     packages = importlib.metadata.packages_distributions()
     assert "numpy" in names
     missing = {name for name in names if not {package.lower() for package in packages.get(name, [])} & named}

@@ -91,7 +91,7 @@ def test_plain_words_by_hand():
     first, *words = report.in_words(scored(15, 30), ("nevus", 0.4), patients, 0.05)
     assert [number for number, _ in first["cards"]] == ["50%", "40%", "40", "10", "238"]
     texts = [text for _, text in first["cards"]]
-    assert "of 30 Test images" in texts[0] and "33 to 67 %" in texts[0] and "always saying nevus" in texts[1]
+    assert "of 30 Test images" in texts[0] and "33 to 67 %" in texts[0] and "always predicting nevus" in texts[1]
     assert texts[2].startswith("of 50 patients with cancer found (25 to 47)") and texts[4].startswith("of 950 others")
     assert "another camera" in words[-1]
     _, *words = report.in_words(scored(15, 30), ("nevus", 0.4), None, 0.05, external={"n": 9, "accuracy": 0.2})
