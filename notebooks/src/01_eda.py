@@ -58,7 +58,8 @@ from notebooks import data_checks
 run = runs.start("01_eda", globals())
 SYNTHETIC = run.images.synthetic  # then figures say so
 columns = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
-published, facts, understood = datasets.list_images(run.images, *columns)
+draft = run.folder / "labels_draft.csv"  # written if the images cannot be understood
+published, facts, understood = datasets.list_images(run.images, *columns, draft)
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 print(understood)
 
