@@ -14,6 +14,7 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from helpers.data import datasets, duplicates, labels
 from helpers.evaluation import intervals, scores, shortcut
 from helpers.runs import RunError
 
@@ -185,7 +186,15 @@ def test_compare_of_equal_of_no_and_of_other_images():
         scores.compare(data, data[:19])
 
 
-def test_classes_of_another_set_are_matched_by_their_standard_names(tmp_path, write_image, capsys):
+def blots(seed, size=(96, 72)):
+    """A soft-edged random picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Another set of four images, and the manifest of a set that has none of them."""
     for seed, name in enumerate(["MEL", "Melanocytic_nevi", "VASC", "wart"]):
         (tmp_path / "new" / name).mkdir(parents=True)
         blots(seed).save(tmp_path / "new" / name / f"{name}.png")

@@ -85,7 +85,8 @@ def evaluate(run, table):
 def other_set(run, table):
     """Return the images of EXTERNAL_DIR that are new and of a learned class, as manifest rows; none without one."""
     folder = _given(run).get("EXTERNAL_DIR")
-    return scores.external(folder, table, _learned(table)) if folder else table[:0]
+    known = labels.official_labels(table, file=run.folder / "metadata.csv") if folder else None
+    return scores.external(folder, table, _learned(table), known) if folder else table[:0]
 
 
 def look(network, load, table, other, seed):
