@@ -214,7 +214,7 @@ print(f"p = {test_of_both.pvalue:.3f}")
 
 # %%
 run.done(GUESS=GUESS)
-print(report.summary(run.folder))
+print(report.summary(OUT_DIR))
 
 # %% [markdown]
 # ## A picture of your own
