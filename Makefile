@@ -1,11 +1,12 @@
 # make course: run the whole course.   make test: check it.   Both make .venv by themselves when needed.
 PYTHON = .venv/bin/python
 
-.PHONY: help course lab test lint notebooks site bench
+.PHONY: help course lab test test-newest lint notebooks site bench
 help:
 	@echo "make course     run the whole course [DATA_DIR=images] [OUT_DIR=runs/mine] [ARGS='-p EPOCHS 5']"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make test       check everything [ARGS='-k words']"
+	@echo "make test-newest  the same with the newest releases of all packages, in .venv-newest"
 	@echo "make lint       style, imports and requirements alone"
 	@echo "make notebooks  build and execute the notebooks from notebooks/src [ARGS='01_eda']"
 	@echo "make site       write notebooks and docs as a website into _site/, as they are stored"
@@ -19,6 +20,13 @@ lab: .venv/lab
 
 test: .venv/tested
 	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-newest:
+	python3 -m venv .venv-newest
+	sed -E 's/==[^;]+//' requirements.txt > .venv-newest/requirements.txt
+	.venv-newest/bin/python -m pip install -q -U -r .venv-newest/requirements.txt -r tests/requirements.txt
+	.venv-newest/bin/python -m pip freeze
+	.venv-newest/bin/python -m pytest -n 2 --dist worksteal --ignore tests/test_lint.py $(ARGS)
 
 lint: .venv/tested
 	$(PYTHON) -m pytest tests/test_lint.py

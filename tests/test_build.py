@@ -80,6 +80,13 @@ def test_a_build_equals_its_source_and_collapses_what_is_not_for_the_first_look(
     assert __main__.main(["build", "--check"]) == 0 and "Every notebook equals" in capsys.readouterr().out
 
 
+def test_a_notebook_asks_for_the_colab_runtime_that_is_named(course):
+    assert "runtime_attributes" not in build.render("01_eda")["metadata"]["colab"]
+    settings = course / "pyproject.toml"
+    settings.write_text(settings.read_text() + 'colab_runtime = "2026.07"\n')
+    assert build.render("01_eda")["metadata"]["colab"]["runtime_attributes"] == {"runtime_version": "2026.07"}
+
+
 def test_the_learners_copy_lacks_the_solution_and_has_a_run_folder_of_its_own(course):
     built, learners = read(course, "01_eda.ipynb").cells, read(course, "exercises/01_eda.ipynb").cells
     assert [cell["source"] for cell in built[:2]] == [cell["source"] for cell in learners[:2]]

@@ -32,9 +32,9 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def settings():
-    """Return {"repository": "owner/name", "branch": ..., "name": ..., "clone": address} from ``pyproject.toml``."""
+    """Return repository ("owner/name"), branch and colab_runtime of pyproject.toml, and name and clone (address)."""
     text = (datasets.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = dict(re.findall(r'^(repository|branch) = "([^"]+)"$', text, flags=re.MULTILINE))
+    found = dict(re.findall(r'^(repository|branch|colab_runtime) = "([^"]*)"$', text, flags=re.MULTILINE))
     return found | {"name": found["repository"].split("/")[1], "clone": f"https://github.com/{found['repository']}.git"}
 
 
@@ -54,6 +54,8 @@ def render(name):
         if {"set-up", "solution"} & {*tags}:  # collapsed in Colab, and in Jupyter
             cell["metadata"] |= {"cellView": "form", "jupyter": {"source_hidden": True}}
     colab = {"accelerator": "GPU", "colab": {"provenance": [], "gpuType": "T4"}}
+    if runtime := settings().get("colab_runtime"):
+        colab["colab"]["runtime_attributes"] = {"runtime_version": runtime}
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, **colab}
     return notebook
 
