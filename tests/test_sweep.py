@@ -45,22 +45,30 @@ def write(tmp_path):
         ("03_baseline_cnn", "06_magic", "No one notebook is named '06_magic'"),
         ("EPOCHS", "EPOHCS", "no parameter 'EPOHCS'.*EPOCHS"),
         ("EPOCHS: 2", "EPOCHS: two", "EPOCHS is 'two', but it takes a whole number"),
-        ("EPOCHS: 2", "EPOCHS:", "EPOCHS is None"),
+        ("EPOCHS: 2", "EPOCHS:", "EPOCHS is ''"),
+        ("EPOCHS: 2", "EPOCHS: 010", "EPOCHS is '010', but it takes a whole number"),
+        ("EPOCHS: 2", "EPOCHS: 1:30", "EPOCHS is '1:30', but it takes a whole number"),
+        ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "EPOCHS stands in it twice, the second time in line 5"),
+        ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", "seeds stands in it twice"),
+        ("seeds: [0, 1]", "record: [seconds]", "record names seconds, which is in the table anyway"),
+        ("seeds: [0, 1]", "record: [a, SEED, a]", "record names a, which"),
+        ("seeds: [0, 1]", "record: [LEARNING_RATE]", "record names LEARNING_RATE, which"),
+        ("seeds: [0, 1]", "seeds: &a [0, 1]\nrecord: *a", "aliases .* are not taken"),
         ("EPOCHS: 2", "OUT_DIR: here", "OUT_DIR .*--out-dir"),
         ("LEARNING_RATE", "OUT_DIR", "OUT_DIR .*--out-dir"),
         ("EPOCHS: 2", "LABELS: auditted", "LABELS is 'auditted'.*published"),
         ("EPOCHS: 2", "SEED: 3", "SEED takes one value in parameters, or one list in grid or seeds"),
         ("  LEARNING_RATE: [1e-3, 0.003]", "  SEED: [3]", "SEED takes one value"),
-        ("[1e-3, 0.003]", "0.1", "each with a list of values; not {'LEARNING_RATE': 0.1}"),
+        ("[1e-3, 0.003]", "0.1", "each with a list of values; not {'LEARNING_RATE': '0.1'}"),
         ("[1e-3, 0.003]", "[]", "each with a list of values; not {'LEARNING_RATE': ..}"),
         ("  LEARNING_RATE: [1e-3, 0.003]", "  - {EPOCHS: [1]}\n  - 5", "EPOCHS takes one value"),
-        ("  LEARNING_RATE: [1e-3, 0.003]", "  - {}\n  - 5", "each with a list of values; not 5"),
-        ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .1., but it takes a number from"),
-        ("seeds: [0, 1]", "seeds: 5", "'seeds' is 5, but a sweep takes lists of"),
-        ("seeds: [0, 1]", "seed: [5]", "'seed' is .5., but a sweep takes lists of notebooks, seeds"),
+        ("  LEARNING_RATE: [1e-3, 0.003]", "  - {}\n  - 5", "each with a list of values; not '5'"),
+        ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .*1.*, but it takes a number from"),
+        ("seeds: [0, 1]", "seeds: 5", "'seeds' is '5', but a sweep takes lists of"),
+        ("seeds: [0, 1]", "seed: [5]", "'seed' is .'5'., but a sweep takes lists of notebooks, seeds"),
         ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
         ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
-        ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+        ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", r"EPOCHS is \[\]"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(write, old, new, words, tmp_path):
@@ -75,6 +83,8 @@ def test_a_file_that_grows_without_bounds_is_refused_in_one_line(write, tmp_path
     with pytest.raises(runs.RunError, match="cannot be read as YAML: maximum recursion") as caught:
         sweep.plan(write("notebooks: " + "[" * 3000 + "]" * 3000), tmp_path)
     assert len(str(caught.value)) < 500
+    with pytest.raises(runs.RunError, match="more than 10,000 runs"):
+        sweep.plan(write(f"notebooks: [03]\ngrid: {[{'SEED': list(range(6000))}] * 2}"), tmp_path)
     bomb = "\n".join(f"  A{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
     with pytest.raises(runs.RunError) as caught:
         sweep.plan(write(f"notebooks: [01_eda]\nparameters:\n  A0: &a0 [1]\n{bomb}"), tmp_path)

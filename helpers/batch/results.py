@@ -11,13 +11,14 @@ from helpers import manifest, page
 from helpers.runs import LEFT, RunError
 
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
+COLUMNS = ["run", "status", "seconds", "images", "error"]  # of the table, beside parameters and what is recorded
 
 
 def finished(job):
     """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is to do.
 
     A finished run one of whose files is gone or broken is to do again, which is said. RunError if what is finished
-    there was made with other notebooks or parameters.
+    there was made with other notebooks or parameters, or of other images than ``job["state"]`` says, if it is known.
     """
     file = Path(job["folder"]) / MARK
     if not file.exists():
@@ -34,6 +35,10 @@ def finished(job):
         if was != now:
             said = f"{file.parent} holds a finished run with {name} {was}, but this sweep says {now}"
             raise RunError(f"{said}: choose another --out-dir.")
+    if record.get("state") != job.get("state", record.get("state")):
+        raise RunError(
+            f"{file.parent} holds a finished run of other images than are there now: choose another --out-dir."
+        )
     return outcome
 
 
@@ -76,7 +81,7 @@ def write(jobs, outcomes, record, folder):
     rows = [{"run": job["name"], **job["values"], **outcome.get("found", {}), **outcome} for job, outcome in ended]
     record = record or sorted({key for row in rows for key in row.get("found", {}) if key.endswith(".val_accuracy")})
     parameters = dict.fromkeys(name for job in jobs for name in job["values"])
-    table = pd.DataFrame(rows, columns=["run", "status", *parameters, *record, "seconds", "images", "error"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS[:2], *parameters, *record, *COLUMNS[2:]])
     try:
         _write(table, record, folder)
     except PermissionError as error:

@@ -1,26 +1,27 @@
 """Run notebooks once for every set of parameters that a small YAML file asks for, and make one table of the results."""
 
-import contextlib
 import itertools
 import json
+import logging
 import math
 import re
 import reprlib
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import joblib
 import yaml
 
-from helpers import manifest
+from helpers import manifest, processes
 from helpers.batch import execute, results
 from helpers.data import datasets
 from helpers.processes import apart
-from helpers.runs import RunError, open_folder
+from helpers.runs import RunError, keep_outside, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
-MOST = 10_000  # runs of one grid; more is a slip of the pen
+MOST = 10_000  # runs of a sweep; more is a slip of the pen
 
 
 def plan(file, folder):
@@ -33,7 +34,7 @@ def plan(file, folder):
     ``name, folder, notebooks, values``. RunError on the first thing that is wrong, with what is allowed.
     """
     try:
-        spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        spec = _read(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
@@ -46,7 +47,7 @@ def plan(file, folder):
                 f"{file}: {reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds "
                 "and what to record, parameters with a value each, and a grid of lists of values or a list of grids."
             )
-    notebooks, fixed, jobs = [str(name) for name in spec["notebooks"]], spec.get("parameters", {}), {}
+    notebooks, fixed, jobs, count = list(map(str, spec["notebooks"])), spec.get("parameters", {}), {}, 0
     grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
     try:
         for grid in grids if isinstance(grids, list) else [grids]:
@@ -56,8 +57,9 @@ def plan(file, folder):
                 raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
             if "OUT_DIR" in {*grid, *fixed}:
                 raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
-            if math.prod(map(len, (grid | seeds).values())) > MOST:
-                raise RunError(f"a grid asks for more than {MOST:,} runs; make it smaller.")
+            count += math.prod(map(len, (grid | seeds).values()))
+            if count > MOST:
+                raise RunError(f"it asks for more than {MOST:,} runs; make it smaller.")
             for combination in itertools.product(*(grid | seeds).values()):
                 steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
                 values = {name: value for _, typed in steps for name, value in typed.items()}
@@ -66,9 +68,31 @@ def plan(file, folder):
                 job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
                 if jobs.setdefault(name, job) != job:
                     raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
+        record, columns = list(map(str, spec.get("record", []))), {*results.COLUMNS, *fixed, *grid, *seeds}
+        if odd := [name for name in record if name in columns or record.count(name) > 1]:
+            raise RunError(f"record names {odd[0]}, which is in the table anyway; leave it out.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
-    return list(jobs.values()), list(map(str, spec.get("record", [])))
+    return list(jobs.values()), record
+
+
+def _read(text):
+    """Return what YAML text holds, all values as text, as on the command line: YAML would take 010 for 8, 1:30 for 90.
+
+    ValueError if a name stands in it twice, or if it uses aliases, which may stand for more than any memory holds.
+    """
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+        raise ValueError("aliases (*name) are not taken; write out what they stand for.")
+    nodes = [yaml.compose(text, yaml.BaseLoader)]
+    for node in nodes:
+        nodes += node.value if isinstance(node, yaml.SequenceNode) else []
+        names = []
+        for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            if name.value in names:
+                raise ValueError(f"{name.value} stands in it twice, the second time in line {name.start_mark.line + 1}")
+            names.append(name.value)
+            nodes.append(value)
+    return yaml.load(text, yaml.BaseLoader)
 
 
 def perform(job):
@@ -83,11 +107,12 @@ def perform(job):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         images = datasets.find(job["values"].get("DATA_DIR", ""))
+        state = datasets.state(images)
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
             apart(job["notebooks"], job["values"] | {"OUT_DIR": str(folder)}, log, **threads)
         record = {key: job[key] for key in ("notebooks", "values")}
         record["seconds"] = round(time.perf_counter() - begun, 1)
-        record["images"] = f"{images.source}{' (synthetic)' if images.synthetic else ''}"
+        record |= {"images": f"{images.source}{' (synthetic)' if images.synthetic else ''}", "state": state}
         outcome = record | {"status": "finished", "found": results.found(folder)}
         manifest.write_text(json.dumps(record, indent=2), folder / results.MARK)
         return job["name"], outcome
@@ -95,18 +120,24 @@ def perform(job):
         return job["name"], {"status": "failed", "error": str(error) or repr(error)}
 
 
-def backend(scheduler):
-    """Return the context in which joblib's tasks go to a Dask scheduler at this address, or stay here ("" or None).
+def here(jobs, at_once):
+    """Return a generator of what :func:`perform` returns of the jobs, of which so many work at once on this machine."""
+    how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
+    return joblib.Parallel(at_once, **how)(joblib.delayed(perform)(job) for job in jobs)
 
-    Dask gives the tasks of a lost worker to another one (https://distributed.dask.org/en/stable/resilience.html).
-    RunError if Dask is not installed, or no scheduler with a worker answers.
+
+def on_cluster(jobs, scheduler):
+    """Yield what :func:`perform` returns of the jobs, done by the workers of the Dask scheduler at this address.
+
+    Dask gives the tasks of a lost worker to another one (https://distributed.dask.org/en/stable/resilience.html); what
+    the cluster does not do has failed. RunError if Dask is not installed, or no scheduler with a worker answers.
     """
-    if not scheduler:
-        return contextlib.nullcontext()
     try:
         from dask import distributed
 
-        distributed.Client(scheduler, timeout=20).wait_for_workers(1, timeout=20)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost scheduler is said below
+        client = distributed.Client(scheduler, timeout=20)
+        client.wait_for_workers(1, timeout=20)
     except ImportError as error:
         raise RunError("--scheduler needs Dask: python -m pip install 'dask[distributed]'") from error
     except (OSError, ValueError) as error:
@@ -114,7 +145,12 @@ def backend(scheduler):
             f"No Dask scheduler with a worker answers at {scheduler!r} ({error}). In the course's folder start: "
             f"python -m dask scheduler, and: python -m dask worker {scheduler} --nthreads 1"
         ) from error
-    return joblib.parallel_config(backend="dask")
+    names = {client.submit(perform, job, pure=False): job["name"] for job in jobs}
+    for future in distributed.as_completed(names):
+        try:
+            yield future.result()
+        except (Exception, CancelledError) as error:  # the worker's process died with it, or the scheduler is gone
+            yield names[future], {"status": "failed", "error": f"the cluster lost it ({error}); sweep again"}
 
 
 def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
@@ -123,7 +159,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     Parameters
     ----------
     file : path of the YAML file (see :func:`plan`).
-    out_dir : folder of the sweep, for one sweep at a time; "" is ``runs/<name of the file>``.
+    out_dir : folder of the sweep, in which one works at a time; "" is ``runs/<name of the file>``.
     at_once : runs at once on this machine; -1: as many as it has cores.
     scheduler : address of a Dask scheduler whose workers do the runs instead.
     dry_run : check, say how many runs there are, and stop.
@@ -132,6 +168,12 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     """
     folder = Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs, record = plan(file, folder)
+    places = {job["values"].get("DATA_DIR", "") for job in jobs}
+    found = {place: datasets.find(place) for place in places if not scheduler}  # a Dask worker finds its own images
+    for job in jobs if found else ():
+        images = found[job["values"].get("DATA_DIR", "")]
+        keep_outside(folder, images)
+        job["state"] = datasets.state(images)
     outcomes = {job["name"]: outcome for job in jobs if (outcome := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
@@ -144,13 +186,11 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
             print("How long they take is known once one has finished.")
         return 0
     print("The log.txt in each run's folder shows how far it is.", flush=True)
-    for place in set() if scheduler else {job["values"].get("DATA_DIR", "") for job in left}:
-        datasets.find(place)  # a Dask worker finds its own images
-    open_folder(folder)
-    with backend(scheduler):
-        how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
-        ended = joblib.Parallel(-1 if scheduler else at_once, **how)(joblib.delayed(perform)(job) for job in left)
+    with processes.claim(open_folder(folder), "sweep"):
+        ended = on_cluster(left, scheduler) if scheduler else here(left, at_once)
         for name, outcome in ended:
+            if outcome["status"] == "finished" and not (folder / name / results.MARK).exists():
+                outcome = {"status": "failed", "error": f"its worker wrote {folder / name} on another disk: share one"}
             outcomes[name] = outcome
             table = results.write(jobs, outcomes, record, folder)
             said = [f"{key} {value}" for key, value in outcome.get("found", {}).items() if key in table]
