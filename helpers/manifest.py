@@ -4,6 +4,7 @@ import contextlib
 import csv
 import glob
 import hashlib
+import os
 import secrets
 import time
 from pathlib import Path
@@ -61,11 +62,12 @@ def active(table, split=None):
 
 
 def fingerprint(table):
-    """Return 12 hexadecimal digits that change with any image's bytes, label, split, group, collection, flag or parent.
+    """Return 12 hexadecimal digits that change with any image's bytes, file name, label, split, group, flag and so on.
 
-    Paths are left out: the same images in another folder, or on another machine, have the same fingerprint.
+    Folders are left out: the same images in another folder, or on another machine, have the same fingerprint.
     """
-    facts = table[COLUMNS].drop(columns=["path", "picture", "phash", "width", "height"])
+    facts = table[COLUMNS].drop(columns=["picture", "phash", "width", "height"])
+    facts = facts.assign(path=facts["path"].map(os.path.basename))
     text = facts.sort_values("image_id").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -41,8 +41,9 @@ def declared(text):
     found = {}
     for name, default, form, meaning in _LINE.findall(text):
         choices = json.loads(form) if form[0] == "[" else []
-        ends = map(float, re.findall(r"(?:min|max):([^,}]+)", form))
-        found[name] = Parameter(ast.literal_eval(default), meaning, choices, *ends)
+        ends = dict(re.findall(r"(min|max):([^,}]+)", form))
+        low, high = (float(ends.get(end, 0)) for end in ("min", "max"))
+        found[name] = Parameter(ast.literal_eval(default), meaning, choices, low, high)
     return found
 
 

@@ -1,6 +1,7 @@
 """Every score is checked against scikit-learn, statsmodels, SciPy or a case worked by hand."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -263,3 +264,13 @@ def test_missed_and_false_alarms_are_counted_in_a_sentence():
     assert scores.missed(data, ["melanoma"]) == (
         "of 2 images of melanoma, 1 are predicted as none of these; of 2 others, 1 as one"
     )
+
+
+def test_many_classes_are_scored_in_little_memory():
+    names, many = [f"c{number:03d}" for number in range(250)], np.eye(250)[np.arange(500) % 250]
+    table = pd.DataFrame(many, columns=[f"p_{name}" for name in names])
+    table.insert(0, "label", np.resize(names, 500))
+    tracemalloc.start()
+    assert scores.score(table.assign(image_id=table.index.astype(str), group=""))["macro_f1"] == 1
+    assert tracemalloc.get_traced_memory()[1] < 2e8
+    tracemalloc.stop()

@@ -64,14 +64,16 @@ def test_a_refused_table_leaves_the_old_file(small_manifest, image_set, tmp_path
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("column", ["label", "split", "group", "collection", "sha256", "flag", "parent"])
+@pytest.mark.parametrize(
+    "column", ["published_label", "label", "split", "group", "collection", "sha256", "flag", "parent", "path"]
+)
 def test_fingerprint_changes_with_every_column_that_matters(small_manifest, column):
     changed = small_manifest.copy()
     changed.loc[changed.index[0], column] = "other"
     assert manifest.fingerprint(changed) != manifest.fingerprint(small_manifest)
 
 
-def test_fingerprint_does_not_depend_on_the_order_of_rows_or_on_paths(small_manifest):
+def test_fingerprint_does_not_depend_on_the_order_of_rows_or_on_folders(small_manifest):
     shuffled = small_manifest.sample(frac=1, random_state=1).assign(path=lambda t: "/elsewhere" + t["path"])
     assert manifest.fingerprint(shuffled) == manifest.fingerprint(small_manifest)
 

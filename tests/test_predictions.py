@@ -48,7 +48,7 @@ def test_own_table_reads_back(tmp_path, rows):
 
 def test_another_tools_file_reads(tmp_path, rows):
     file = written(tmp_path, "\ufeffp_nevus, p_melanoma,model,image_id", "0.25,0.75,v2,b", "", "1,0.0005,v2,a", ",,,")
-    read = scores.read_predictions(file, rows)
+    read = scores.read_predictions(file, rows.head(2))
     assert list(read.columns) == ["image_id", "split", "label", "group", "p_melanoma", "p_nevus"]
     assert read.to_numpy().tolist() == [
         ["b", "test", "nevus", "g", 0.75, 0.25],
@@ -57,10 +57,21 @@ def test_another_tools_file_reads(tmp_path, rows):
     assert scores.read_predictions(file)[["split", "label"]].to_numpy().tolist() == [["", ""]] * 2
 
 
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_file_without_all_images_of_validation_and_test_is_refused(tmp_path, rows, left):
+    """The fourth image's label was contradicted; with published labels it is scored all the same."""
+    made = scores.predictions_table(rows, np.full((4, 2), 0.5), NAMES).drop(index=left)
+    made.to_csv(tmp_path / "predictions.csv", index=False)
+    with pytest.raises(RunError, match=f"1 of the 4 images .* are missing, such as '{'abcd'[left]}'"):
+        scores.read_predictions(tmp_path / "predictions.csv", rows)
+    unreadable = rows.assign(flag=rows["flag"].where(rows.index != left, "unreadable"))
+    assert len(scores.read_predictions(tmp_path / "predictions.csv", unreadable)) == 3
+
+
 def test_the_manifest_says_split_and_label(tmp_path, rows):
     file = written(tmp_path, "image_id,split,label,p_melanoma,p_nevus", "a,train,nevus,1,0")
     assert scores.read_predictions(file)[["split", "label"]].to_numpy().tolist() == [["train", "nevus"]]
-    assert scores.read_predictions(file, rows)[["split", "label"]].to_numpy().tolist() == [["test", "melanoma"]]
+    assert scores.read_predictions(file, rows.head(1))[["split", "label"]].to_numpy().tolist() == [["test", "melanoma"]]
 
 
 @pytest.mark.parametrize(

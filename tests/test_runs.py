@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import manifest, processes, runs
+from helpers import manifest, parameters, processes, runs
 from helpers.data import datasets
 
 
@@ -262,3 +262,8 @@ def test_the_record_says_what_was_done(done):
     record = json.loads((run.folder / "01_eda.json").read_text())
     assert record["parameters"]["VAL_FRACTION"] == 0.25 and record["images"] == datasets.state(run.images)
     assert record["manifest"] == manifest.fingerprint(manifest.read(run.folder / "manifest.csv", ""))
+
+
+def test_the_ends_of_a_range_are_known_in_any_order():
+    declared = parameters.declared('A = 2  # @param {type:"integer", max:9, min:1} what it is\n')
+    assert (declared["A"].low, declared["A"].high) == (1, 9)

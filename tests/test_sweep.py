@@ -292,6 +292,32 @@ def test_a_stopped_sweep_stops_its_runs(tmp_path, image_set, number, status):
     tiny.wait_for(lambda: all(map(tiny.ended, numbers)))
 
 
+def test_a_run_that_was_written_to_another_disk_has_failed(tmp_path, write, monkeypatch, image_set, capsys):
+    record = {"status": "finished", "notebooks": [], "values": {}, "seconds": 1, "images": "a set", "found": {}}
+    monkeypatch.setattr(sweep, "on_cluster", lambda jobs, _: ((job["name"], dict(record)) for job in jobs))
+    assert sweep.sweep(write(), tmp_path / "out", scheduler="tcp://there") == 1
+    said = capsys.readouterr().out
+    assert "0 runs finished, 4 failed" in said and "LEARNING_RATE=0.001,SEED=0 on another disk: share one" in said
+
+
+def test_finished_runs_of_other_images_are_not_taken(tmp_path, write, image_set, instead, write_image):
+    instead("true")
+    file = write(GOOD.replace("sample", str(image_set)))
+    assert sweep.sweep(file, tmp_path / "out") == 0
+    write_image(image_set / "Train" / "nevus" / "another.png", 99)
+    with pytest.raises(runs.RunError, match="holds a finished run of other images than are there now: choose another"):
+        sweep.sweep(file, tmp_path / "out")
+
+
+def test_one_process_works_on_a_sweep(tmp_path, write, image_set, monkeypatch):
+    def refuse(folder, what):
+        raise runs.RunError(f"{what} is at work in {folder} already")
+
+    monkeypatch.setattr(processes, "claim", refuse)
+    with pytest.raises(runs.RunError, match="sweep is at work in .*out already"):
+        sweep.sweep(write(GOOD.replace("sample", str(image_set))), tmp_path / "out")
+
+
 def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, course, image_set):
     pytest.importorskip("dask.distributed")
     file, there = tmp_path / "some.yml", tmp_path / "there"

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import math
 import re
 import reprlib
@@ -133,9 +132,12 @@ def on_cluster(jobs, scheduler):
     the cluster does not do has failed. RunError if Dask is not installed, or no scheduler with a worker answers.
     """
     try:
+        import dask
+
+        quiet = dict.fromkeys(["distributed", "distributed.client"], "critical")  # a lost scheduler is named below
+        dask.config.set(logging=quiet)
         from dask import distributed
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of a lost scheduler is said below
         client = distributed.Client(scheduler, timeout=20)
         client.wait_for_workers(1, timeout=20)
     except ImportError as error:
@@ -150,7 +152,10 @@ def on_cluster(jobs, scheduler):
         try:
             yield future.result()
         except (Exception, CancelledError) as error:  # the worker's process died with it, or the scheduler is gone
-            yield names[future], {"status": "failed", "error": f"the cluster lost it ({error}); sweep again"}
+            yield (
+                names[future],
+                {"status": "failed", "error": f"the cluster lost it ({error or 'no scheduler'}); sweep again"},
+            )
 
 
 def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):

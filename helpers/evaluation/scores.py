@@ -41,9 +41,9 @@ def read_predictions(file, manifest=None):
     """Return a predictions CSV, this course's or another tool's: image_id, split, label, group, p_<class> by alphabet.
 
     Columns may come in any order; other ones are left out. If a ``manifest`` is given, it must hold every image, every
-    label of its active rows must have a column, and split, label and group come from it; without it there is no group.
-    RunError if the file is no such table, if a probability is not in [0, 1], if a row does not sum to 1 within
-    0.001, or if an image is unknown or there twice.
+    label of its active rows must have a column, every readable image of its validation and Test a row, and split, label
+    and group come from it; without it there is no group. RunError if the file is no such table, if a probability is not
+    in [0, 1], if a row does not sum to 1 within 0.001, or if an image is unknown, missing or there twice.
     """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
@@ -76,6 +76,12 @@ def read_predictions(file, manifest=None):
             raise RunError(f"{file}, {place}: {reason} (so in {sum(bad)} of {len(table)} rows). {remade}")
     facts = table.reindex(columns=["split", "label"], fill_value="")
     if manifest is not None:
+        scored = manifest[(manifest["split"] == "test") & (manifest["flag"] != "unreadable")]
+        scored = pd.concat([manifests.active(manifest, "val"), scored])["image_id"]
+        absent = scored[~scored.isin(table["image_id"])]
+        if len(absent):
+            every = f"{len(absent)} of the {len(scored)} images of validation and Test are missing"
+            raise RunError(f"{file}: {every}, such as {absent.iloc[0]!r}; write a row for each. {remade}")
         facts = manifest.set_index("image_id").loc[table["image_id"], ["split", "label", "group"]]
     return pd.concat([part.reset_index(drop=True) for part in (table[["image_id"]], facts, values)], axis=1)
 
@@ -202,12 +208,11 @@ def score(labelled, seed=0):
     table = outcomes(labelled)
     every = sorted({*classes(labelled), *table["label"]})
     truth, called = (pd.Categorical(table[column], every).codes.astype(int) for column in ("label", "predicted"))
-    cells = np.eye(len(every) ** 2)[truth * len(every) + called]
+    is_of, is_called = (np.eye(len(every))[codes] for codes in (truth, called))
 
     def means(weights):
-        counts = (weights @ cells).reshape(len(weights), len(every), len(every))
-        right, support = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
-        recall, f1 = ratio(right, support), ratio(2 * right, support + counts.sum(axis=1))
+        right, support = weights @ (is_of * is_called), weights @ is_of
+        recall, f1 = ratio(right, support), ratio(2 * right, support + weights @ is_called)
         return np.stack([ratio(np.nansum(part, 1), (~np.isnan(part)).sum(1)) for part in (recall, f1)], axis=1)
 
     accuracy, *ends = share(table["correct"], units(table))
