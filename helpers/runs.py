@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def begun_with(folder):
 def stop(reason):
     """End a notebook here, with a sentence: SystemExit, which papermill takes for an end and not for a failure."""
     print(reason)
+    warnings.filterwarnings("ignore", "To exit: use")  # how IPython would leave: no help in a notebook
     raise SystemExit
 
 

@@ -200,3 +200,9 @@ def test_subgroups_are_those_that_are_known(tmp_path):
     ]
     found = intervals.shares(parts, lambda part: part["correct"])
     assert found["images"].tolist() == [3, 1, 1, 1, 1] and (found["low"] <= found["value"]).all()
+
+
+def test_of_many_groups_some_stand_out_by_chance():
+    groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]})
+    assert decisions.multiplicity(groups) == "2 of 3 intervals exclude 0.50; by chance, 0.2 would"
+    assert decisions.multiplicity(groups[:1]).startswith("0 of 0 intervals")

@@ -227,3 +227,13 @@ def subgroups(labelled, table, file):
         for value, part in known[known[column] != ""].groupby(column):  # what is unknown has no group
             parts[f"{column}: {value} ({len(part)})"] = part
     return parts
+
+
+def multiplicity(groups):
+    """Return in a sentence how many of ``groups`` stand out, and how many would by chance.
+
+    ``groups`` are the shares of :func:`subgroups` (``intervals.shares``); the first is all images.
+    """
+    every, rest = groups["value"].iloc[0], groups.iloc[1:]
+    apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
+    return f"{apart} of {len(rest)} intervals exclude {every:.2f}; by chance, {0.05 * len(rest):.1f} would"

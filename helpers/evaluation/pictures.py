@@ -25,6 +25,20 @@ def examples(labelled, name, table, synthetic, seed=0):
     return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)
 
 
+def heatmaps(shown, pixels, heat, title, synthetic):
+    """Return a Figure of images above their heatmaps: the surest three that are right, and that are wrong.
+
+    ``shown`` are outcomes (see ``scores.outcomes``), ``pixels`` their images, ``heat`` their ``explain.grad_cam``.
+    """
+    shown = shown.reset_index(drop=True)
+    surest = shown.sort_values("confidence", ascending=False).drop_duplicates(["correct", "label"])
+    best = surest.groupby("correct").head(3).sort_values("correct", ascending=False).index
+    marks = shown["correct"].map({True: "✓ ", False: "✗ "}) + shown["label"]
+    titles = [*marks[best], *("for " + shown["predicted"][best])]
+    images = [*pixels[best], *explain.overlay(pixels[best], heat[best])]
+    return figures.image_grid(images, titles, len(best), title, synthetic, inches=1.6)
+
+
 def swapped(folder, rows, synthetic, seed=0):
     """Return a Figure of validation images: as they are, and with colours of the same and of another collection.
 

@@ -46,7 +46,7 @@ from helpers.evaluation import (decisions, evaluate, explain, intervals, picture
                                 scores)
 from notebooks import checks
 
-# %%
+# %% tags=["nbval-check-output"]
 run = runs.start("07_decisions", globals())
 SYNTHETIC = run.images.synthetic  # then figures say so
 table = run.manifest()
@@ -64,9 +64,6 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 results = evaluate.evaluate(run, table)
 name = decisions.network(results, NETWORK)
 test = results.test[name]
-
-# %%
-print(name, "predicts", len(test), "Test images of", len(scores.classes(test)), "classes.")
 
 # %% [markdown]
 # Look at some of its predictions. What would you do with these patients?
@@ -181,27 +178,9 @@ temperature = temperatures[np.argmin(losses)]
 softened = decisions.soften(test, temperature)
 
 # %% [markdown]
-# The **reliability diagram** puts the Test images into ten bins by the probability of the class that is predicted. Points
-# below the diagonal were too sure, points above it not sure enough. With few images in a bin, a point may lie anywhere.
-
-# %%
-before, after = scores.outcomes(test), scores.outcomes(softened)
-mean = before["correct"].mean()
-title = "Mean probability {:.2f}, then {:.2f}; {:.2f} are correct".format(
-    before["confidence"].mean(), after["confidence"].mean(), mean)
-
-# %%
-reliability, axes = figures.new(5.6, 4.8)
-CalibrationDisplay.from_predictions(before["correct"], before["confidence"], n_bins=10, ax=axes,
-                                    name="as trained", linestyle="--")
-CalibrationDisplay.from_predictions(after["correct"], after["confidence"], n_bins=10, ax=axes,
-                                    name=f"temperature {temperature:.2f}")
-axes.set(xlabel="probability of the predicted class", ylabel="share classified correctly")
-figures.titled(reliability, title, SYNTHETIC)
-
-# %% [markdown]
-# The **calibration error** is the mean distance from the diagonal. On few images it is never zero, so it stands beside
-# what a perfectly calibrated network would show by chance (in 95 of 100 sets as small).
+# The **calibration error** is the mean distance between the probability of the predicted class and the share that is
+# correct, in ten bins. On few images it is never zero, so it stands beside what a perfectly calibrated network would show
+# by chance (in 95 of 100 sets as small).
 
 # %%
 calibrated = decisions.calibration({
@@ -210,14 +189,27 @@ calibrated = decisions.calibration({
 calibrated.round(3)
 
 # %%
-errors = calibrated["calibration error"]
-said = (f"The temperature {temperature:.2f} moves the calibration error on validation from "
-        f"{errors.iloc[0]:.3f} to {errors.iloc[1]:.3f}, on Test from {errors.iloc[2]:.3f} to "
-        f"{errors.iloc[3]:.3f}; chance alone gives up to {calibrated.iloc[3, 1]:.3f} there.")
+*_, first, then = calibrated["calibration error"]
+said = f"Calibration error on Test: {first:.3f}, then {then:.3f} with temperature {temperature:.2f}"
 print(said)
 
 # %% [markdown]
-# The temperature was fitted on validation; where Test holds other images, it may make matters worse there. And one number
+# The **reliability diagram** shows the bins of Test. Points below the diagonal were too sure, points above it not sure
+# enough. With few images in a bin, a point may lie anywhere.
+
+# %%
+before, after = scores.outcomes(test), scores.outcomes(softened)
+reliability, axes = figures.new(5.6, 4.8)
+CalibrationDisplay.from_predictions(before["correct"], before["confidence"], n_bins=10, ax=axes,
+                                    name="as trained", linestyle="--")
+CalibrationDisplay.from_predictions(after["correct"], after["confidence"], n_bins=10, ax=axes,
+                                    name=f"temperature {temperature:.2f}")
+axes.set(xlabel="probability of the predicted class", ylabel="share classified correctly")
+figures.titled(reliability, said, SYNTHETIC)
+
+# %% [markdown]
+# The temperature was fitted on validation; where Test holds other images, it may make matters worse there (the last two
+# rows of the table). And one number
 # cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
 #
 # ## Is it worth it?
@@ -230,7 +222,7 @@ print(said)
 risks = np.arange(0.01, 1, 0.01)
 benefit = decisions.net_benefit(decisions.binary(softened, positive), risks)
 worth, axes = figures.new(6.5, 4)
-benefit.clip(lower=-0.1).plot(ax=axes, style=["-", "--", ":"], linewidth=2, ylabel="net benefit")
+benefit.where(benefit > -0.1).plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
 helps = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
 title = f"More use than either alternative at {helps.sum()} of {len(helps)} risks"
 figures.titled(worth, title, SYNTHETIC)
@@ -254,9 +246,9 @@ print(f"Classes from {least:.3f} on: {sets.sum(axis=1).mean():.1f} on average fo
 
 # %%
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
-covered = f"Promised to cover {COVERAGE:.0%}, the sets cover {coverage['value']['Test']:.0%} of Test"
-covering = figures.shares(coverage, None, covered, "share whose set holds the true class",
-                          SYNTHETIC)
+reached = coverage["value"]["Test"]
+covered = f"Promised to cover {COVERAGE:.0%}, the sets cover {reached:.0%} of Test"
+covering = figures.shares(coverage, None, covered, "share that the sets cover", SYNTHETIC)
 covering
 
 # %% [markdown]
@@ -265,29 +257,25 @@ covering
 #
 # ## For whom does it work?
 #
-# Accuracy by age, sex and site, where they are known.
+# Accuracy by age, sex and site, where they are known, with the number of images in brackets.
 
 # %%
 parts = decisions.subgroups(test, table, run.folder / "metadata.csv")
 groups = intervals.shares(parts, lambda rows: rows["correct"])
-apart = ((groups["low"] > mean) | (groups["high"] < mean)).sum()
-title = f"{apart} of {len(groups) - 1} intervals exclude the accuracy of all, {mean:.2f}"
-subgroups = figures.shares(groups, None, title, "accuracy (images in brackets)",
-                           SYNTHETIC)
+
+# %%
+subgroups = figures.shares(groups, None, decisions.multiplicity(groups), "accuracy", SYNTHETIC)
 subgroups
 
-# %% tags=["nbval-check-output"]
-print(f"Were all groups alike, {0.05 * (len(groups) - 1):.1f} of {len(groups) - 1} intervals",
-      "would still be expected to exclude it by chance.")
-
 # %% [markdown]
-# That is **multiplicity**: who looks at many groups finds one that stands out. Groups differ in their lesions, too. So a
-# gap is a question for new images, not yet a finding.
+# Who looks at many groups may find one that stands out by chance: **multiplicity**. The title says how many to expect were
+# all groups alike. Groups differ in their lesions, too. So a gap is a question for new images, not yet a finding.
 #
 # ## What did the network look at?
 #
 # **Grad-CAM** lights up the places that spoke for the class that was predicted. Light on the lesion is what you hope for;
-# light on a ruler, a hair or a dark corner is a warning.
+# light on a ruler, a hair or a dark corner is a warning. Three images that are classified correctly (✓), and three that are
+# not (✗), of those that the network is surest of:
 
 # %%
 network, load = explain.open_network(run.folder / name)
@@ -297,14 +285,9 @@ predicted = pd.Categorical(shown["predicted"], scores.classes(test)).codes
 heat = explain.grad_cam(network, pixels, predicted)
 
 # %%
-surest = shown.sort_values("confidence", ascending=False).drop_duplicates(["correct", "label"])
-best = surest.groupby("correct").head(3).index
-marks = shown["correct"].map({True: "✓ ", False: "✗ "}) + shown["label"]
-titles = [*marks[best], *("for " + shown["predicted"][best])]
 middle = explain.in_the_middle(heat)
 title = f"{middle:.0%} of a heatmap's light lies in the middle half of the picture (median)"
-cam = figures.image_grid([*pixels[best], *explain.overlay(pixels[best], heat[best])], titles,
-                         len(best), title, SYNTHETIC, inches=1.6)
+cam = pictures.heatmaps(shown, pixels, heat, title, SYNTHETIC)
 cam
 
 # %% [markdown]
