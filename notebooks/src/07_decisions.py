@@ -128,8 +128,10 @@ title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {point['se
 
 # %%
 roc, axes = figures.new(5.6, 4.8)
-RocCurveDisplay.from_predictions(view["truth"], view["probability"], name=name, ax=axes,
-                                 plot_chance_level=True)
+RocCurveDisplay.from_predictions(
+    view["truth"], view["probability"],
+    name=name, ax=axes, plot_chance_level=True,
+)
 axes.plot(1 - point["specificity"], point["sensitivity"], "ko", markersize=10)
 axes.set(xlabel="false alarms (1 - specificity)", ylabel="found (sensitivity)")
 figures.titled(roc, title, SYNTHETIC)
@@ -171,9 +173,12 @@ print(decisions.in_words(patients, GUESS))
 # cross-entropy on the validation set.
 
 # %%
+CLASSES = scores.classes(val)
 temperatures = np.geomspace(0.2, 5, 65)
-losses = [log_loss(val["label"], scores.probabilities(decisions.soften(val, temperature)),
-                   labels=scores.classes(val)) for temperature in temperatures]
+losses = [
+    log_loss(val["label"], scores.probabilities(decisions.soften(val, each)), labels=CLASSES)
+    for each in temperatures
+]
 temperature = temperatures[np.argmin(losses)]
 softened = decisions.soften(test, temperature)
 
@@ -200,10 +205,14 @@ print(said)
 # %%
 before, after = scores.outcomes(test), scores.outcomes(softened)
 reliability, axes = figures.new(5.6, 4.8)
-CalibrationDisplay.from_predictions(before["correct"], before["confidence"], n_bins=10, ax=axes,
-                                    name="as trained", linestyle="--")
-CalibrationDisplay.from_predictions(after["correct"], after["confidence"], n_bins=10, ax=axes,
-                                    name=f"temperature {temperature:.2f}")
+CalibrationDisplay.from_predictions(
+    before["correct"], before["confidence"],
+    n_bins=10, ax=axes, name="as trained", linestyle="--",
+)
+CalibrationDisplay.from_predictions(
+    after["correct"], after["confidence"],
+    n_bins=10, ax=axes, name=f"temperature {temperature:.2f}",
+)
 axes.set(xlabel="probability of the predicted class", ylabel="share classified correctly")
 figures.titled(reliability, said, SYNTHETIC)
 
@@ -281,7 +290,7 @@ subgroups
 network, load = explain.open_network(run.folder / name)
 shown = before.merge(table[["image_id", "path", "sha256"]], on="image_id")
 pixels = load(shown)
-predicted = pd.Categorical(shown["predicted"], scores.classes(test)).codes
+predicted = pd.Categorical(shown["predicted"], CLASSES).codes
 heat = explain.grad_cam(network, pixels, predicted)
 
 # %%
@@ -374,6 +383,6 @@ covered, without_lesion = pixels.copy(), None
 quarter = covered.shape[1] // 4
 covered[:, quarter:-quarter, quarter:-quarter] = 128
 again = explain.predict(network, covered).argmax(axis=1)
-without_lesion = (np.array(scores.classes(test))[again] == shown["label"]).mean()
+without_lesion = (np.array(CLASSES)[again] == shown["label"]).mean()
 ### END SOLUTION
 checks.covered_lesions(without_lesion, covered, pixels, shown, network)
