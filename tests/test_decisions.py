@@ -150,7 +150,7 @@ def test_temperature_is_that_of_the_least_log_loss():
     """As notebook 07 looks for it, on a grid."""
     data = drawn(sharp=3.0)
     tools = {"np": np, "scores": scores, "decisions": decisions, "log_loss": metrics.log_loss}
-    found = cells("07_decisions", "temperatures =", val=data, test=data, **tools)
+    found = cells("07_decisions", "CLASSES =", val=data, test=data, **tools)
 
     def loss(value):
         powers = scores.probabilities(data) ** (1 / value[0])
