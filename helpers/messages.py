@@ -2,6 +2,7 @@
 
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 ABOVE = "run the cells above first: Run > Run All Above Selected Cell (in Colab: Runtime > Run before)"
@@ -20,6 +21,13 @@ def progress(items, what, total=None):
             print(f"{what}: {number:,} of {total:,}, {seconds:.0f} s", flush=True)
             due = seconds + min(seconds, 60)
         yield item
+
+
+def stop(reason):
+    """End a notebook here, with a sentence: SystemExit, which papermill takes for an end and not for a failure."""
+    print(reason)
+    warnings.filterwarnings("ignore", "To exit: use")  # IPython would say how to leave it
+    raise SystemExit
 
 
 def shorten_errors():

@@ -4,7 +4,6 @@ import difflib
 import json
 import os
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,13 +133,6 @@ def begun_with(folder):
     if file.exists() and not record:
         raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
     return record.get("found") or record.get("parameters", {}).get("DATA_DIR", "")
-
-
-def stop(reason):
-    """End a notebook here, with a sentence: SystemExit, which papermill takes for an end and not for a failure."""
-    print(reason)
-    warnings.filterwarnings("ignore", "To exit: use")  # how IPython would leave: no help in a notebook
-    raise SystemExit
 
 
 def recorded(folder, notebook):

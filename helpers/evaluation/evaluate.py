@@ -104,10 +104,9 @@ def look(network, load, table, other, seed):
 
 
 def numbers(network, load, table, other, seed):
-    """Return the numbers by which to compare two states of a network, {name: number}.
+    """Return what to compare two states of a network by, {name: number}: see :func:`look` for the arguments.
 
-    Its accuracy on validation; the same with the colours of other images, where two collections are known; on the
-    ``other`` set, if it has images, the recall of nevus and melanoma, and their AUC. See :func:`look`.
+    Accuracy on validation, also with other images' colours; recall and AUC of melanoma and nevus on the ``other`` set.
     """
     val = manifest.active(table, "val")
     swapped, outside = look(network, load, table, other, seed)
@@ -181,12 +180,10 @@ def _accuracies(scored):
         places = {"validation": found["val"]}
         places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
         for place, values in places.items():
-            texts = {key.replace("_", " "): report.estimate(values, key) for key in KINDS}
+            kinds = ("accuracy", "balanced_accuracy", "macro_f1")
+            texts = {key.replace("_", " "): report.estimate(values, key) for key in kinds}
             rows[shortcut.plain(name), place] = {"images": values["n"], **texts}
     return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
-
-
-KINDS = ["accuracy", "balanced_accuracy", "macro_f1"]
 
 
 def _colours(scored):
@@ -250,5 +247,5 @@ def _write_report(run, table, results, prevalence):
             "The true class, then the three most probable ones.",
         ],
     }
-    subject = "Skin-lesion" if skin else "Image"
-    report.write(run, "report", f"{subject} classification: what the scores mean", sections)
+    title = f"{'Skin-lesion' if skin else 'Image'} classification: what the scores mean"
+    report.write(run, "report", title, sections)

