@@ -182,10 +182,9 @@ def test_without_weights_the_notebook_ends_and_says_how_to_get_them(offline, mon
 
 def test_a_notebook_that_ends_early_is_no_failure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "FOLDER", tmp_path)
-    code = [
-        f"import sys; sys.path.insert(0, {str(datasets.ROOT)!r})\nfrom helpers import messages\nmessages.stop('no more')"
-    ]
-    cells = [nbformat.v4.new_code_cell(source) for source in [*code, "1 / 0"]]
+    start = f"import sys; sys.path.insert(0, {str(datasets.ROOT)!r})"
+    stop = f"{start}\nfrom helpers import messages\nmessages.stop('no more')"
+    cells = [nbformat.v4.new_code_cell(source) for source in (stop, "1 / 0")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "03_baseline_cnn.ipynb")
     execute.execute("03_baseline_cnn", {}, tmp_path / "out")
     first, second = nbformat.read(tmp_path / "out" / "notebooks" / "03_baseline_cnn.ipynb", 4).cells[-2:]

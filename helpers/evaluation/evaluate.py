@@ -176,11 +176,11 @@ def _complete(scored, reveal, outside, table, truth, seed):
 def _accuracies(scored):
     """Return the scores of every network, on validation and on Test, as a table for reading."""
     rows = {}
+    kinds = ("accuracy", "balanced_accuracy", "macro_f1")
     for name, found in scored.items():
         places = {"validation": found["val"]}
         places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
         for place, values in places.items():
-            kinds = ("accuracy", "balanced_accuracy", "macro_f1")
             texts = {key.replace("_", " "): report.estimate(values, key) for key in kinds}
             rows[shortcut.plain(name), place] = {"images": values["n"], **texts}
     return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
@@ -247,5 +247,4 @@ def _write_report(run, table, results, prevalence):
             "The true class, then the three most probable ones.",
         ],
     }
-    title = f"{'Skin-lesion' if skin else 'Image'} classification: what the scores mean"
-    report.write(run, "report", title, sections)
+    report.write(run, "report", f"{'Skin-lesion' if skin else 'Image'} classification: what the scores mean", sections)

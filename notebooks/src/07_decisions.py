@@ -195,7 +195,7 @@ calibrated.round(3)
 
 # %%
 *_, first, then = calibrated["calibration error"]
-said = f"Calibration error on Test: {first:.3f}, then {then:.3f} with temperature {temperature:.2f}"
+said = f"Calibration error on Test: {first:.3f}, then {then:.3f}"
 print(said)
 
 # %% [markdown]
