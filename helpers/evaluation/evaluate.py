@@ -1,5 +1,7 @@
 """Score every network of a run folder once, on validation, on Test and on another set, and write the report."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +59,9 @@ def evaluate(run, table):
         on_test = {which: scores.labelled(_part(rows, "test"), label) for which, label in truth.items()}
         scored[name]["test"] = {which: scores.score(part, seed) for which, part in on_test.items()}
         if (run.folder / name / "model.keras").exists():
-            print(f"Scoring {shortcut.plain(name)} with other colours{' and on another set' * bool(len(other))} …")
-            numbers = look(*explain.open_network(run.folder / name), table, other, seed)
-            swapped[name], scored[name]["colours"] = numbers[0], numbers[0]
-            outside |= {name: numbers[1]} if len(other) else {}
+            swapped[name] = scored[name]["colours"] = _colours_of(run.folder / name, table, seed)
+            if len(other):
+                outside[name] = predict_other(*explain.open_network(run.folder / name), table, other)
     reveal = shortcut.reveal(table, predictions, swapped, outside)
     _complete(scored, reveal, outside, table, truth, seed)
     report.write_metrics(run, table, scored)
@@ -89,32 +90,34 @@ def other_set(run, table):
     return scores.external(folder, table, _learned(table), known) if folder else table[:0]
 
 
-def look(network, load, table, other, seed):
-    """Return a network's accuracy by colours (see ``shortcut.colours``) and its predictions of the ``other`` set.
+def by_colours(network, load, table, seed):
+    """Return a network's accuracy on validation by colours, see ``shortcut.colours``.
 
     ``load`` takes manifest rows and returns pixels; the outputs are the classes of training, by alphabet.
     """
-    val, learned = manifest.active(table, "val"), _learned(table)
-    swapped = shortcut.colours(lambda pixels: explain.predict(network, pixels), load(val), val, learned, seed)
-    if other.empty:
-        return swapped, None
-    chances = pipeline.average_views(network, load(other))
-    rows = scores.predictions_table(other, chances, learned)
-    return swapped, rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
+    val = manifest.active(table, "val")
+    return shortcut.colours(lambda pixels: explain.predict(network, pixels), load(val), val, _learned(table), seed)
+
+
+def predict_other(network, load, table, other):
+    """Return the predictions of the ``other`` set, labelled, with its groups and collections; eight views an image."""
+    rows = scores.predictions_table(other, pipeline.average_views(network, load(other)), _learned(table))
+    return rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
 
 
 def numbers(network, load, table, other, seed):
-    """Return what to compare two states of a network by, {name: number}: see :func:`look` for the arguments.
+    """Return what to compare two states of a network by, {name: number}: see :func:`by_colours` for the arguments.
 
     Accuracy on validation, also with other images' colours; recall and AUC of melanoma and nevus on the ``other`` set.
     """
     val = manifest.active(table, "val")
-    swapped, outside = look(network, load, table, other, seed)
+    swapped = by_colours(network, load, table, seed)
     rows = scores.predictions_table(val, explain.predict(network, load(val)), _learned(table))
     found = {"validation": float(scores.outcomes(rows)["correct"].mean())}
     names = {"same_collection": "colours of the same collection", "other_collection": "colours of another collection"}
     found |= {text: swapped[key] for key, text in names.items() if key in swapped}
-    if outside is not None:
+    if len(other):
+        outside = predict_other(network, load, table, other)
         recall = scores.per_class(outside)["recall"].reindex(["nevus", "melanoma"]).add_prefix("other set, recall of ")
         recall["other set, AUC"] = shortcut.melanoma_auc(outside)
         found |= recall.dropna().to_dict()
@@ -136,7 +139,9 @@ def _learned(table):
 
 
 def _given(run):
-    return runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | run.parameters
+    """Return the parameters of the notebook that calls; what it leaves empty is as notebook 05 was run."""
+    own = {name: value for name, value in run.parameters.items() if value != ""}
+    return run.parameters | runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | own
 
 
 def _part(rows, split):
@@ -184,6 +189,18 @@ def _accuracies(scored):
             texts = {key.replace("_", " "): report.estimate(values, key) for key in kinds}
             rows[shortcut.plain(name), place] = {"images": values["n"], **texts}
     return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
+
+
+def _colours_of(folder, table, seed):
+    """Return a stored network's accuracy by colours; it is kept in ``colours.json``, as several notebooks ask for it."""
+    facts = f"{manifest.fingerprint(table)} {seed}".encode()
+    key = hashlib.sha256((folder / "model.keras").read_bytes() + facts).hexdigest()[:12]
+    kept = report.read_json(folder / "colours.json")
+    if kept.get("key") != key:
+        print(f"Scoring {shortcut.plain(folder.name)} with other colours …")
+        kept = {"key": key, "colours": by_colours(*explain.open_network(folder), table, seed)}
+        manifest.write_text(json.dumps(kept), folder / "colours.json")
+    return kept["colours"]
 
 
 def _colours(scored):
