@@ -70,9 +70,9 @@ def evaluate(run, table):
         predictions,
         test,
         scored,
-        _networks(run, scored),
-        _accuracies(scored),
-        _colours(scored),
+        report.networks(run.folder, scored),
+        report.accuracies(scored),
+        report.colours(scored),
         reveal,
         outside,
         shortcut.clinics(outside, predictions),
@@ -178,52 +178,16 @@ def _complete(scored, reveal, outside, table, truth, seed):
                 found["external"]["auc_melanoma_nevus"] = auc
 
 
-def _accuracies(scored):
-    """Return the scores of every network, on validation and on Test, as a table for reading."""
-    rows = {}
-    kinds = ("accuracy", "balanced_accuracy", "macro_f1")
-    for name, found in scored.items():
-        places = {"validation": found["val"]}
-        places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
-        for place, values in places.items():
-            texts = {key.replace("_", " "): report.estimate(values, key) for key in kinds}
-            rows[shortcut.plain(name), place] = {"images": values["n"], **texts}
-    return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
-
-
 def _colours_of(folder, table, seed):
-    """Return a stored network's accuracy by colours; it is kept in ``colours.json``, as several notebooks ask for it."""
+    """Return a stored network's accuracy by colours, kept in ``colours.json``, as several notebooks ask for it."""
     facts = f"{manifest.fingerprint(table)} {seed}".encode()
     key = hashlib.sha256((folder / "model.keras").read_bytes() + facts).hexdigest()[:12]
     kept = report.read_json(folder / "colours.json")
     if kept.get("key") != key:
-        print(f"Scoring {shortcut.plain(folder.name)} with other colours …")
+        print(f"Scoring {report.plain(folder.name)} with other colours …")
         kept = {"key": key, "colours": by_colours(*explain.open_network(folder), table, seed)}
         manifest.write_text(json.dumps(kept), folder / "colours.json")
     return kept["colours"]
-
-
-def _colours(scored):
-    """Return each network's accuracy on validation by the colours it is shown: a table for reading."""
-    rows = {shortcut.plain(name): found.get("colours", {}) for name, found in scored.items()}
-    table = pd.DataFrame(rows).T.rename(columns=lambda name: f"colours: {name.replace('_', ' ')}")
-    return table.round(2).rename_axis("network")
-
-
-def _networks(run, scored):
-    """Return how each network was trained, and whether it is comparable to the first: a table for reading."""
-    rows = {}
-    for name in scored:
-        record = report.read_json(run.folder / name / "run.json")
-        given = record.get("parameters", {})
-        rows[shortcut.plain(name)] = {
-            "weights": record.get("weights", "unknown"),
-            "epochs": record.get("epochs_run", "unknown"),
-            "kept epoch": record.get("best_epoch", "unknown"),
-            "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
-            "seed": given.get("SEED", "unknown"),
-        }
-    return pd.DataFrame(rows).T.rename_axis("network")
 
 
 def _write_report(run, table, results, prevalence):
@@ -241,7 +205,7 @@ def _write_report(run, table, results, prevalence):
         test, (majority["class"], majority["audited"]), patients, prevalence, results.scored[name].get("external")
     )
     answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
-    best = f"{shortcut.plain(name)}: the best on validation of those that survive the swap of colours"
+    best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     sections = {
         "In plain words": [*words, f"These are the numbers of {best}."],
         "The camera or the lesion?": [shortcut.figure(results.reveal, answer, None, synthetic), answer],

@@ -4,6 +4,7 @@ import pandas as pd
 
 from helpers import figures
 from helpers.evaluation import explain, scores, shortcut
+from helpers.evaluation.report import plain
 
 
 def examples(labelled, name, table, synthetic, seed=0):
@@ -21,7 +22,7 @@ def examples(labelled, name, table, synthetic, seed=0):
         lines = [f"{row[f'p_{label}']:.0%} {label[:24]}" for label in best]
         titles.append("\n".join([f"{'✓' if row['correct'] else '✗'} {row['label'][:24]}", *lines]))
     sure = f", with up to {wrong['confidence'].max():.0%} certainty" if len(wrong) else ""
-    title = f"{shortcut.plain(name).capitalize()}: wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
+    title = f"{plain(name).capitalize()}: wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
     return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)
 
 

@@ -117,3 +117,44 @@ def write(run, name, title, sections):
     """Write the page ``report/<name>.html`` of a run, what it is not at its top; see :func:`helpers.page.write`."""
     notes = [NOTICE, SYNTHETIC if run.images.synthetic else REAL]
     return page.write(run.folder / "report" / f"{name}.html", title, sections, notes)
+
+
+def plain(name):
+    """Return the name of a network as it is written in a sentence."""
+    return name.replace("_", " ")
+
+
+def networks(folder, scored):
+    """Return how each network was trained, and whether it is comparable to the first: a table for reading."""
+    rows = {}
+    for name in scored:
+        record = read_json(Path(folder) / name / "run.json")
+        given = record.get("parameters", {})
+        rows[plain(name)] = {
+            "weights": record.get("weights", "unknown"),
+            "epochs": record.get("epochs_run", "unknown"),
+            "kept epoch": record.get("best_epoch", "unknown"),
+            "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
+            "seed": given.get("SEED", "unknown"),
+        }
+    return pd.DataFrame(rows).T.rename_axis("network")
+
+
+def accuracies(scored):
+    """Return the scores of every network, on validation and on Test, as a table for reading."""
+    rows = {}
+    kinds = ("accuracy", "balanced_accuracy", "macro_f1")
+    for name, found in scored.items():
+        places = {"validation": found["val"]}
+        places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
+        for place, values in places.items():
+            texts = {key.replace("_", " "): estimate(values, key) for key in kinds}
+            rows[plain(name), place] = {"images": values["n"], **texts}
+    return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
+
+
+def colours(scored):
+    """Return each network's accuracy on validation by the colours it is shown: a table for reading."""
+    rows = {plain(name): found.get("colours", {}) for name, found in scored.items()}
+    table = pd.DataFrame(rows).T.rename(columns=lambda name: f"colours: {name.replace('_', ' ')}")
+    return table.round(2).rename_axis("network")

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from helpers import figures, manifest
 from helpers.evaluation import scores
 from helpers.evaluation.intervals import share, units
+from helpers.evaluation.report import plain
 
 FEWEST = 10  # with fewer Test images from elsewhere, validation with swapped colours is shown beside them
 SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
@@ -203,11 +204,6 @@ def figure(found, title="", guess=None, synthetic=False):
     picture.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     values = "; ".join(f"{plain(name)}, {place}: {value:.2f}" for (name, place), value in found["value"].items())
     return figures.titled(picture, title, synthetic, values)
-
-
-def plain(name):
-    """Return the name of a network as it is written in a sentence."""
-    return name.replace("_", " ")
 
 
 def error_kinds(labelled, table):
