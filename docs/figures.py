@@ -254,7 +254,7 @@ def public_table():
     counted = known["n"].notna()
     return pd.DataFrame(
         {
-            "claim": ("[" + known["claim"] + "](" + known["address"] + ")").fillna(known["claim"]),
+            "report": ("[" + known["report"] + "](" + known["address"] + ")").fillna(known["report"]),
             "accuracy": known["accuracy"].map("{:.3f}".format),
             "scored on": known["test_or_validation"].mask(
                 counted,

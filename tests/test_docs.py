@@ -56,9 +56,9 @@ def test_public_scores_are_possible_and_leaked_ones_have_no_name():
     assert table.loc[table["verdict"] == "clean", "address"].notna().all()
     for row in table.dropna(subset="n").itertuples():
         digits = len(f"{row.accuracy:g}") - 2
-        assert (round(row.k / row.n, digits) == row.accuracy) == (row.feasible == "yes"), row.claim
+        assert (round(row.k / row.n, digits) == row.accuracy) == (row.feasible == "yes"), row.report
         interval = proportion_confint(row.k, row.n, method="wilson")
-        assert (row.low, row.high) == tuple(round(float(end), 2) for end in interval), row.claim
+        assert (row.low, row.high) == tuple(round(float(end), 2) for end in interval), row.report
 
 
 def colab(what, folder):
