@@ -1,0 +1,107 @@
+"""Small wrong changes that no other test would notice: each of these was once made, and nothing failed."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import rows
+
+from helpers import figures, manifest, runs
+from helpers.batch import results
+from helpers.data import duplicates
+from helpers.evaluation import intervals
+from helpers.training import callbacks, pipeline
+
+
+@pytest.mark.parametrize(
+    "name", ["BALANCE", "MELANOMA_WEIGHT", "AUGMENTATION", "COLOUR_EXCHANGE", "BATCH_SIZE", "SEED"]
+)
+def test_a_training_does_not_go_on_under_other_parameters_that_matter(tmp_path, small_manifest, name):
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="tiny")
+    network.compile(keras.optimizers.Adam(), "mse")
+
+    def state(**given):
+        run = SimpleNamespace(folder=tmp_path, parameters={"SEED": 0, name: 0} | given)
+        return callbacks.begin(run, network, small_manifest, 2).state
+
+    assert state(**{name: 1}) != state(**{name: 0}) == state(OUT_DIR="elsewhere", TENSORBOARD=True, TTA=False)
+
+
+@pytest.mark.parametrize("column", ["lesion_id", "patient_id"])
+def test_pictures_of_one_lesion_or_patient_are_one_group(column):
+    table = rows(image_id=["a", "b", "c"], sha256=["1", "2", "3"])
+    facts = {"lesion_id": "", "patient_id": "", column: ["x", "x", "y"]}
+    metadata = pd.DataFrame(facts, pd.Index(["a", "b", "c"], name="image_id"))
+    pairs = pd.DataFrame({"image_id": [], "other_id": []})
+    assert duplicates.group(table, metadata, pairs)["group"].tolist() == ["a", "a", "c"]
+
+
+def test_edges_of_both_directions_are_compared():
+    """Two pictures whose columns agree and whose rows do not are not one picture."""
+    random = np.random.default_rng(0)
+    across = random.integers(0, 100, (1, 1, 32)).repeat(32, axis=1)
+    down = [random.integers(0, 100, (1, 32, 1)) for _ in range(2)]
+    grey = np.concatenate([across + each for each in down]).astype(np.uint8)
+    steps = duplicates._steps(grey)
+    assert duplicates._similarity(grey[:1], steps, np.array([0]), np.array([0])) == pytest.approx(1, abs=1e-4)
+    assert duplicates._similarity(grey[:1], steps, np.array([0]), np.array([1])) < 0.8
+
+
+def test_metadata_counts_among_what_notebook_01_was_made_with(tmp_path, image_set, small_manifest):
+    given = {name: value.default for name, value in runs.declared("01_eda").items()}
+    given |= {"DATA_DIR": str(image_set), "OUT_DIR": str(tmp_path / "out")}
+    run = runs.start("01_eda", dict(given))
+    manifest.write(small_manifest, run.folder / "manifest.csv", image_set)
+    (run.folder / "metadata.csv").touch()
+    run.done()
+    other = runs.Run("03_baseline_cnn", run.folder, given | {"METADATA": "other.csv"}, run.images)
+    assert other._misfit("01_eda", runs.recorded(run.folder, "01_eda")) == "METADATA is another now"
+    other.parameters["METADATA"] = given["METADATA"]
+    assert other._misfit("01_eda", runs.recorded(run.folder, "01_eda")) == ""
+
+
+def test_a_sweep_records_the_best_epoch_and_the_spread_of_seeds_alone(tmp_path):
+    (tmp_path / "0" / "tiny").mkdir(parents=True)
+    (tmp_path / "0" / "tiny" / "run.json").write_text(json.dumps({}))
+    history = "epoch,val_loss,val_accuracy\n1,3,.1\n2,1,.7\n3,2,.9\n"
+    (tmp_path / "0" / "tiny" / "history.csv").write_text(history)
+    assert results.found(tmp_path / "0")["tiny.val_accuracy"] == 0.7
+    jobs = [{"name": f"SEED={seed}", "values": {"SEED": seed}} for seed in range(2)]
+    ended = {"status": "finished", "seconds": 1, "images": "a set"}
+    outcomes = {
+        f"SEED={seed}": ended | {"found": {"tiny.val_accuracy": value}} for seed, value in enumerate([0.5, 0.7])
+    }
+    results.write(jobs, outcomes, [], tmp_path)
+    page = (tmp_path / "results.html").read_text()
+    assert "as given" in page and "0.1414" in page
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_figure_says_that_its_images_are_drawings_if_they_are(synthetic):
+    figure = figures.titled(figures.new(4, 3)[0], "What it shows", synthetic)
+    assert ("synthetic sample" in figure.get_suptitle()) == ("synthetic sample" in figure.alt) == synthetic
+
+
+def test_curves_mark_the_epoch_that_was_kept():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [3, 1, 2]})
+    history = history.assign(accuracy=[0.1, 0.2, 0.3], val_accuracy=[0.1, 0.4, 0.2])
+    figure = figures.curves({"tiny": history})
+    dots = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]
+    assert dots == [[[2, 1]], [[2, 0.4]]]
+
+
+def test_the_interval_of_an_area_is_one_of_95_per_cent():
+    """Newcombe's own method solved for the other end: at the limit the area is 1.96 standard errors away."""
+    low, high = intervals.area(0.8, 30, 40)
+    for end in (low, high):
+        spread = end * (1 - end) * (1 + 34 * (1 - end) / (2 - end) + 34 * end / (1 + end))
+        assert abs(0.8 - end) / np.sqrt(spread / 1200) == pytest.approx(1.96, abs=0.001)
+
+
+def test_pixels_kept_in_a_file_are_of_the_shape_that_is_asked_for(tmp_path, write_image):
+    table = rows(path=[str(write_image(tmp_path / "a.png", 1, (40, 20)))], sha256=["1"])
+    kept = [pipeline.load(table, 8, tmp_path, keep_aspect, budget=1) for keep_aspect in (False, True)]
+    assert not np.array_equal(*kept) and kept[1][0, 0].max() == 0
