@@ -11,7 +11,7 @@ import matplotlib
 from filelock import FileLock
 
 from helpers import manifest, messages, parameters, processes
-from helpers.data import datasets
+from helpers.data import archive, datasets
 from helpers.parameters import RunError
 
 NETWORK = ["model.keras", "run.json", "predictions.csv"]
@@ -100,6 +100,8 @@ def start(notebook, namespace):
     namespace.update(values)
     matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
     images = datasets.find(values["DATA_DIR"])
+    if values.get("EXTERNAL_DIR") == "" and datasets.KAGGLE_SET in dict(images.sets):
+        namespace["EXTERNAL_DIR"] = values["EXTERNAL_DIR"] = archive.clinics_in_colab()
     for place in (images, *([datasets.find(values["EXTERNAL_DIR"])] if values.get("EXTERNAL_DIR") else [])):
         keep_outside(folder, place)
     run = Run(notebook, folder, values, images, processes.claim(folder, notebook))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from archive_server import Archive
 
+from helpers import runs
 from helpers.data import archive, datasets
 
 CLINICS = pd.read_csv(archive.CLINICS, dtype=str)
@@ -149,3 +150,25 @@ def test_a_lost_connection_is_not_waited_for(offline, monkeypatch):
     monkeypatch.setattr(archive, "PATIENCE", 0)
     with pytest.raises(FileNotFoundError, match="nothing came for 0 s"):
         datasets.find("isic:sex:male")
+
+
+@pytest.mark.parametrize("answer, place, expected", [("", "C", "isic:clinics"), ("no network", "C", ""), ("", "K", "")])
+def test_colab_takes_other_clinics_by_default_where_they_can_be_had(monkeypatch, capsys, answer, place, expected):
+    def fetch(query):
+        if answer:
+            raise FileNotFoundError(answer)
+
+    monkeypatch.setattr(archive, "fetch", fetch)
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive" if place == "K" else "")
+    assert archive.clinics_in_colab() == expected
+    assert bool(answer) == ("Going on without images of other clinics." in capsys.readouterr().out)
+
+
+def test_other_clinics_are_the_default_for_the_set_of_the_case_study_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "clinics_in_colab", lambda: "isic:clinics")
+    for name, expected in ((datasets.KAGGLE_SET, "isic:clinics"), ("roses", "")):
+        images = datasets.Images(tmp_path / "set", "a set", False, ((name, tmp_path / "set"),))
+        monkeypatch.setattr(datasets, "find", lambda given="", images=images: images)
+        names = {"OUT_DIR": str(tmp_path / name), "DATA_DIR": "set", "EXTERNAL_DIR": ""}
+        assert runs.start("05_evaluation", names).parameters["EXTERNAL_DIR"] == names["EXTERNAL_DIR"] == expected

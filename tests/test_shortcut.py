@@ -132,16 +132,6 @@ def test_recommended_is_the_best_on_validation_of_those_that_survive():
     assert evaluate.recommended({"cheat": networks["cheat"], "worse": scored(0.95, 0.8, 0.1)}) == "cheat"
 
 
-def test_clinics_by_hand():
-    outside = predicted(TABLE, ["nevus"] * 16).assign(collection=["C"] * 4 + ["D"] * 12)
-    outside = outside[outside["label"].isin(NAMES)]
-    found = shortcut.clinics({"colours_kept": outside}, two_networks())
-    row = found.loc["colours kept", "C"]
-    assert row["images"] == 4 and row["validation promised"] == 1 and row["accuracy"].startswith("0.25")
-    assert row["balanced accuracy"] == 0.5 and row["recall of melanoma"] == 0 and row["recall of nevus"] == 1
-    assert len(shortcut.clinics({}, {})) == 1
-
-
 @pytest.mark.parametrize("images, expected", [(["melanoma", "nevus"], ["melanoma"]), (["rose", "tulip"], ["tulip"])])
 def test_the_rarest_class_is_positive_where_no_class_is_known_to_be_malignant(images, expected):
     common, rare = images if expected != images[:1] else images[::-1]
@@ -194,6 +184,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     for name in ("colours_kept", "colours_exchanged"):
         part = pd.read_csv(tmp_path / name / "predictions.csv")
         part[part["image_id"].isin(rows["image_id"])].to_csv(tmp_path / name / "predictions.csv", index=False)
+    (tmp_path / "metadata.csv").write_text("image_id,sex\nv,female\n")
     results = evaluate.evaluate(run, rows)
     found = report.read_json(tmp_path / "report" / "metrics.json")["models"]["colours_kept"]
     assert found["val"]["accuracy"] == 1 and found["another_clinic"] == {"n": 10, "right": 1, "accuracy": 0.1}
@@ -201,6 +192,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     assert list(results.accuracies.index.unique("network")) == ["colours exchanged", "colours kept"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "You chose colours exchanged, unlike validation" in page and "colours kept, validation: 1.00" in page
+    card = (tmp_path / "report" / "model_card.md").read_text()
+    assert "| A | 1 | 1 | 0 |" in card and "Sex: unknown of" in card and "No other set was scored" in card
+    assert "SYNTHETIC" in card and "| colours kept | validation | 2 | 1.00" in card
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
     assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):

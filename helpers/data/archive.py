@@ -57,6 +57,18 @@ def fetch(query):
     return f"isic:{query}", folder
 
 
+def clinics_in_colab():
+    """Return "isic:clinics" in Colab, once its images are fetched; "" elsewhere, or if they cannot be had (said)."""
+    if not os.environ.get("COLAB_RELEASE_TAG") or os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # set on Kaggle, too
+        return ""
+    try:
+        fetch("clinics")
+    except FileNotFoundError as error:
+        print(f"{error} Going on without images of other clinics.")
+        return ""
+    return "isic:clinics"
+
+
 def _download(searches, folder, listed):
     """Fetch what the searches find into ``folder``. Its metadata.csv is written last and says that all is there."""
     command, total = _command(), sum(map(_count, searches))

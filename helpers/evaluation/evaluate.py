@@ -9,7 +9,7 @@ import pandas as pd
 
 from helpers import manifest, runs
 from helpers.data import classes, duplicates, labels
-from helpers.evaluation import decisions, explain, pictures, report, scores, shortcut
+from helpers.evaluation import card, clinics, decisions, explain, pictures, report, scores, shortcut
 from helpers.training import pipeline
 
 
@@ -19,9 +19,9 @@ class Results:
 
     ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}, ``outside`` the
     labelled predictions of another set; ``scored`` are metrics.json's numbers, {network: dict}; ``networks`` (how
-    each was trained), ``accuracies``, ``colours``, ``reveal`` and ``clinics`` (of another set) are for reading;
-    ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the network with the
-    highest accuracy on validation among those that survive the swap of colours.
+    each was trained), ``accuracies``, ``colours``, ``reveal`` and ``clinics`` (of another set, ``clinic`` in words)
+    are for reading; ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the
+    network with the highest accuracy on validation among those that survive the swap of colours.
     """
 
     predictions: dict
@@ -33,6 +33,7 @@ class Results:
     reveal: pd.DataFrame
     outside: dict
     clinics: pd.DataFrame
+    clinic: str
     positive: list
     recommended: str
 
@@ -64,6 +65,10 @@ def evaluate(run, table):
                 outside[name] = predict_other(*explain.open_network(run.folder / name), table, other)
     reveal = shortcut.reveal(table, predictions, swapped, outside)
     _complete(scored, reveal, outside, table, truth, seed)
+    positive, best = decisions.positive_classes(table, given.get("MALIGNANT", "")), recommended(scored)
+    measured = clinics.measure(outside, predictions, positive, given.get("SENSITIVITY", 0.9), seed)
+    for name, places in measured.items():
+        scored[name]["clinics"] = places
     report.write_metrics(run, table, scored)
     manifest.write_text(reveal.to_csv(), run.folder / "report" / "reveal.csv")
     results = Results(
@@ -75,10 +80,12 @@ def evaluate(run, table):
         report.colours(scored),
         reveal,
         outside,
-        shortcut.clinics(outside, predictions),
-        decisions.positive_classes(table, given.get("MALIGNANT", "")),
-        recommended(scored),
+        clinics.table(measured),
+        clinics.sentence(measured, best),
+        positive,
+        best,
     )
+    card.write(run, table, results)
     _write_report(run, table, results, given.get("PREVALENCE", 0.02))
     return results
 
@@ -220,7 +227,7 @@ def _write_report(run, table, results, prevalence):
             "Accuracy on validation with an image's own colours, and with those of images of the same or of another "
             "collection.",
         ],
-        "Another set": [results.clinics.reset_index(), "Images that no network has seen, of other collections."],
+        "Another set": [results.clinics.reset_index(), results.clinic],
         "Class by class": [scores.per_class(results.test[name], results.positive).round(2), f"Test, {best}."],
         "Confusion matrix": [scores.confusion(results.test[name], results.positive), "Rows: true; columns: predicted."],
         "Predictions": [

@@ -122,34 +122,6 @@ def reveal(table, predictions, swapped, outside):
     )
 
 
-def clinics(outside, predictions):
-    """Return how each network does on each collection of another set, with what validation promised beside it.
-
-    ``outside`` {network: labelled predictions with a ``collection``}, ``predictions`` {network: those of the manifest}.
-    A DataFrame with a row for each network and collection: images, accuracy with its interval by lesion, balanced
-    accuracy over the classes that it has, melanoma against nevus (AUC), recall of both, and validation's accuracy.
-    """
-    rows = {}
-    for name, predicted in outside.items():
-        val = scores.outcomes(scores.labelled(predictions[name][predictions[name]["split"] == "val"]))
-        for source, part in predicted.groupby(predicted["collection"].replace("", "unknown collection")):
-            found = scores.outcomes(part)
-            recall = found.groupby("label")["correct"].mean()
-            rows[plain(name), source] = {
-                "images": len(part),
-                "validation promised": val["correct"].mean(),
-                "accuracy": "{:.2f} ({:.2f} to {:.2f})".format(*share(found["correct"], units(found))),
-                "balanced accuracy": recall.mean(),
-                "melanoma or nevus, AUC": melanoma_auc(part),
-                **{f"recall of {label}": recall.get(label, np.nan) for label in ("melanoma", "nevus")},
-            }
-    return (
-        pd.DataFrame(rows).T.rename_axis(["network", "collection"])
-        if rows
-        else pd.DataFrame({"images": [0]}, index=["no other set was given (EXTERNAL_DIR)"])
-    )
-
-
 def hard_place(found):
     """Return the place of :func:`reveal` that is most telling: another clinic, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
