@@ -1,7 +1,7 @@
 """Draw the pictures of README and docs/, and the tables in docs/results.md, from the numbers in docs/results/.
 
-    python -m docs.figures                    # from what lies there
-    python -m docs.figures RUN_DIR [RUN_DIR]  # first take over the numbers of finished run folders, one a seed
+    python -m docs.figures                    # from the numbers stored there
+    python -m docs.figures RUN_DIR [RUN_DIR]  # first store the numbers of finished run folders, one a seed
 
 No picture shows an image of a patient, and no file here names one.
 """
@@ -28,8 +28,8 @@ GREY, VALIDATION, TEST = "#999999", figures.SPLIT_COLOURS["val"], figures.SPLIT_
 
 
 def take(folders):
-    """Take over what the pictures need: of the first run folder its curves, confusion matrix and reliability diagram's
-    bins, of every one what its networks get right where.
+    """Store what the pictures need: of the first run folder its curves, confusion matrix and reliability diagram's
+    bins, of every one the scores of its networks.
     """
     folder, rows = Path(folders[0]), []
     for place in map(Path, folders):
@@ -50,7 +50,7 @@ def take(folders):
 
 
 def _reveal(folder, name, scored):
-    """Return a row of reveal.csv: what a network of a run gets right on validation, Test and another set."""
+    """Return a row of reveal.csv: a network's scores on validation, Test and another set."""
     record = json.loads((folder / name / "run.json").read_text(encoding="utf-8"))
     found = {"network": name, "seed": record["parameters"]["SEED"], "validation": scored["val"]["accuracy"]}
     found |= scored.get("colours", {}) | {"Test": scored["test"]["audited"]["accuracy"]}
@@ -60,7 +60,7 @@ def _reveal(folder, name, scored):
 
 
 def reveal(table):
-    """README's picture: what validation promises of each network, and what is left of it elsewhere, three seeds."""
+    """README's picture: accuracy of each network on validation and elsewhere, three seeds."""
     places = {
         "validation": ("validation", VALIDATION, "o"),
         "other_collection": ("validation, colours of another clinic", "#CC79A7", "v"),
@@ -110,7 +110,7 @@ def leak(table):
             left.text(side, place, f"{rows[split].mean():.2f}", va="center", fontsize=11)
     left.set_yticks(range(len(ways)), [way.replace(", ", ",\n") for way in ways], fontsize=11)
     left.set(xlim=(0, 1), ylim=(len(ways) - 0.5, -0.5), xlabel="accuracy, three seeds")
-    left.set_title("Copies on both sides: .97 promised, .37 kept", fontsize=12, fontweight="bold", loc="left")
+    left.set_title("Copies on both sides: .97 on validation, .37 on Test", fontsize=12, fontweight="bold", loc="left")
     left.legend(frameon=False, loc="lower right", fontsize=11)
     corners = pd.read_csv(RESULTS / "corners.csv")
     right.barh(corners["what"], corners["value"], color=[GREY, "#0072B2", "#D55E00"], height=0.55)
@@ -118,7 +118,7 @@ def leak(table):
     for place, row in enumerate(corners.itertuples()):
         right.text(np.nanmax([row.value, row.high]) + 0.02, place, f"{row.value:.2f}", va="center", fontsize=11)
     right.tick_params(axis="y", labelsize=11)
-    right.set(xlim=(0, 1), ylim=(len(corners) - 0.5, -0.5), xlabel="share of validation images named")
+    right.set(xlim=(0, 1), ylim=(len(corners) - 0.5, -0.5), xlabel="accuracy on validation")
     right.set_title("Four corners, and no lesion", fontsize=12, fontweight="bold", loc="left")
     return figure
 
@@ -197,7 +197,7 @@ def curves(table):
 
 
 def reveal_table():
-    """What each network gets right where, as docs/results.md shows it: mean, lowest to highest of the seeds."""
+    """The scores of each network, as docs/results.md shows them: mean, lowest to highest of the seeds."""
     table = pd.read_csv(RESULTS / "reveal.csv")
     columns = {
         "validation": "validation",
@@ -221,7 +221,7 @@ def leak_table():
 
 
 def recipes_table():
-    """The recipes, as docs/results.md shows them."""
+    """The training set-ups, as docs/results.md shows them."""
     shown = pd.read_csv(RESULTS / "recipes.csv").rename(
         columns={
             "same": "same-collection colours",
@@ -241,7 +241,7 @@ def amounts_table():
 
 
 def added_table():
-    """What images added from another collection give, as docs/results.md shows it: mean, lowest to highest."""
+    """Scores with images added from another collection, as docs/results.md shows it: mean, lowest to highest."""
     table = pd.read_csv(RESULTS / "added.csv").drop(columns="seed").assign(mean=lambda rows: rows[CALLED].mean(axis=1))
     found = table.groupby("added")[[*CALLED, "mean", "auc", "validation"]]
     shown = found.agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})").reset_index()
@@ -249,7 +249,7 @@ def added_table():
 
 
 def public_table():
-    """What others report, as docs/results.md shows it."""
+    """Published scores, as docs/results.md shows it."""
     known = pd.read_csv(DOCS.parent / "data" / "public_scores.csv")
     counted = known["n"].notna()
     return pd.DataFrame(
@@ -269,7 +269,7 @@ def public_table():
 
 
 def written(text):
-    """Return the text of docs/results.md with each table between its comments, made of the numbers that lie there."""
+    """Return the text of docs/results.md with each table between its comments, made from the stored numbers."""
     for name, table in (
         ("reveal", reveal_table()),
         ("leak", leak_table()),
@@ -298,7 +298,7 @@ def picture(draw):
 
 
 def main(arguments):
-    """Take over run folders if some are named; draw every picture; write the tables."""
+    """Store the numbers of run folders, if any are given; draw every picture; write the tables."""
     if arguments:
         take(arguments)
     PICTURES.mkdir(exist_ok=True)
