@@ -11,7 +11,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from helpers import augmentation, figures
 from helpers.data import labels, review
 from helpers.evaluation import corners, leak
-from notebooks import data_checks
 
 
 @pytest.fixture
@@ -140,51 +139,3 @@ def test_bars_and_boxes_say_their_numbers_to_those_who_cannot_see():
     assert [text.get_text().strip() for text in figure.axes[0].texts] == ["5", "5"]
     colours = pd.DataFrame({"red": [1, 2, 3], "label": ["rose", "rose", "tulip"]})
     assert "rose; tulip" in figures.boxes(colours, ["red"], "label", "Red").alt
-
-
-def passes(check, *given):
-    try:
-        check(*given)
-    except AssertionError as error:
-        return not str(error)
-    return True
-
-
-def test_wrong_answers_to_the_exercises_of_01_are_refused(corner_set, capsys):
-    table = corner_set.assign(collection=["north", "south", "south"] * 13 + ["north"], label=list("xxyz") * 10)
-    train, val = table[:30], table[30:]
-    best = train.groupby("collection")["label"].agg(lambda names: names.mode()[0])
-    data_checks.collection_rule((val["collection"].map(best) == val["label"]).mean(), train, val)
-    for given in (None, 0.99, (train["collection"].map(best) == train["label"]).mean()):
-        assert not passes(data_checks.collection_rule, given, train, val)
-    grouped = table.assign(group=[str(number // 4) for number in range(40)])
-    assert sum(passes(data_checks.groups_on_both_sides, given, grouped, 0.5, 0) for given in range(-1, 41)) == 1
-    learned, held = (corners.cut(part["path"]) for part in (corner_set[:30], corner_set[30:]))
-    with pytest.raises(AssertionError, match="in colour"):
-        data_checks.corners_in_grey(1.0, learned, held, corner_set[:30], corner_set[30:], 0)
-
-
-def test_wrong_answers_to_the_exercises_of_02_are_refused(everything):
-    pipeline = Augmentor.Pipeline()
-    pipeline.flip_left_right(probability=0.5)
-    pipeline.zoom(probability=0.2, min_factor=1.1, max_factor=1.2)
-    data_checks.unchanged(0.4, pipeline)
-    names = pd.Series(["a"] * 5 + ["b"] * 2)
-    data_checks.twice_the_largest(13, 4, names)
-    for given in (None, 0.1, 0.6, 0.5):
-        assert not passes(data_checks.unchanged, given, pipeline)
-    for given in ((None, 4), (20, 4), (3, 4), (13, 5), (12, 4)):
-        assert not passes(data_checks.twice_the_largest, *given, names)
-    held = everything["group"].isin(["1", "2", "3"])
-    originals = everything["copy"] == 0
-    data_checks.without_a_leak(everything[~held], everything[held & originals], everything)
-    other = everything["image_id"].isin(["1", "2", "3"])
-    leaking = [
-        (everything[held], everything[held & originals]),
-        (everything[~other], everything[other & originals]),
-        (everything[~held], everything[held]),
-        (everything[~held & originals], everything[held & originals]),
-        (everything[~held].head(100), everything[held & originals]),
-    ]
-    for learned, checked in leaking:
-        assert not passes(data_checks.without_a_leak, learned, checked, everything)

@@ -45,7 +45,7 @@ from helpers import figures, manifest, runs
 from helpers.data import audit, datasets, duplicates, labels, review, splits
 from helpers.data.images import open_rgb
 from helpers.evaluation import corners, shortcut
-from notebooks import data_checks
+from notebooks.checks import data as checks
 
 # %% [markdown]
 # ## Look first
@@ -388,7 +388,7 @@ rule = None
 frequent = train.groupby("collection")["label"].agg(lambda names: names.mode()[0])
 rule = (val["collection"].map(frequent) == val["label"]).mean()
 ### END SOLUTION
-data_checks.collection_rule(rule, train, val)
+checks.collection_rule(rule, train, val)
 
 # %% [markdown]
 # ### Exercise 2
@@ -404,7 +404,7 @@ divided = None
 first, second = train_test_split(rows, test_size=VAL_FRACTION, random_state=SEED)
 divided = len(set(first["group"]) & set(second["group"]))
 ### END SOLUTION
-data_checks.groups_on_both_sides(divided, rows, VAL_FRACTION, SEED)
+checks.groups_on_both_sides(divided, rows, VAL_FRACTION, SEED)
 
 # %% [markdown]
 # ### Exercise 3
@@ -422,4 +422,4 @@ grey_learned, grey_held = (blocks.mean(axis=3, keepdims=True).repeat(3, axis=3)
 forest.fit(corners.describe(grey_learned), train["label"])
 grey = forest.score(corners.describe(grey_held), val["label"])
 ### END SOLUTION
-data_checks.corners_in_grey(grey, learned, held, train, val, SEED)
+checks.corners_in_grey(grey, train, val, SEED)

@@ -43,7 +43,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from helpers import augmentation, figures, manifest, runs
 from helpers.data.images import open_rgb
 from helpers.evaluation import leak
-from notebooks import data_checks
+from notebooks.checks import data as checks
 
 # %% [markdown]
 # ## Start from the split
@@ -371,7 +371,7 @@ unchanged = None
 ### BEGIN SOLUTION
 unchanged = np.prod([1 - operation.probability for operation in augmentor.operations])
 ### END SOLUTION
-data_checks.unchanged(unchanged, augmentor)
+checks.unchanged(unchanged, augmentor)
 
 # %% [markdown]
 # ### Exercise 2
@@ -388,7 +388,7 @@ sizes = train["label"].value_counts()
 new_images = (2 * sizes.max() - sizes).sum()
 copies = 2 * sizes.max() / sizes.min() - 1
 ### END SOLUTION
-data_checks.twice_the_largest(new_images, copies, train["label"])
+checks.twice_the_largest(new_images, copies, train["label"])
 
 # %% [markdown]
 # ### Exercise 3
@@ -409,5 +409,5 @@ lesions = pd.Series(everything["group"].unique()).sample(frac=0.2, random_state=
 held = everything["group"].isin(lesions)
 learned, checked = everything[~held], everything[held & (everything["copy"] == 0)]
 ### END SOLUTION
-data_checks.without_a_leak(learned, checked, everything)
+checks.without_a_leak(learned, checked, everything)
 print(f"without: {leak.score(learned, checked):.2f}")

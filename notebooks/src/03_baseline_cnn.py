@@ -45,7 +45,7 @@ from scipy import signal
 from helpers import figures, manifest, runs
 from helpers.evaluation import scores
 from helpers.training import callbacks, pipeline
-from notebooks import checks
+from notebooks.checks import networks as checks
 
 # %% [markdown]
 # A graphics processor (GPU) can make training many times faster; everything works without one. The cell says which

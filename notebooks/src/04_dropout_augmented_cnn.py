@@ -50,7 +50,7 @@ from keras import layers
 from helpers import figures, manifest, runs
 from helpers.evaluation import scores
 from helpers.training import callbacks, pipeline
-from notebooks import checks
+from notebooks.checks import networks as checks
 
 # %% [markdown]
 # ## The images
@@ -422,13 +422,15 @@ checks.accuracy_in_grey(in_grey, [kept, exchange], load(val), val["label"], CLAS
 # %% [markdown]
 # ### Exercise 3
 #
-# How many weights does the network have for an image of twice the side? Work it out without building it, as
-# `weights_at_twice_the_size`.
+# Suppose `Flatten` stood in place of global average pooling, and the images had twice the side. How many weights would the
+# last layer have? Work it out without building it, as `last_layer`, a whole number. *Hint: every stride and every pooling
+# halves the side.*
 
 # %% tags=["solution"]
 # @title Solution 3
-weights_at_twice_the_size = None
+last_layer = None
 ### BEGIN SOLUTION
-weights_at_twice_the_size = kept.count_params()  # kernels and means do not depend on the size of the image
+side = 2 * IMAGE_SIZE // 2**4  # one stride of two, three poolings
+last_layer = (side * side * 160 + 1) * len(CLASSES)
 ### END SOLUTION
-checks.weights_at_another_size(weights_at_twice_the_size, kept, IMAGE_SIZE)
+checks.weights_with_flatten(last_layer, kept)

@@ -42,7 +42,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers import figures, manifest, runs
 from helpers.evaluation import evaluate, pictures, predict, report, scores, shortcut
-from notebooks import checks
+from notebooks.checks import scores as checks
 
 # %% [markdown]
 # ## The networks

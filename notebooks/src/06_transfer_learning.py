@@ -58,7 +58,7 @@ from helpers import figures, manifest, runs
 from helpers.evaluation import evaluate, report, scores, shortcut
 from helpers.training import backbones, callbacks, pipeline
 from helpers.training.colours import exchange_colours
-from notebooks import checks
+from notebooks.checks import scores as checks
 
 # %%
 run = runs.start("06_transfer_learning", globals())

@@ -44,7 +44,7 @@ from sklearn.metrics import RocCurveDisplay, log_loss, roc_curve
 from helpers import figures, runs
 from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, report,
                                 scores)
-from notebooks import checks
+from notebooks.checks import scores as checks
 
 # %% tags=["nbval-check-output"]
 run = runs.start("07_decisions", globals())
@@ -353,7 +353,7 @@ more = None
 strict = decisions.operating_point(view, val["probability"][val["truth"]].min())
 more = strict["false_alarms"] - point["false_alarms"]
 ### END SOLUTION
-checks.more_false_alarms(more, places, threshold)
+checks.more_false_alarms(more, places, SENSITIVITY)
 
 # %% [markdown]
 # ### Exercise 2

@@ -1,0 +1,120 @@
+"""The checks of the exercises of notebooks 03 and 04."""
+
+import numpy as np
+from scipy import ndimage
+
+from notebooks.checks import compare, number
+
+
+def horizontal_edges(given, lesion):
+    """Check the activation of a kernel that finds horizontal edges (03, exercise 1)."""
+    assert given is not None, "horizontal is still None: put the activation into it."
+    given, slope = np.asarray(given), ndimage.sobel(lesion, axis=0, mode="reflect")
+    assert given.shape == lesion.shape, f"The activation has the shape {given.shape}; the image has {lesion.shape}."
+    assert given.min() >= 0, "There are numbers below zero: the feature map still has to pass through ReLU."
+    right = np.maximum(slope, 0), np.maximum(-slope, 0)
+    vertical = ndimage.sobel(lesion, axis=1, mode="reflect")
+    same = any(np.allclose(given, np.maximum(sign * vertical, 0)) for sign in (1, -1))
+    assert not same, "This is the kernel for vertical edges: left and right are subtracted, not above and below."
+    assert any(np.allclose(given, each) for each in right), (
+        "This is not what a kernel for horizontal edges gives; turn `kernel` by a quarter, and use the same mode and border."
+    )
+    print("Right: the kernel's rows are subtracted instead of its columns.")
+
+
+def weights_after_global_pooling(given, network):
+    """Check a number of weights worked out by hand (03, exercise 2)."""
+    import keras
+    from keras import layers
+
+    number(given, "by_hand")
+    x = inputs = keras.Input(network.input_shape[1:])
+    for layer in network.layers[:7]:
+        x = layer(x)
+    x = layers.Dense(network.layers[-2].units)(layers.GlobalAveragePooling2D()(x))
+    truth = keras.Model(inputs, layers.Dense(network.output_shape[-1])(x)).count_params()
+    biases = 16 + 32 + 64 + network.layers[-2].units + network.output_shape[-1]
+    slips = {
+        "That is the network with Flatten, unchanged.": network.count_params(),
+        "That is what the change saves; how many weights are left?": network.count_params() - truth,
+        "That is the convolutions alone: the two Dense layers have weights, too.": sum(
+            layer.count_params() for layer in network.layers[:7]
+        ),
+        "Each kernel and each unit has a bias as well.": truth - biases,
+    }
+    compare(
+        given, truth, slips, f"Keras counts another number than {given:,}; which layer differs? Try them one by one."
+    )
+    print(f"Right: {network.count_params():,} weights become {truth:,}.")
+
+
+def surest_error(given, predictions):
+    """Check the image of the surest wrong prediction on validation (03, exercise 3)."""
+    rows = predictions[predictions["split"] == "val"].set_index("image_id").drop(columns=["split", "label"])
+    label = predictions.set_index("image_id")["label"]
+    assert given is not None, "surest is still None: put an image_id into it."
+    assert given in rows.index, f"{given!r} is not the image_id of a validation image."
+    predicted = rows.idxmax(axis=1).str.removeprefix("p_")
+    assert predicted[given] != label[given], f"The network is right on {given}: look at the wrong predictions only."
+    wrong = rows[predicted != label[rows.index]].max(axis=1)
+    assert wrong[given] >= wrong.max() - 1e-6, (
+        f"Wrong, but at {wrong[given]:.2f}; another image is predicted wrongly with a higher probability."
+    )
+    print(f"Right: {label[given]}, predicted as {predicted[given]} with a probability of {wrong.max():.2f}.")
+
+
+def lesion_erased(given, original):
+    """Check an image whose middle half shows nothing any more (04, exercise 1)."""
+    given, size = np.asarray(given, float), original.shape[1]
+    assert given.shape == original.shape, f"spoiled has the shape {given.shape}; the image has {original.shape}."
+    low, high = size // 4, size - size // 4
+    middle, was = (part[:, low:high, low:high] for part in (given, np.asarray(original, float)))
+    assert not np.allclose(given, original), "Nothing has changed yet."
+    assert middle.std(axis=(1, 2)).max() < 1, "Something can still be seen in the middle half: is it of one colour?"
+    outside = np.ones((size, size), bool)
+    outside[low:high, low:high] = False
+    assert np.allclose(given[:, outside], np.asarray(original)[:, outside]), "The border has changed as well."
+    print(f"The middle varied by {was.std():.0f} before; now it is of one colour, and the label still stands.")
+
+
+def accuracy_in_grey(given, networks, pixels, labels, classes):
+    """Check two networks' accuracies on grey validation images (04, exercise 2)."""
+    grey = (np.asarray(pixels, float) @ [0.2989, 0.587, 0.114])[..., None].repeat(3, axis=-1)
+    for network in networks:
+        assert network.name in given, f"in_grey has no entry {network.name!r}: one accuracy a network."
+        number(given[network.name], f"in_grey[{network.name!r}]", 1)
+    for network in networks:
+        own, truth = (
+            np.mean(np.array(classes)[network.predict(np.asarray(images, "float32"), verbose=0).argmax(1)] == labels)
+            for images in (pixels, grey)
+        )
+        slips = {f"{network.name}: that is its accuracy in colour; has `grey` been predicted?": own}
+        wrong = f"{network.name}: on the grey images its accuracy is not {given[network.name]:.3f}."
+        compare(given[network.name], truth, slips, wrong, within=1.01 / len(labels))
+        print(f"{network.name}: {own:.2f} in colour, {truth:.2f} in grey")
+
+
+def weights_with_flatten(given, network):
+    """Check how many weights the last layer has after Flatten, for images of twice the side (04, exercise 3)."""
+    import keras
+    from keras import layers
+
+    number(given, "last_layer")
+    config, classes = network.get_config(), network.output_shape[-1]
+    side = network.input_shape[1]
+    config["layers"][0]["config"]["batch_shape"] = (None, 2 * side, 2 * side, 3)
+    maps = [
+        next(layer for layer in each.layers if isinstance(layer, layers.GlobalAveragePooling2D)).input
+        for each in (keras.Model.from_config(config), network)
+    ]
+    truth, today = (classes + classes * layers.Flatten()(kept).shape[-1] for kept in maps)
+    slips = {
+        "That is the layer after global average pooling.": network.layers[-1].count_params(),
+        f"That is for images of {side} pixels a side.": today,
+        "Each class has a bias as well.": truth - classes,
+        "Twice the side is how many times the places?": classes + 2 * (today - classes),
+        "Count the last layer alone, not the whole network.": network.count_params(),
+    }
+    hint = "How many places and channels has the last feature map?"
+    compare(given, truth, slips, f"Keras does not count {given:,}. {hint}")
+    print(f"Right: {truth:,}; after global average pooling {network.layers[-1].count_params():,}, whatever the size.")
