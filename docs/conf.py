@@ -8,7 +8,7 @@ project = "Skin-lesion classification with a CNN"
 author = copyright = "The authors of the skin-lesion course"
 extensions = ["myst_nb"]
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/*.ipynb", "docs/*.md", "data/README.md"]
+include_patterns = ["*.md", "notebooks/*.ipynb", "docs/*.md", "data/README.md"]
 exclude_patterns = [".*", "_site", "runs", "helpers", "tests"]  # not to be searched, which takes long
 nb_execution_mode = "off"  # stored outputs only
 nb_merge_streams = True
@@ -46,7 +46,8 @@ CONTENTS = """
 PARTS = {
     "The course": ["notebooks/*"],
     "Reference": ["docs/results", "docs/data", "docs/parameters", "docs/batch", "docs/glossary"],
-    "For contributors": ["CONTRIBUTING", "CHANGELOG", "data/README"],
+    "For teachers": ["docs/teaching", "docs/quiz"],
+    "For contributors": ["CONTRIBUTING", "CODE_OF_CONDUCT", "CHANGELOG", "data/README"],
 }
 FOLDED = {"set-up": "Set-up", "parameters": "Parameters", "solution": "Solution"}
 

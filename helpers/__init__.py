@@ -1,4 +1,4 @@
-"""The plumbing of the notebooks: which room belongs to which notebook. A room imports only rooms above it in this list.
+"""What the notebooks import, and which needs it. A module imports only modules above it in this list.
 
 messages                how far long work is; a sentence where a notebook fails
 manifest                the table that every step takes and returns: one row per image

@@ -41,6 +41,8 @@ def course(tmp_path, monkeypatch):
     for part in ("_setup.py", "_badge.py"):
         shutil.copy(runs.FOLDER / "src" / part, tmp_path / "notebooks" / "src")
     (tmp_path / "notebooks" / "src" / "01_eda.py").write_text(SOURCE)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "quiz.md").write_text("# Quiz\n\n## 1 · One\n\nWhy?\n\n## 3 · Three\n\nHow?\n")
     (tmp_path / "pyproject.toml").write_text(
         '[tool.course]\nrepository = "old/one"\nbranch = "main"\n[tool.x]\na = 1\n'
     )
@@ -87,12 +89,25 @@ def test_a_notebook_asks_for_the_colab_runtime_that_is_named(course):
     assert build.render("01_eda")["metadata"]["colab"]["runtime_attributes"] == {"runtime_version": "2026.07"}
 
 
+def test_a_notebook_has_its_own_part_of_the_quiz(course):
+    source = course / "notebooks" / "src" / "01_eda.py"
+    source.write_text(source.read_text() + "\n# %% [markdown]\n# {{quiz}}\n")
+    assert build.render("01_eda").cells[-1]["source"] == "## Quiz\n\nWhy?"
+
+
+def test_a_gpu_is_asked_for_only_where_networks_are_trained(course):
+    source = course / "notebooks" / "src" / "01_eda.py"
+    shutil.copy(source, source.with_name("03_baseline_cnn.py"))
+    assert "accelerator" not in build.render("01_eda")["metadata"]
+    assert build.render("03_baseline_cnn")["metadata"]["accelerator"] == "GPU"
+
+
 def test_the_learners_copy_lacks_the_solution_and_has_a_run_folder_of_its_own(course):
     built, learners = read(course, "01_eda.ipynb").cells, read(course, "exercises/01_eda.ipynb").cells
     assert [cell["source"] for cell in built[:2]] == [cell["source"] for cell in learners[:2]]
     assert [built[2]["source"], learners[2]["source"]] == ['OUT_DIR = "runs/course"', 'OUT_DIR = "runs/exercises"']
     assert learners[3]["source"] == (
-        "# @title Solution 1\ndef area(side):\n    # your code here\n\n\nassert area(3) == 9"
+        "# @title Your answer 1\ndef area(side):\n    # your code here\n\n\nassert area(3) == 9"
     )
     assert learners[3]["metadata"] == {"tags": ["solution"]} and not any(cell.get("outputs") for cell in learners)
 
@@ -134,9 +149,9 @@ def test_a_fork_is_named_everywhere_without_executing_anything(course, monkeypat
     assert [cell.get("outputs") for cell in after.cells] == [cell.get("outputs") for cell in before.cells]
     assert build.differences("01_eda") == []
     for place in (
-        "https://colab.research.google.com/github/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb)",
-        "https://kaggle.com/kernels/welcome?src=https://github.com/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb)",
-        "https://mybinder.org/v2/gh/me/notebooks/new/idea?labpath=notebooks%2F01_eda.ipynb)",
+        "https://colab.research.google.com/github/me/notebooks/blob/new/idea/notebooks/exercises/01_eda.ipynb)",
+        "https://kaggle.com/kernels/welcome?src=https://github.com/me/notebooks/blob/new/idea/notebooks/exercises/01_eda.ipynb)",
+        "https://mybinder.org/v2/gh/me/notebooks/new/idea?labpath=notebooks%2Fexercises%2F01_eda.ipynb)",
     ):
         assert place in after.cells[0]["source"]
     link = "https://colab.research.google.com/github/me/notebooks/blob/new/idea/notebooks/01_eda.ipynb"

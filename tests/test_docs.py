@@ -16,8 +16,7 @@ from docs import figures, parameters
 from helpers import runs
 from helpers.data.datasets import ROOT
 
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
 
 
 def anchors(page):

@@ -1,8 +1,9 @@
 """Build the notebooks that people open from the sources that people edit.
 
 In a source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), ``{{badge}}`` and ``{{setup}}`` stand for
-``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``. A learner's
-copy, without outputs and solutions and with a run folder of its own, goes to ``notebooks/exercises``.
+``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``, and
+``{{quiz}}`` for the notebook's part of ``docs/quiz.md``. A learner's copy, without outputs and solutions and with a
+run folder of its own, goes to ``notebooks/exercises``.
 """
 
 import base64
@@ -28,6 +29,7 @@ from helpers.data import datasets
 COURSE_FILES = ("helpers", "notebooks", "pyproject.toml", "colab_setup.sh", "requirements.txt")
 SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", re.MULTILINE | re.DOTALL)
 RUN_FOLDERS = ('"runs/course"', '"runs/exercises"')  # of a notebook, and of a learner's copy
+TRAINED = ("03_baseline_cnn", "04_dropout_augmented_cnn", "06_transfer_learning")  # these ask Colab for a GPU
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -45,7 +47,7 @@ def render(name):
     )
     for key, part in zip(("# {{badge}}\n", "# {{setup}}\n"), parts):
         text = text.replace(key, part)
-    for key, value in (settings() | {"notebook": name}).items():
+    for key, value in (settings() | {"notebook": name, "quiz": _quiz(name)}).items():
         text = text.replace(f"{{{{{key}}}}}", value)
     notebook = jupytext.reads(text, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):
@@ -53,7 +55,9 @@ def render(name):
         cell["id"], cell["metadata"] = f"{name[:2]}-{number:02d}", {"tags": tags} if tags else {}
         if {"set-up", "solution"} & {*tags}:  # collapsed in Colab, and in Jupyter
             cell["metadata"] |= {"cellView": "form", "jupyter": {"source_hidden": True}}
-    colab = {"accelerator": "GPU", "colab": {"provenance": [], "gpuType": "T4"}}
+    colab = {"colab": {"provenance": []}}
+    if name in TRAINED:
+        colab = {"accelerator": "GPU", "colab": {"provenance": [], "gpuType": "T4"}}
     if runtime := settings().get("colab_runtime"):
         colab["colab"]["runtime_attributes"] = {"runtime_version": runtime}
     notebook["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, **colab}
@@ -79,6 +83,7 @@ def exercises(notebook):
                 f"### END SOLUTION, and no other cell may have them:\n{cell['source'][:200]}"
             )
         if count:
+            cell["source"] = cell["source"].replace("# @title Solution", "# @title Your answer", 1)
             cell["metadata"] = {"tags": cell["metadata"]["tags"]}
     return learners
 
@@ -167,6 +172,13 @@ def copy_course(folder):
         else:
             shutil.copy(place, target)
     return folder
+
+
+def _quiz(name):
+    """Return the questions of ``docs/quiz.md`` about a notebook, as a comment after "# "."""
+    text = (datasets.ROOT / "docs" / "quiz.md").read_text(encoding="utf-8")
+    questions = re.search(rf"^## {int(name[:2])} ·[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    return "## Quiz\n" + "".join(f"# {line}".rstrip() + "\n" for line in questions.rstrip().split("\n"))
 
 
 def _store(name, executed):

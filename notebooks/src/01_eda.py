@@ -370,16 +370,19 @@ print("fingerprint", fingerprint)
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
 # - **Measure**: the edges of an image have colours, too, and they may go with the collection.
 # - **Guess**: four corners have a score, without any lesion; a network has to do better.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1
 #
-# Suppose somebody told you nothing about a validation image but its collection. Predict the class that is most
-# frequent in that collection *in training*. What share of the validation images does this rule get right? Put it in
-# `rule`, from 0 to
-# 1. Is it above the score of the corners?
+# Suppose all that you know of a validation image is its collection. Predict the class that is most frequent in that
+# collection *in training*. What share of the validation images does this rule get right? Put it in `rule`, from 0 to 1.
+# Is it above the score of the corners?
 
 # %% tags=["solution"]
 # @title Solution 1

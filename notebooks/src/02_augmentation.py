@@ -355,7 +355,11 @@ run.done(GUESS=GUESS)
 # - **Count**: Augmentor applies an operation of probability 0.5 more often than that.
 # - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]

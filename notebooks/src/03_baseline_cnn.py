@@ -358,7 +358,11 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/pre
 # - **Train**: cross-entropy, Adam, early stopping, a checkpoint of the best epoch.
 # - **Read**: where training still improves and the validation loss rises, the network overfits.
 # - **Predict**: the probabilities are kept; Test is still unscored.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]

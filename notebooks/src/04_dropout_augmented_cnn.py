@@ -380,7 +380,11 @@ print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 #
 # What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in
 # `docs/results.md`; `sweeps/` repeats it.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]
@@ -388,7 +392,7 @@ print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 #
 # An augmentation must not change what the label says. Write one that *does*: put into `spoiled` a changed copy of
 # `lesions[:1]` in which the middle half of the image (from a quarter to three quarters of each side) shows nothing of the
-# lesion any more.
+# lesion any more: only one colour. The rest stays as it is.
 
 # %% tags=["solution"]
 # @title Solution 1

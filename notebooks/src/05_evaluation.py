@@ -246,7 +246,11 @@ pictures.explained(
 # - **Explain**: swapped colours show how much of the score hangs on them.
 # - **Compare**: only the images on which two networks differ can tell them apart.
 # - **Report**: what was measured, on which images, and what was not tried.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]

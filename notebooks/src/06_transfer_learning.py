@@ -335,7 +335,11 @@ run.done(GUESS=GUESS)
 #
 # What does the exchange of colours give and cost here? Train once more with `FINE_TUNE_EXCHANGE = 0` into another
 # `OUT_DIR`, and compare the rows.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]

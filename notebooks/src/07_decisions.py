@@ -337,7 +337,11 @@ run.done(GUESS=GUESS)
 # - **Admit**: a set of classes keeps its promise on images like those it was made from.
 # - **Divide**: of many subgroups, some stand out by chance.
 # - **Look**: a heatmap needs its own test before anybody believes it.
-#
+
+# %% [markdown]
+# {{quiz}}
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]
