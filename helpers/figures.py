@@ -21,6 +21,7 @@ MODELS = {  # a colour, and a marker and a line for those who cannot tell colour
     "transfer": ("#CC79A7", "^", ":"),
 }
 GREY = "#767676"
+GUESS = {"color": "black", "linestyle": "--", "linewidth": 2.5}  # the line of the reader's guess
 
 
 class Figure(matplotlib.figure.Figure):
@@ -72,7 +73,8 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
         axes.imshow(pixels(image))
         axes.set_title(_wrapped(text, inches), fontsize=9)
         axes.axis("off")
-    return titled(figure, title, synthetic, "Pictures: " + "; ".join(" ".join(text.split()) for text in titles))
+    named = "; ".join(filter(None, (" ".join(str(text).split()) for text in titles)))
+    return titled(figure, title, synthetic, f"{len(images)} pictures" + (f": {named}" if named else ""))
 
 
 def shares(table, guess=None, title="", xlabel="", synthetic=False):
@@ -89,7 +91,7 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
         axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11)
     if guess is not None:
-        axes.axvline(guess, color=SPLIT_COLOURS["val"], linestyle="--", linewidth=2.5, label=f"your guess: {guess:.2f}")
+        axes.axvline(guess, label=f"your guess: {guess:.2f}", **GUESS)
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_yticks(places, names, fontsize=11)
     axes.set(xlim=(0, 1.09), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel, xticks=np.linspace(0, 1, 6))
@@ -160,3 +162,8 @@ def shades(values):
     height = np.ptp(values)
     grey = 255 * (values - values.min()) / height if height else np.zeros_like(values)
     return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def maps(values):
+    """Return the channels of n maps (n, height, width, channels) as grey pictures, map by map: see :func:`shades`."""
+    return [shades(channel) for each in np.asarray(values) for channel in np.moveaxis(each, -1, 0)]

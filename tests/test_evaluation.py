@@ -262,7 +262,7 @@ def test_kinds_of_error_are_counted_on_both_sides():
 def test_missed_and_false_alarms_are_counted_in_a_sentence():
     data = sure(["melanoma", "melanoma", "nevus", "nevus"], ["melanoma", "nevus", "melanoma", "vascular lesion"])
     assert scores.missed(data, ["melanoma"]) == (
-        "of 2 images of melanoma, 1 are predicted as none of these; of 2 others, 1 as one"
+        "1 of 2 malignant lesions are missed; 1 of 2 others are false alarms"
     )
 
 

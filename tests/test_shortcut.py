@@ -66,8 +66,8 @@ def test_the_reveal_counts_and_says_who_chose_what():
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
     assert said == (
-        "You chose colours kept, as validation did. Of the 10 Test images of a class that training has from other "
-        "clinics only it gets 1 right, colours exchanged 7."
+        "You chose colours kept, as validation did. Of the 10 Test images whose class was never seen from their "
+        "clinic it gets 1 right, colours exchanged 7."
     )
     assert shortcut.answer(found, "colours_exchanged").startswith("You chose colours exchanged, unlike validation. Of")
 

@@ -69,6 +69,14 @@ def coded(diagnosis):
     return [row["name"] for row in known() if row["isic_2019"] == diagnosis][-1]
 
 
+def kind(positive):
+    """Return what images of the ``positive`` classes are, in words: malignant lesions if all are known to be that."""
+    cancers = {row["name"] for row in known() if row["malignant"] == "yes"}
+    if {plain(standard(name)) for name in positive} <= cancers:
+        return "malignant lesions"
+    return f"images of {', '.join(positive)}"
+
+
 def malignant(names, given=""):
     """Return which of the class ``names`` are malignant, in their order.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from helpers import manifest, runs
 from helpers.data import classes, duplicates, labels
 from helpers.evaluation import card, clinics, decisions, explain, pictures, report, scores, shortcut
+from helpers.evaluation.intervals import share, units
 from helpers.training import pipeline
 
 
@@ -129,6 +130,15 @@ def numbers(network, load, table, other, seed):
         recall["other set, AUC"] = shortcut.melanoma_auc(outside)
         found |= recall.dropna().to_dict()
     return found
+
+
+def on_validation(run, table, without):
+    """Return the validation accuracy of each network of a run folder but one, as ``figures.shares`` takes them."""
+    rows = {}
+    for name, folder in run.networks(table).items():
+        val = scores.labelled(_part(scores.read_predictions(folder / "predictions.csv", table), "val"))
+        rows[report.plain(name)] = share(scores.outcomes(val)["correct"], units(val))
+    return pd.DataFrame(rows, ["value", "low", "high"]).T.drop(without, errors="ignore")
 
 
 def recommended(scored):

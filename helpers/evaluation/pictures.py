@@ -11,16 +11,16 @@ def examples(labelled, name, table, synthetic, seed=0):
     """Return a Figure of Test images: four that were classified correctly, and the four surest errors.
 
     ``labelled`` are the labelled Test predictions of the network ``name``, ``table`` is the manifest. Above each image:
-    the true class, and the three most probable ones.
+    the true class, and the two most probable ones.
     """
     shown = scores.outcomes(labelled).merge(table[["image_id", "path"]], on="image_id")
     right = shown[shown["correct"]].sample(frac=1, random_state=seed).head(4)
     wrong = shown[~shown["correct"]].nlargest(4, "confidence")
     titles = []
     for row in [*right.to_dict("records"), *wrong.to_dict("records")]:
-        best = sorted(scores.classes(shown), key=lambda label: -row[f"p_{label}"])[:3]
-        lines = [f"{row[f'p_{label}']:.0%} {label[:24]}" for label in best]
-        titles.append("\n".join([f"{'✓' if row['correct'] else '✗'} {row['label'][:24]}", *lines]))
+        best = sorted(scores.classes(shown), key=lambda label: -row[f"p_{label}"])[:2]
+        lines = [f"{row[f'p_{label}']:.0%} {label}" for label in best]
+        titles.append("\n".join([f"{'✓' if row['correct'] else '✗'} {row['label']}", *lines]))
     sure = f", with up to {wrong['confidence'].max():.0%} certainty" if len(wrong) else ""
     title = f"{plain(name).capitalize()}: wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
     return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)

@@ -177,10 +177,8 @@ def missed(labelled, positive):
     """Return a sentence that counts the images of ``positive`` classes predicted as another kind, and the reverse."""
     table = outcomes(labelled)
     true, predicted = (table[column].isin(positive) for column in ("label", "predicted"))
-    return (
-        f"of {true.sum()} images of {', '.join(positive)}, {(true & ~predicted).sum()} are predicted as none of these; "
-        f"of {(~true).sum()} others, {(~true & predicted).sum()} as one"
-    )
+    missed, alarms, kind = (true & ~predicted).sum(), (~true & predicted).sum(), names_of.kind(positive)
+    return f"{missed} of {true.sum()} {kind} are missed; {alarms} of {(~true).sum()} others are false alarms"
 
 
 def per_class(labelled, malignant=()):

@@ -26,7 +26,7 @@ PLACES = {  # where a network is scored: the colour and the marker of the place
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
-    "Test, another clinic": "Test images of a class that training has from other clinics only",
+    "Test, another clinic": "Test images whose class was never seen from their clinic",
     "another set": "images of another set",
 }
 PAIR = ["colours_kept", "colours_exchanged"]  # what notebook 04 lets the learner choose from
@@ -152,10 +152,27 @@ def answer(found, choice):
     return f"{said}, {plain(other)} {score[other]}." if other else f"{said}."
 
 
+def headline(found, choice, guess):
+    """Return the title of :func:`figure`: a choice on validation, in the hard place, and the reader's guess."""
+    place = hard_place(found)
+    promised, kept = (found.loc[(choice, name), "value"] for name in ("validation", place))
+    return f"{plain(choice).capitalize()}: {promised:.2f} on validation; {place}: {kept:.2f}; you guessed {guess:.2f}"
+
+
+def of_colours(scored, choice):
+    """Return a sentence of what is left of a network's accuracy with other colours; ``scored`` are its numbers."""
+    if not (found := scored.get("colours")):
+        return "No two collections are known on validation, so no colours were swapped."
+    own, same, other = (f"{found[name]:.2f}" for name in ("own", "same_collection", "other_collection"))
+    start = f"{plain(choice).capitalize()} is right on {own} with the images' own colours"
+    return f"{start}, on {same} with others of the same collection, on {other} with those of another one."
+
+
 def figure(found, title="", guess=None, synthetic=False):
     """Show :func:`reveal`: a row for each network, a mark for each place with its interval, and the ``guess``."""
     names = list(found.index.unique("network"))
     shown = [place for place in PLACES if place in found.index.unique("place")]
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line of the guess
     picture, axes = figures.new(9, 1.8 + 0.32 * len(names) * len(shown))
     for row, name in enumerate(names):
         for step, place in enumerate(shown):
@@ -167,9 +184,9 @@ def figure(found, title="", guess=None, synthetic=False):
                 axes.plot(each["value"], height, marker, color=colour, markersize=9, label=label)
                 count = "" if np.isnan(each["right"]) else f"  ({each['right']:.0f} of {each['images']:.0f})"
                 end = np.nanmax([each["value"], each["high"]])
-                axes.text(end + 0.02, height, f"{each['value']:.2f}{count}", va="center", fontsize=10)
+                axes.text(end + 0.02, height, f"{each['value']:.2f}{count}", va="center", fontsize=10, bbox=box)
     if guess is not None:
-        axes.axvline(guess, color=figures.GREY, linestyle="--", linewidth=2, label=f"your guess: {guess:.2f}")
+        axes.axvline(guess, label=f"your guess: {guess:.2f}", zorder=0, **figures.GUESS)
     axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=12)
     axes.set(xlim=(0, 1.18), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy, with its 95 % interval")
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -189,7 +206,7 @@ def error_kinds(labelled, table):
         {
             "doubtful label": (shown["label"] != shown["published_label"]) | (shown["flag"] == "contradiction"),
             "class never learned": ~shown["label"].isin(scores.classes(labelled)),
-            "class that training has from other clinics only": shown["image_id"].isin(elsewhere(table)),
+            "class never seen from this clinic": shown["image_id"].isin(elsewhere(table)),
             "surer than 0.9": shown["confidence"] > 0.9,
         }
     )

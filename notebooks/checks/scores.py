@@ -48,7 +48,7 @@ def ratio_of_widths(given, labelled):
 def kept_with_other_colours(given, scored):
     """Check what is left of two networks' accuracies with another collection's colours (05, exercise 3)."""
     for name in ("colours_kept", "colours_exchanged"):
-        assert name in given, f"kept has no entry {name!r}: one ratio a network."
+        assert name in given, f"remaining has no entry {name!r}: one ratio a network."
         number(given[name], f"kept[{name!r}]")
         found = scored[name].get("colours") or dict.fromkeys(("own", "same_collection", "other_collection"), 1)
         own, same, other = (found[key] for key in ("own", "same_collection", "other_collection"))

@@ -105,8 +105,8 @@ figures.image_grid(
 # ## A convolution by hand
 #
 # A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
-# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts what is left from what is right,
-# so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an **activation**,
+# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts the pixels on the left from
+# those on the right, so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an **activation**,
 # large where the pattern was found.
 
 # %%
@@ -165,9 +165,11 @@ weights = pipeline.weights_by_layer(network)
 weights.round(3)
 
 # %%
-convolutions = weights["share"].filter(like="conv").sum()
+groups = weights.groupby("kind").sum()
+groups["value"] = groups["share"]
+convolutions = groups.loc["Conv2D", "value"]
 figures.shares(
-    weights.rename(columns={"share": "value"}),
+    groups,
     GUESS,
     title=f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%}",
     xlabel="share of all weights",
@@ -214,8 +216,8 @@ figures.titled(figure, "Nine steps: only the middle learning rate arrives at the
 # %% [markdown]
 # **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for classes:
 # minus the logarithm of the probability that the network gave to the true class. A network that gives each of *k*
-# classes the same probability has a loss of log *k*: training starts near that. **Accuracy**, the share of images
-# classified correctly, is for you to read.
+# classes the same probability has a loss of log *k*: training starts near that. **Accuracy** is the share of images
+# classified correctly: training lowers the loss; accuracy is reported for people.
 
 # %%
 network.compile(
@@ -270,11 +272,11 @@ history = callbacks.finish(network, training)
 # Dashed: training images. Solid: validation images. The black dot marks the epoch that is kept.
 
 # %%
-best = history["val_loss"].idxmin()
-reached = history["accuracy"].iloc[-1]
+losses = history["val_loss"]
+best, lowest, last = losses.idxmin(), losses.min(), losses.iloc[-1]
 figures.curves(
     {"baseline": history},
-    title=f"Lowest validation loss in epoch {best + 1}; training accuracy goes on to {reached:.2f}",
+    title=f"Validation loss: {lowest:.2f} in epoch {best + 1}, {last:.2f} at the end",
     synthetic=SYNTHETIC,
 )
 
@@ -296,17 +298,16 @@ two.drop(columns="seconds").round(2)
 # ## What did the first layer learn?
 #
 # The activations of the first convolution for one lesion: above as they were before training, below after it. Some
-# kernels hardly change; others now respond to something else.
+# kernels may hardly change, others may now respond to something else. Black: this kernel finds nothing here.
 
 # %%
 after = first_layer.predict(one, verbose=0)
 both = np.concatenate([before, after])[..., :8]
-change = np.abs(after - before).mean() / before.mean()
 figures.image_grid(
-    map(figures.shades, np.moveaxis(both, -1, 1).reshape(16, *both.shape[1:3])),
+    figures.maps(both),
     ["untrained"] * 8 + ["trained"] * 8,
     columns=8,
-    title=f"Training changed the activations of this layer by {change:.0%} of their mean",
+    title="The same eight kernels before and after training",
     synthetic=SYNTHETIC,
 )
 
@@ -329,7 +330,7 @@ figures.image_grid(
     image.numpy(),
     ["predicted: " + probabilities.idxmax()],
     columns=1, inches=3.5,
-    title=f"True class: {truth}; its probability is {chance:.2f}, so the loss is {-np.log(chance):.2f}",
+    title=f"True class: {truth}; its probability is {chance:.3f}, so the loss is {-np.log(chance):.2f}",
     synthetic=SYNTHETIC,
 )
 

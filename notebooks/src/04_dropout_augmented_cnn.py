@@ -124,20 +124,25 @@ figures.image_grid(
 # %% [markdown]
 # ## Exchange the colours
 #
-# In notebook 01, four corners were enough to recognise the collection of an image, and with it much about its class. A
-# rule that is right for a reason that has nothing to do with the lesion is a **shortcut**. If the colours of a clinic are
-# the cue, take the cue away: give each image the mean and the spread of the colours of *another* image of the batch.
+# In notebook 01, four corners were tested as a cue to the class and to the collection of an image. A network that relies on
+# such a cue takes a shortcut. If the colours of a clinic are the cue, take the cue away: give each image the mean and the
+# spread of the colours of an image drawn at random from the batch.
 #
 # Notebook 02 ruled out changed hues, because there a copy had to keep its diagnosis, and colour is part of the diagnosis.
 # That is still true. Here the change is deliberate: it takes away something that helps, in order to take away something
 # that misleads. What it costs is measured below, on validation.
+#
+# `part` is how far an image moves: 0 with an amount of 0, a random share with 0.5, always 1 with 1. The 4 that is added to
+# the spread avoids dividing by nearly zero in an even image.
 
 # %%
 def exchange_colours(images, seed, amount):
     """Return a batch in which each image has moved towards the colours of another one."""
+    # whose colours, and how far
     order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), seed)
     part = tf.random.stateless_uniform(tf.shape(images[:, :1, :1, :1]), seed) + 2 * amount - 1
     part = tf.clip_by_value(part, 0, 1)
+    # mean and spread of each channel
     mean = tf.reduce_mean(images, (1, 2), keepdims=True)
     spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
     new_mean = mean + part * (tf.gather(mean, order) - mean)
@@ -162,7 +167,7 @@ def exchanged(images, seed):
 # %%
 figures.image_grid(
     exchanged(lesions, draw), some["label"], columns=4, inches=2,
-    title="With exchanged colours, the lesion keeps its structure and loses its clinic's colours",
+    title="As the second training sees them: same structure, other colours",
     synthetic=SYNTHETIC,
 )
 
@@ -174,10 +179,10 @@ figures.image_grid(
 
 # %%
 lesion = lesions[:1]
-hidden = layers.Dropout(0.5)(lesion / 2, training=True)
+hidden = layers.Dropout(0.5)(lesion / 2, training=True)  # it doubles what it keeps
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
-    title="Dropout of one half: recognise the lesion from what is left",
+    title="Dropout 0.5 sets half the numbers to zero",
     synthetic=SYNTHETIC,
 )
 
@@ -202,7 +207,7 @@ def convolution(x, filters, size=3, strides=1):
 maps = convolution(lesion / 255, 4)
 pooled = layers.GlobalAveragePooling2D()(maps)
 figures.image_grid(
-    map(figures.shades, np.moveaxis(maps[0], -1, 0)),
+    figures.maps(maps),
     map("mean {:.2f}".format, pooled[0]),
     columns=4, inches=1.7,
     title=f"Global average pooling: {IMAGE_SIZE} × {IMAGE_SIZE} × 4 numbers become 4",
@@ -231,7 +236,7 @@ def block(x, filters):
 x = lesion.mean(axis=-1, keepdims=True) / 255
 y = convolution(layers.ReLU()(convolution(x, 1)), 1)
 figures.image_grid(
-    map(figures.shades, np.concatenate([x, y, x + y])[..., 0]),
+    figures.maps(np.concatenate([x, y, x + y])),
     ["x", "y: two convolutions", "x + y"],
     columns=3, inches=2.2,
     title="An untrained block with a skip connection still passes the picture on",
@@ -290,13 +295,19 @@ epochs = EPOCHS or (15 if SYNTHETIC else 50)
 # the checkpoint keeps the one with the lowest validation loss.
 
 # %%
-def train_on(data, name):
-    """Build and train the network on ``data``, keep its best epoch, and return it with its history."""
+def compiled(name, steps):
+    """Return the network, ready to train for so many steps."""
     network = build(name)
-    steps = epochs * len(data)
     cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=steps)
     adam = keras.optimizers.Adam(cosine)
     network.compile(optimizer=adam, loss="categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+# %%
+def train_on(data, name):
+    """Train the network on ``data``, keep its best epoch, and return it with its history."""
+    network = compiled(name, epochs * len(data))
     training = callbacks.begin(run, network, table, epochs)
     checkpoint = keras.callbacks.ModelCheckpoint(
         training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
@@ -323,7 +334,7 @@ exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
 # Dashed: training images, augmented. Solid: validation images, as they are. On augmented images, training is the harder
-# task, so its line may lie below that of validation.
+# task, so its line may lie below that of validation; its loss also carries the class weights. Compare shapes, not heights.
 
 # %%
 lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
@@ -337,7 +348,8 @@ figures.curves(
 # ## Predict, and keep the predictions
 #
 # On skin there is no up, so predict all eight views of an image (four quarter turns, each also mirrored) and average them:
-# **test-time augmentation**. Nothing is scored on Test here: that happens once, in notebook 05.
+# **test-time augmentation**. The log above shows one view of each image, the table below the average of eight, so the
+# numbers may differ. Nothing is scored on Test here: that happens once, in notebook 05.
 
 # %%
 def keep_predictions(network):
@@ -359,7 +371,7 @@ accuracy.to_frame("accuracy on validation").round(2)
 # ## Choose: which one would you send to a clinic?
 #
 # A clinic that took none of these images wants one of the two networks. You have seen how they were trained, and what
-# validation says of them. Write down your choice; notebook 05 will judge it.
+# validation says of them. Write down your choice.
 
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
@@ -373,10 +385,10 @@ print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 # ## What you saw
 #
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
-# - **Exchange**: moved colours take away a cue that has nothing to do with the lesion, and some that have.
+# - **Exchange**: exchanged colours take away a cue that has nothing to do with the lesion, and some that do.
 # - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
 # - **Train**: the same network twice, with all else equal; the table above says what exchanged colours cost on validation.
-# - **Choose**: you have sent one of them to a clinic. What validation cannot tell you, notebook 05 will.
+# - **Choose**: you have sent one of them to a clinic; validation cannot say what it does there.
 #
 # What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in
 # `docs/results.md`; `sweeps/` repeats it.

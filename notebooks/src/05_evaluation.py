@@ -65,7 +65,7 @@ results.networks
 
 # %% [markdown]
 # Networks that differ in image size, epochs or seed differ in more than their layers. You sent this one to a clinic; look at
-# what it does on Test. Above each image stand the true class and the three most probable ones.
+# what it does on Test. Above each image stand the true class and the two most probable ones.
 
 # %%
 test = results.test[choice]  # its predictions of Test, with audited labels
@@ -80,19 +80,19 @@ pictures.examples(
 #
 # **Accuracy** is the share of images classified correctly. About 95 of a hundred **confidence intervals** like those in
 # brackets hold the true value; several images of one lesion count as one. **Balanced accuracy** is the mean over the
-# classes of the share found; **macro-F1** the mean of the classes' F1, defined below. Test has the **published** labels of
+# classes of the share found; **macro-F1** is the mean of the classes' F1, which the next section explains. Test has the **published** labels of
 # the folders and the **audited** ones of notebook 01.
 
 # %% tags=["nbval-check-output"]
 results.accuracies
 
 # %% [markdown]
-# An accuracy means nothing beside nothing: the **majority-class score** is the accuracy of always predicting the largest
+# An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always predicting the largest
 # class of training.
 
 # %% tags=["nbval-check-output"]
 majority = results.scored[choice]["majority"]
-print(majority)
+print("Always predicting {class}: {audited:.0%} of Test (audited labels).".format(**majority))
 
 # %% [markdown]
 # ## Class by class
@@ -112,7 +112,8 @@ by_class.drop(columns=["precision", "f1"]).round(2)
 
 # %% [markdown]
 # In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where it
-# is not known which are, the rarest class): to their right lie the missed cancers, below them the false alarms.
+# is not known which are, the rarest class): in their rows, right of the line, are the missed cancers; below it, left of the
+# line, the false alarms.
 
 # %%
 figure, axes = figures.new(8, 7)
@@ -120,17 +121,11 @@ ConfusionMatrixDisplay.from_predictions(
     label, predicted, labels=by_class.index,
     xticks_rotation="vertical", cmap="Blues", colorbar=False, ax=axes,
 )
+edge = len(results.positive) - 0.5
+axes.axvline(edge, color="#D55E00")
+axes.axhline(edge, color="#D55E00")
 missed = scores.missed(test, results.positive)
 figures.titled(figure, missed, SYNTHETIC)
-
-# %% [markdown]
-# ## The misclassified
-#
-# What do the misclassified images have in common? A kind of error explains something only if it is rarer among the images
-# that were classified correctly.
-
-# %% tags=["nbval-check-output"]
-shortcut.error_kinds(test, table)
 
 # %% [markdown]
 # ## Guess: what does your choice do in another clinic?
@@ -143,26 +138,28 @@ shortcut.error_kinds(test, table)
 GUESS = 0.5  # change me: the share, from 0 to 1
 
 # %%
-answer = shortcut.answer(results.reveal, choice)
 shortcut.figure(
     results.reveal,
-    title=answer,
+    title=shortcut.headline(results.reveal, choice, GUESS),
     guess=GUESS,
     synthetic=SYNTHETIC,
 )
 
 # %%
-print(answer)
+print(shortcut.answer(results.reveal, choice))
 
 # %% [markdown]
 # Validation is drawn from the same clinics as training, so it rewards a network that recognises the clinic, and nobody
-# notices. The farther the mark for another clinic lies to the left of the one for validation, the more of the score was the clinic's.
-#
+# notices. The farther left the other clinic's mark lies of the validation mark, the more of the score may come from
+# recognising the clinic.
+
+# %% [markdown]
 # ## Why? Swap the colours
 #
 # Is it the colours? Change only the overall colour of the validation images: each gets the mean and spread of each channel of
 # another image. Swapping colours within one collection is the control: it shows what the swap itself costs. If swapping
-# between collections costs much more, the network was using the colours of the collection.
+# between collections costs much more, the network was using the colours of the collection. One view of each image is
+# predicted here, so *own* may differ from the table above.
 
 # %%
 folder = run.folder / choice
@@ -171,6 +168,18 @@ pictures.swapped(folder, val, SYNTHETIC, SEED)
 
 # %% tags=["nbval-check-output"]
 results.colours
+
+# %%
+print(shortcut.of_colours(results.scored[choice], choice))
+
+# %% [markdown]
+# ## The misclassified
+#
+# What do the misclassified images have in common? A kind of error explains something only if it is rarer among the images
+# that were classified correctly.
+
+# %% tags=["nbval-check-output"]
+shortcut.error_kinds(test, table)
 
 # %% [markdown]
 # ## Another set, and other people's scores
@@ -185,7 +194,7 @@ results.clinics
 
 # %% [markdown]
 # What do public notebooks say of themselves? Validation that was split off after augmentation is **leaked**: copies of one
-# lesion lie on both sides. *k* counts the images classified correctly. Compare yours only if Test is the published one.
+# lesion lie on both sides. *Clean*: no copy among the images that were scored. *k* counts those classified correctly. Compare yours only if Test is the published one.
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False)
@@ -195,8 +204,9 @@ public.drop(columns=["address", "feasible"], errors="ignore")
 # ## Is one network better?
 #
 # **McNemar's test** looks only at the images on which exactly one of two networks is right: if both were equally good, how
-# likely would so uneven a split be? With few such images, even a real difference may not show. Another seed is another
-# network: `sweeps/seeds_04.yml` repeats both trainings.
+# likely is a split at least this uneven? With few such images, even a real difference may not show, and Test as a whole may
+# hide what one part of it shows: compare the figure for the other clinic. Another seed is another network:
+# `sweeps/seeds_04.yml` repeats both trainings.
 
 # %%
 exchanged = scores.outcomes(results.test["colours_exchanged"])
@@ -206,7 +216,7 @@ both
 
 # %%
 test_of_both = mcnemar(both.reindex(index=[False, True], columns=[False, True], fill_value=0))
-print(f"p = {test_of_both.pvalue:.3f}")
+print(f"Exactly one is right on {(both.sum().sum() - both.trace()):.0f} images; p = {test_of_both.pvalue:.3f}")
 
 # %% [markdown]
 # ## Say it in plain words
@@ -222,14 +232,15 @@ print(report.summary(OUT_DIR))
 # ## A picture of your own
 #
 # What does the network predict, which training image is most similar, and is the picture similar enough to the training
-# images for the answer to mean anything?
+# images for the answer to mean anything? A `distance` of 0 means the same features as the nearest training image; 2 is the
+# largest.
 
 # %%
 paths = table.set_index("image_id")["path"]
 picture = pictures.own(PICTURE, default=paths[shown["image_id"].iloc[0]])
 found, unreadable = predict.predict(run.folder, [picture], choice)
 print(report.NOTICE, *unreadable)
-found.drop(columns="image").round(2).T
+found.drop(columns="image").round(2).T.set_axis(["answer"], axis=1)
 
 # %%
 pictures.explained(
@@ -242,7 +253,7 @@ pictures.explained(
 #
 # - **Score**: an accuracy needs its interval and the majority-class score beside it.
 # - **Read**: the mean hides which class pays for it.
-# - **Reveal**: validation prefers a network that knows its clinics; only images from elsewhere show it.
+# - **Reveal**: validation may prefer a network that knows its clinics; only images from elsewhere show it.
 # - **Explain**: swapped colours show how much of the score hangs on them.
 # - **Compare**: only the images on which two networks differ can tell them apart.
 # - **Report**: what was measured, on which images, and what was not tried.
@@ -289,15 +300,15 @@ checks.ratio_of_widths(ratio, results.test[choice])
 # ### Exercise 3
 #
 # Would you have chosen better by another rule? For each network that notebook 04 trained, compute how much of its accuracy
-# with colours of the *same* collection is left with colours of *another* one, as a dictionary `kept` by network. Only
+# with colours of the *same* collection is left with colours of *another* one, as a dictionary `remaining` by network. Only
 # validation is used.
 
 # %% tags=["solution"]
 # @title Solution 3
-kept = {}
+remaining = {}
 ### BEGIN SOLUTION
 for name in ("colours_kept", "colours_exchanged"):
     found = results.scored[name]["colours"]
-    kept[name] = found["other_collection"] / found["same_collection"] if found else 1.0
+    remaining[name] = found["other_collection"] / found["same_collection"] if found else 1.0
 ### END SOLUTION
-checks.kept_with_other_colours(kept, results.scored)
+checks.kept_with_other_colours(remaining, results.scored)

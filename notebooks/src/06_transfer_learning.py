@@ -186,7 +186,7 @@ pd.DataFrame(features).head(3).round(2)
 
 # %% [markdown]
 # Each row is one view of an image. No column was made for skin: they were learned from dogs, cars and mushrooms. How
-# good are they? Notebook 05 knows what the networks that you trained from scratch reach on validation. **Guess** the
+# good are they? Look up in notebook 05 what the networks that you trained from scratch reach on validation. **Guess** the
 # share of validation images that one Dense layer on these features classifies correctly.
 
 # %%
@@ -206,7 +206,7 @@ past = head.fit(
 )
 
 # %% [markdown]
-# An accuracy on validation may be bought with the camera instead of the lesion (notebook 05). So the network is also
+# An accuracy on validation may come from the camera rather than the lesion (notebook 05). So the network is also
 # shown validation images with the colours of others: of the same collection (the control), and of another one. With
 # `EXTERNAL_DIR`, it also predicts another set.
 
@@ -214,7 +214,20 @@ past = head.fit(
 other_set = evaluate.other_set(run, table)
 frozen = evaluate.numbers(network, load, table, other_set, SEED)
 frozen_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
-pd.Series(frozen, name="frozen").round(2)
+
+# %% [markdown]
+# Here is your guess, beside the networks that you trained from scratch:
+
+# %%
+compared = evaluate.on_validation(run, table, without="transfer")
+reached = frozen["validation"]
+compared.loc["one layer on frozen features", "value"] = reached
+figures.shares(
+    compared, GUESS,
+    title=f"You guessed {GUESS:.0%}; one layer on frozen features gets {reached:.0%}",
+    xlabel="accuracy on validation",
+    synthetic=SYNTHETIC,
+)
 
 # %% [markdown]
 # ## Second step: fine-tuning
@@ -229,14 +242,14 @@ backbones.unfreeze(backbone, UNFREEZE)
 steps = len(train_data)
 rate = keras.optimizers.schedules.CosineDecay(
     0.0,
-    decay_steps=(epochs - 1) * steps + 1,
+    decay_steps=(epochs - 1) * steps + 1,  # after one epoch of warm-up
     warmup_target=FINE_TUNE_RATE,
     warmup_steps=steps,
 )
 
 # %% [markdown]
 # **Label smoothing** asks for a probability of about 0.9 instead of 1, so that the validation loss, which chooses the
-# epoch, hangs less on a few bold mistakes.
+# epoch, depends less on a few confident mistakes.
 
 # %%
 smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
@@ -267,16 +280,16 @@ manifest.write_text(json.dumps(steps.to_dict(), indent=2), run.folder / "transfe
 steps.T.round(2)
 
 # %% [markdown]
-# Here is your guess beside the answer.
+# The same as a figure:
 
 # %%
 shares = steps.stack().rename("value").to_frame()
 shares.index = shares.index.map(": ".join)
 title = "Right on validation: frozen {frozen:.0%}, fine-tuned {fine-tuned:.0%}"
 figures.shares(
-    shares, GUESS,
+    shares,
     title=title.format(**steps.loc["validation"]),
-    xlabel="accuracy on validation; on another set: recall, AUC",
+    xlabel="accuracy; on another set: recall, AUC",
     synthetic=SYNTHETIC,
 )
 
@@ -306,7 +319,7 @@ predictions = scores.write_predictions(training.folder, table, CLASSES, average)
 print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/predictions.csv")
 
 # %% [markdown]
-# `evaluate` scores every network of the run folder, and writes the report anew. Only now does anything look at Test.
+# `evaluate` scores every network of the run folder, and writes the report anew. Only now is this network scored on Test.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -322,6 +335,9 @@ shortcut.figure(
 )
 
 # %%
+best = compared["value"].drop("one layer on frozen features").max()
+print(f"Right on validation: frozen {frozen['validation']:.0%}, fine-tuned {tuned['validation']:.0%},"
+      f" the best network from scratch {best:.0%}.")
 run.done(GUESS=GUESS)
 
 # %% [markdown]
