@@ -52,8 +52,10 @@ def find(data_dir=""):
     attached, holds several folders of images.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
+        if parts := [part.strip() for part in given.split(";") if part.strip()]:
+            return _images([_named(name, part) for part in parts], name)
         if given:
-            return _images([_named(name, part.strip()) for part in given.split(";") if part.strip()], name)
+            raise FileNotFoundError(f"{name} is {given!r}, which names no folder.")
     for data, how in ((ROOT / "data", "a set placed in data/"), (KAGGLE_INPUT, "a set attached on Kaggle")):
         placed = sorted({here.relative_to(data).parts[:1] for here in _places(data)})
         if len(placed) > 1:
@@ -152,10 +154,12 @@ def _named(variable, given):
     if given.startswith("isic:"):
         return archive.fetch(given.removeprefix("isic:"))
     folder = Path(given).expanduser().absolute()
-    if not next(_places(folder), None):
-        files = [file.name for _, files, _ in layouts.walk(folder) for file in files] if folder.is_dir() else []
-        what = "holds no images" if folder.is_dir() else "is no folder"
-        what += f", but {len(files)} other files, such as {files[0]}" if files else ""
+    try:
+        there, images = folder.is_dir(), next(_places(folder), None)
+    except OSError:  # a name that no file system takes
+        there = images = None
+    if not images:
+        what = "holds no images" if there else "is no folder"
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
             "a table of labels. How to make image files of arrays or tables: docs/data.md."

@@ -98,10 +98,11 @@ def group(table, metadata, pairs=None):
 
 def _inspect_file(path):
     regular = Path(path).is_file() and os.access(path, os.R_OK)  # a named pipe would be waited for without end
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else ""
+    digest = ""
     try:
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else ""
         image = open_rgb(path)
-    except UnreadableImage:
+    except (UnreadableImage, OSError):  # of a disk, too
         return digest, "", "", 0, 0
     picture = hashlib.sha256(f"{image.width}x{image.height}".encode())
     for top in range(0, image.height, 512):  # in strips: a copy of a large picture would fill the memory

@@ -1,5 +1,6 @@
 """Open images: the one way in which audit, figures and training read a picture."""
 
+import contextlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,8 @@ def open_rgb(path, draft=None):
         with _opened(path) as image:
             if draft:
                 image.draft("RGB", draft)
-            ImageOps.exif_transpose(image, in_place=True)
+            with contextlib.suppress(Exception):  # broken EXIF is no broken picture; broken pixels are met below
+                ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
     except Exception as error:  # a decoder given a broken file raises anything at all
         raise UnreadableImage(f"{path}: {error or type(error).__name__}") from error

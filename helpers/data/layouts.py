@@ -118,7 +118,9 @@ def _sorted_out(root, passed_over):
     for here, inside, folders in walk(root, passed_over, refused.append):
         files += filter(is_image, inside)
         for file in inside:
-            if file.suffix.lower() in tables.SUFFIXES:
+            if file.suffix.lower() in tables.SUFFIXES and not file.is_file():  # a pipe would be waited for without end
+                left[f"{_place(file, root)}, which is no file or leads to none"] = 0
+            elif file.suffix.lower() in tables.SUFFIXES:
                 found.append(file)
             elif not is_image(file):
                 other.setdefault(file.suffix or file.name, []).append(_place(file, root))

@@ -134,7 +134,7 @@ def _decode(paths, pixels, keep_aspect):
         try:
             image = images.open_rgb(path, draft=(2 * size, 2 * size))
         except images.UnreadableImage as error:
-            raise OSError(f"{error}; run notebook 01 again, which flags what cannot be read.") from error
+            raise OSError(f"{error}; run notebook 01 again (02, if it is an augmented image).") from error
         return np.asarray(shape(image, (size, size), Image.Resampling.LANCZOS))
 
     for start in range(0, len(paths), PART):
