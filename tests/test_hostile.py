@@ -121,7 +121,7 @@ def test_code_in_a_foreign_network_is_not_run_and_a_broken_one_is_named(tmp_path
     assert refused >= 20
 
 
-NUMBERS = [(notebook, name) for notebook in runs.NOTEBOOKS for name in runs.declared(notebook)]
+NUMBERS = {name: notebook for notebook in runs.NOTEBOOKS for name in runs.declared(notebook)}  # alike in all of them
 ODD = [
     None,
     [],
@@ -141,8 +141,8 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("notebook, name", NUMBERS)
-def test_every_value_out_of_range_is_refused_before_work_starts(notebook, name, tmp_path):
+@pytest.mark.parametrize("name, notebook", NUMBERS.items())
+def test_every_value_out_of_range_is_refused_before_work_starts(name, notebook, tmp_path):
     parameter = runs.declared(notebook)[name]
     if isinstance(parameter.default, str):
         odd = [5, True, *ODD[:5], *(["", "AUDITED"] if parameter.choices else []), "caf\udce9"]
