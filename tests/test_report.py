@@ -117,3 +117,18 @@ def test_page_of_drawings_says_so(run):
     run.images = run.images._replace(synthetic=True)
     text = report.write(run, "decisions", "T", {}).read_text(encoding="utf-8")
     assert report.SYNTHETIC in text and report.REAL not in text
+
+
+def test_networks_that_are_not_comparable_are_named(tmp_path):
+    for name, size in (("baseline", 64), ("colours_kept", 64), ("transfer", 128)):
+        facts = {"weights": 5, "epochs_run": 2, "best_epoch": 1, "parameters": {"IMAGE_SIZE": size, "SEED": 0}}
+        manifest.write_text(json.dumps(facts), tmp_path / name / "run.json")
+    manifest.write_text(json.dumps({"parameters": {"EPOCHS": 2}}), tmp_path / "03_baseline_cnn.json")
+    table = report.networks(tmp_path, ["baseline", "colours_kept", "transfer", "theirs"])
+    assert table["not comparable with the first in"].to_dict() == {
+        "baseline": "–",
+        "colours kept": "EPOCHS",
+        "transfer": "EPOCHS, image size",
+        "theirs": "EPOCHS, image size, seed",
+    }
+    assert table.loc["baseline", "EPOCHS"] == 2 and table.loc["colours kept", "EPOCHS"] == "as the notebook says"

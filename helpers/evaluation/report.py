@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifest, page
-from helpers.runs import RunError
+from helpers.runs import LEFT, RunError, recorded
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin."
 SYNTHETIC = (
@@ -125,19 +125,27 @@ def plain(name):
 
 
 def networks(folder, scored):
-    """Return how each network was trained, and whether it is comparable to the first: a table for reading."""
+    """Return how each network in a run folder (Path) was trained, as a table for reading.
+
+    Its last column names what differs from the first network beyond the layers: scores may differ because of that.
+    """
     rows = {}
     for name in scored:
-        record = read_json(Path(folder) / name / "run.json")
+        record = read_json(folder / name / "run.json")
         given = record.get("parameters", {})
+        notebook = next((of for of, files in LEFT.items() if f"{name}/run.json" in files), "")
         rows[plain(name)] = {
             "weights": record.get("weights", "unknown"),
             "epochs": record.get("epochs_run", "unknown"),
             "kept epoch": record.get("best_epoch", "unknown"),
+            "EPOCHS": recorded(folder, notebook).get("parameters", {}).get("EPOCHS", 0) or "as the notebook says",
             "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
             "seed": given.get("SEED", "unknown"),
         }
-    return pd.DataFrame(rows).T.rename_axis("network")
+    table = pd.DataFrame(rows).T.rename_axis("network")
+    other = table[["EPOCHS", "image size", "seed"]].ne(table.iloc[0][["EPOCHS", "image size", "seed"]])
+    table["not comparable with the first in"] = [", ".join(other.columns[row]) or "–" for row in other.to_numpy()]
+    return table
 
 
 def accuracies(scored):
