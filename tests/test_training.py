@@ -201,6 +201,21 @@ def test_a_training_that_was_interrupted_is_not_taken_for_a_finished_one(tmp_pat
         train(tmp_path, small_manifest)
 
 
+def test_a_first_epoch_that_was_interrupted_starts_again_from_the_same_weights(tmp_path, small_manifest):
+    training.set_up_device(0)
+    network, run = tiny(), SimpleNamespace(folder=tmp_path, parameters={"SEED": 0, "LEARNING_RATE": 1, "OUT_DIR": "."})
+    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    before = [weight.copy() for weight in network.get_weights()]
+    checkpoint, x, y = keras.callbacks.ModelCheckpoint("unused.keras"), np.ones((8, 4, 4, 3)), np.eye(2)[[0, 1] * 4]
+    begun = training.begin(run, network, small_manifest, 3)
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: _break(batch, 1))
+    with pytest.raises(KeyboardInterrupt):
+        network.fit(x, y, batch_size=2, verbose=0, callbacks=[*training.upkeep(begun, checkpoint), stop])
+    assert not np.array_equal(network.get_weights()[0], before[0])
+    assert training.begin(run, network, small_manifest, 3).initial_epoch == 0
+    assert all(map(np.array_equal, network.get_weights(), before)) and network.optimizer.iterations.numpy() == 0
+
+
 def test_an_interrupted_training_leaves_no_file_open(tmp_path, small_manifest):
     with pytest.raises(KeyboardInterrupt) as caught:  # which holds the frames, as a notebook does
         train(tmp_path, small_manifest, stop_after=1)

@@ -214,6 +214,8 @@ class Backup(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.states = pipeline.random_states(self.model)
         if not self.training.initial_epoch:
+            if not (self.training.state / "epoch-00000").exists():
+                self._keep(0)  # in a notebook the network lives on when its first epoch is interrupted
             return
         file = (self.training.folder if self.training.kept else self.training.state) / HISTORY
         past = pd.read_csv(file) if self.training.kept else read_history(file)
@@ -228,9 +230,14 @@ class Backup(keras.callbacks.Callback):
             state.assign(random.integers(2**31, size=2))
 
     def on_epoch_end(self, epoch, logs=None):
-        state, part = self.training.state, self.training.state / "part"
+        state = self.training.state
         row = pd.DataFrame([{"epoch": epoch, **logs}], columns=COLUMNS)
         row.to_csv(state / HISTORY, mode="a", header=not (state / HISTORY).exists(), index=False)
+        self._keep(epoch + 1)
+
+    def _keep(self, done):
+        """Keep all that a training needs to go on after so many epochs; the folder gets its name last."""
+        state, part = self.training.state, self.training.state / "part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         self.model.save_weights(part / "last.weights.h5")
@@ -239,7 +246,7 @@ class Backup(keras.callbacks.Callback):
                 shutil.copy(state / file, part)
         if self.model.stop_training:
             (part / STOPPED).touch()
-        part.rename(state / f"epoch-{epoch + 1:05d}")
+        part.rename(state / f"epoch-{done:05d}")
         for older in _backups(state)[1:]:
             shutil.rmtree(older)
 
@@ -267,6 +274,7 @@ def _restore(network, training, epochs):
             print(f"The backup of epoch {done} cannot be read ({error!s:.100}); it is left in {aside}.", flush=True)
             continue
         for file in (BEST, HISTORY):
+            (training.state / file).unlink(missing_ok=True)  # of an epoch that was not kept
             if (backup / file).exists():
                 shutil.copy(backup / file, training.state)
         return done
