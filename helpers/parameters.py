@@ -15,7 +15,7 @@ KINDS = {  # of parameters: in words, and as Python's types
     float: ("a number", numbers.Real),
     str: ("text", (str, os.PathLike)),
 }
-_LINE = re.compile(r"^([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\}) (.+)$", re.MULTILINE)
+_LINES = re.compile(r"^# (.+)\n([A-Z][A-Z0-9_]*) = (.+?)  # @param (\[.*?\]|\{.*?\})$", re.MULTILINE)
 
 
 class RunError(ValueError):
@@ -35,11 +35,11 @@ class Parameter(NamedTuple):
 def declared(text):
     """Return {name: Parameter} of what the text of a notebook's source, or of a cell of one, declares.
 
-    A declaration is a line ``NAME = default  # @param {type:"integer", min:1, max:9} meaning``: the form that Colab
-    shows, in which a list ``["a", "b"]`` names all allowed values.
+    A declaration is a line ``# meaning`` and below it ``NAME = default  # @param {type:"integer", min:1, max:9}``: the
+    form that Colab shows, in which a list ``["a", "b"]`` names all allowed values.
     """
     found = {}
-    for name, default, form, meaning in _LINE.findall(text):
+    for meaning, name, default, form in _LINES.findall(text):
         choices = json.loads(form) if form[0] == "[" else []
         ends = dict(re.findall(r"(min|max):([^,}]+)", form))
         low, high = (float(ends.get(end, 0)) for end in ("min", "max"))

@@ -8,6 +8,7 @@ import sys
 
 import nbformat
 import pytest
+from conftest import sources
 
 from helpers import __main__, manifest, runs
 from helpers.batch import build
@@ -44,13 +45,29 @@ def test_the_badges_open_the_copy_and_the_full_notebook_is_one_click_further(nam
 
 
 def test_one_name_means_the_same_in_every_notebook():
-    lines = {}
+    known = {}
     for notebook in runs.NOTEBOOKS:
         text = (runs.FOLDER / "src" / f"{notebook}.py").read_text()
-        found = re.findall(r"^([A-Z]\w*) = .*# @param.*$", text, re.MULTILINE)
-        assert sorted(found) == sorted(runs.declared(notebook)), f"a line of {notebook} is not read as a parameter"
-        for line in re.findall(r"^[A-Z]\w* = .*# @param.*$", text, re.MULTILINE):
-            assert lines.setdefault(line.split(" = ")[0], line) == line, notebook
+        found = re.findall(r"^(.*)\n(([A-Z]\w*) = .*# @param.*)$", text, re.MULTILINE)
+        names = [name for *_, name in found]
+        assert sorted(names) == sorted(runs.declared(notebook)), f"a line of {notebook} is not read as a parameter"
+        for meaning, line, name in found:
+            assert known.setdefault(name, (meaning, line)) == (meaning, line), notebook
+            assert len(meaning) <= 100, f"{name}: JupyterLab cuts it on a screen of 1,280 pixels"
+
+
+@EVERY
+def test_no_parameter_is_used_before_it_is_checked(name):
+    before = (runs.FOLDER / "src" / f"{name}.py").read_text().partition("runs.start(")[0]
+    after_parameters = re.split(r"# @param.*\n", before)[-1]
+    assert not {*re.findall(r"[A-Z]\w+", after_parameters)} & {*runs.declared(name)}
+
+
+@EVERY
+def test_a_cell_that_trains_can_be_run_again_after_an_interrupt(name):
+    for source in sources(name):
+        if "callbacks.upkeep(" in source:
+            assert "callbacks.begin(" in source  # which brings the network back to the last epoch that ended
 
 
 @EVERY
@@ -83,7 +100,7 @@ def test_form(name):
     assert stored(name)["metadata"]["kernelspec"]["name"] == "python3"
     assert (runs.FOLDER / f"{name}.ipynb").stat().st_size < 2_000_000
     for cell in code(name):
-        assert len(cell["source"].splitlines()) <= 20, cell["id"]
+        assert len(cell["source"].splitlines()) <= 20 or tagged(cell, "parameters"), cell["id"]
         assert cell["execution_count"], cell["id"]
         assert not any(output["output_type"] == "error" for output in cell["outputs"]), cell["id"]
         said = json.dumps(cell["outputs"])

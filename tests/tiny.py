@@ -12,12 +12,18 @@ import psutil
 from helpers.data import datasets
 
 PARAMETERS = """# %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-BATCH_SIZE = 16  # @param {type:"integer", min:1, max:512} images a batch
-LEARNING_RATE = 0.001  # @param {type:"number", min:0, max:1} learning rate
-SEED = 0  # @param {type:"integer", min:0, max:99} seed
+# folder of the images
+DATA_DIR = ""  # @param {type:"string"}
+# run folder
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# images a batch
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:512}
+# learning rate
+LEARNING_RATE = 0.001  # @param {type:"number", min:0, max:1}
+# seed
+SEED = 0  # @param {type:"integer", min:0, max:99}
 
 # %%
 """

@@ -21,17 +21,28 @@
 # {{setup}}
 
 # %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-LABELS_CSV = ""  # @param {type:"string"} CSV that says each image's class; empty: found beside the images, or class folders
-IMAGE_COLUMN = ""  # @param {type:"string"} its column of image names; empty: known by its name
-LABEL_COLUMN = ""  # @param {type:"string"} its column of classes; empty: known by its name
-VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5} share of the training images kept for validation
-VAL_CUT = "at random"  # @param ["at random", "first"] which images: any groups, or each class's first by file name
-SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+# folder of the images; empty: look for one, else the synthetic sample
+DATA_DIR = ""  # @param {type:"string"}
+# run folder; a path under /content/drive/MyDrive outlives Colab
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# CSV of official labels and lesions; empty: the one that comes with the course
+METADATA = ""  # @param {type:"string"}
+# a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
+# CSV that says each image's class; empty: found beside the images, or class folders
+LABELS_CSV = ""  # @param {type:"string"}
+# its column of image names; empty: known by its name
+IMAGE_COLUMN = ""  # @param {type:"string"}
+# its column of classes; empty: known by its name
+LABEL_COLUMN = ""  # @param {type:"string"}
+# share of the training images kept for validation
+VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5}
+# which images: any groups, or each class's first by file name
+VAL_CUT = "at random"  # @param ["at random", "first"]
+# the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline

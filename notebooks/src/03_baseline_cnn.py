@@ -20,19 +20,32 @@
 # {{setup}}
 
 # %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
-BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
-EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
-PATIENCE = 5  # @param {type:"integer", min:1, max:10000} epochs without a lower validation loss after which training stops
-LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
-KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
-TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
-SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+# folder of the images; empty: look for one, else the synthetic sample
+DATA_DIR = ""  # @param {type:"string"}
+# run folder; a path under /content/drive/MyDrive outlives Colab
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# CSV of official labels and lesions; empty: the one that comes with the course
+METADATA = ""  # @param {type:"string"}
+# a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
+# side in pixels of the images that a network sees
+IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024}
+# images a training step
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
+# passes over the training images, at most; 0: as the notebook says
+EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
+# epochs without a lower validation loss after which training stops
+PATIENCE = 5  # @param {type:"integer", min:1, max:10000}
+# learning rate of Adam
+LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10}
+# fit images into the square on black instead of squeezing them
+KEEP_ASPECT = False  # @param {type:"boolean"}
+# also write a log for TensorBoard into the run folder
+TENSORBOARD = False  # @param {type:"boolean"}
+# the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
@@ -248,16 +261,16 @@ before = first_layer.predict(one, verbose=0)
 
 # %%
 epochs = EPOCHS or 40
-training = callbacks.begin(run, network, table, epochs)
 stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE)
-checkpoint = keras.callbacks.ModelCheckpoint(
-    training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
-)
 
 # %% [markdown]
 # Watch whether the training loss keeps falling while the validation loss starts to rise.
 
 # %%
+training = callbacks.begin(run, network, table, epochs)
+checkpoint = keras.callbacks.ModelCheckpoint(
+    training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
+)
 upkeep = callbacks.upkeep(training, checkpoint, stopping, TENSORBOARD)
 network.fit(
     train_data, validation_data=val_data,

@@ -19,25 +19,44 @@
 # {{setup}}
 
 # %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-AUGMENTOR_FILES = False  # @param {type:"boolean"} also learn from the images that notebook 02 wrote with Augmentor
-COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1} how far colours move to those of another image in the second training: 0 not, 0.5 a random part, 1 all the way
-IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024} side in pixels of the images that a network sees
-BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
-EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images, at most; 0: as the notebook says
-LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10} learning rate of Adam
-SKIP_CONNECTIONS = True  # @param {type:"boolean"} add what went into a block to what comes out of it
-DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
-BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
-MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100} how many times a melanoma counts in the loss; a missed one costs more than other mistakes
-TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
-KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
-TENSORBOARD = False  # @param {type:"boolean"} also write a log for TensorBoard into the run folder
-SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+# folder of the images; empty: look for one, else the synthetic sample
+DATA_DIR = ""  # @param {type:"string"}
+# run folder; a path under /content/drive/MyDrive outlives Colab
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# CSV of official labels and lesions; empty: the one that comes with the course
+METADATA = ""  # @param {type:"string"}
+# a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
+# also learn from the images that notebook 02 wrote with Augmentor
+AUGMENTOR_FILES = False  # @param {type:"boolean"}
+# how far colours move to those of another image in the second training: 0 not, 0.5 a random part, 1 all the way
+COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1}
+# side in pixels of the images that a network sees
+IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024}
+# images a training step
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
+# passes over the training images, at most; 0: as the notebook says
+EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
+# learning rate of Adam
+LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10}
+# add what went into a block to what comes out of it
+SKIP_CONNECTIONS = True  # @param {type:"boolean"}
+# share of activations hidden at random before a Dense layer
+DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95}
+# 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
+BALANCE = 0.5  # @param {type:"number", min:0, max:1}
+# how many times a melanoma counts in the loss; a missed one costs more than other mistakes
+MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100}
+# test-time augmentation: average the predictions over flips and quarter turns
+TTA = True  # @param {type:"boolean"}
+# fit images into the square on black instead of squeezing them
+KEEP_ASPECT = False  # @param {type:"boolean"}
+# also write a log for TensorBoard into the run folder
+TENSORBOARD = False  # @param {type:"boolean"}
+# the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline

@@ -22,16 +22,26 @@
 # {{setup}}
 
 # %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-MALIGNANT = ""  # @param {type:"string"} names of the malignant classes, separated by commas; empty: known from the standard names
-PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999} share of patients assumed to have what is asked for; not known from images
-EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
-PICTURE = ""  # @param {type:"string"} path of a picture of your own; "upload" asks for one in Colab; empty: a Test image
-SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+# folder of the images; empty: look for one, else the synthetic sample
+DATA_DIR = ""  # @param {type:"string"}
+# run folder; a path under /content/drive/MyDrive outlives Colab
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# CSV of official labels and lesions; empty: the one that comes with the course
+METADATA = ""  # @param {type:"string"}
+# a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
+# names of the malignant classes, separated by commas; empty: known from the standard names
+MALIGNANT = ""  # @param {type:"string"}
+# share of patients assumed to have what is asked for; not known from images
+PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999}
+# folder of another set, to be scored beside Test; empty: none
+EXTERNAL_DIR = ""  # @param {type:"string"}
+# path of a picture of your own; "upload" asks for one in Colab; empty: a Test image
+PICTURE = ""  # @param {type:"string"}
+# the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline

@@ -22,26 +22,46 @@
 # {{setup}}
 
 # %% tags=["parameters"]
-DATA_DIR = ""  # @param {type:"string"} folder of the images; empty: look for one, else the synthetic sample
-OUT_DIR = "runs/course"  # @param {type:"string"} run folder; a path under /content/drive/MyDrive outlives Colab
-LABELS = "audited"  # @param ["audited", "published"] which labels to learn from
-METADATA = ""  # @param {type:"string"} CSV of official labels and lesions; empty: the one that comes with the course
-MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000} a class with fewer training images is left out
-BACKBONE = "EfficientNetB0"  # @param ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Large", "ResNet50V2", "EfficientNetLite0"] the network to begin with
-TRANSFER_SIZE = 128  # @param {type:"integer", min:32, max:1024} side in pixels of the images that the backbone sees
-FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100} how many augmented views of each training image the frozen features are of
-FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000} passes over the training images in fine-tuning; 0: 20, or 2 on the sample
-FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10} learning rate of fine-tuning
-FINE_TUNE_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1} how far an image's colours move to those of another in transfer learning: 0 not, 0.5 a random part, 1 all the way
-UNFREEZE = 1.0  # @param {type:"number", min:0, max:1} share of the backbone's layers that fine-tuning may change, counted from the last
-BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096} images a training step
-DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95} share of activations hidden at random before a Dense layer
-BALANCE = 0.5  # @param {type:"number", min:0, max:1} 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
-MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100} how many times a melanoma counts in the loss; a missed one costs more than other mistakes
-TTA = True  # @param {type:"boolean"} test-time augmentation: average the predictions over flips and quarter turns
-KEEP_ASPECT = False  # @param {type:"boolean"} fit images into the square on black instead of squeezing them
-EXTERNAL_DIR = ""  # @param {type:"string"} folder of another set, to be scored beside Test; empty: none
-SEED = 0  # @param {type:"integer", min:0, max:4294967295} the same number gives the same split, images and networks
+# folder of the images; empty: look for one, else the synthetic sample
+DATA_DIR = ""  # @param {type:"string"}
+# run folder; a path under /content/drive/MyDrive outlives Colab
+OUT_DIR = "runs/course"  # @param {type:"string"}
+# which labels to learn from
+LABELS = "audited"  # @param ["audited", "published"]
+# CSV of official labels and lesions; empty: the one that comes with the course
+METADATA = ""  # @param {type:"string"}
+# a class with fewer training images is left out
+MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
+# the network to begin with
+BACKBONE = "EfficientNetB0"  # @param ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Large", "ResNet50V2", "EfficientNetLite0"]
+# side in pixels of the images that the backbone sees
+TRANSFER_SIZE = 128  # @param {type:"integer", min:32, max:1024}
+# how many augmented views of each training image the frozen features are of
+FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100}
+# passes over the training images in fine-tuning; 0: 20, or 2 on the sample
+FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
+# learning rate of fine-tuning
+FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10}
+# how far an image's colours move to those of another in transfer learning: 0 not, 0.5 a random part, 1 all the way
+FINE_TUNE_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1}
+# share of the backbone's layers that fine-tuning may change, counted from the last
+UNFREEZE = 1.0  # @param {type:"number", min:0, max:1}
+# images a training step
+BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
+# share of activations hidden at random before a Dense layer
+DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95}
+# 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
+BALANCE = 0.5  # @param {type:"number", min:0, max:1}
+# how many times a melanoma counts in the loss; a missed one costs more than other mistakes
+MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100}
+# test-time augmentation: average the predictions over flips and quarter turns
+TTA = True  # @param {type:"boolean"}
+# fit images into the square on black instead of squeezing them
+KEEP_ASPECT = False  # @param {type:"boolean"}
+# folder of another set, to be scored beside Test; empty: none
+EXTERNAL_DIR = ""  # @param {type:"string"}
+# the same number gives the same split, images and networks
+SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
@@ -254,9 +274,9 @@ rate = keras.optimizers.schedules.CosineDecay(
 # %%
 smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
 network.compile(optimizer=keras.optimizers.Adam(rate), loss=smoothed, metrics=["accuracy"])
-training = callbacks.begin(run, network, table, epochs)
 
 # %%
+training = callbacks.begin(run, network, table, epochs)
 checkpoint = keras.callbacks.ModelCheckpoint(
     training.best, monitor="val_loss", save_best_only=True, save_weights_only=True
 )
