@@ -31,7 +31,7 @@ METADATA = ""  # @param {type:"string"}
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
 # also learn from the images that notebook 02 wrote with Augmentor
 AUGMENTOR_FILES = False  # @param {type:"boolean"}
-# how far colours move to those of another image in the second training: 0 not, 0.5 a random part, 1 all the way
+# second training: how far colours move to those of another image; 0 not, 0.5 a random part, 1 fully
 COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1}
 # side in pixels of the images that a network sees
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024}
