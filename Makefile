@@ -1,7 +1,7 @@
 # make course: run the whole course.   make test: check it.   Both make .venv by themselves when needed.
 PYTHON = .venv/bin/python
 
-.PHONY: help course lab test test-newest lint notebooks site bench
+.PHONY: help course lab test test-newest lint notebooks site slides bench
 help:
 	@echo "make course     run the whole course [DATA_DIR=images] [OUT_DIR=runs/mine] [ARGS='-p EPOCHS 5']"
 	@echo "make lab        open the notebooks in JupyterLab"
@@ -10,6 +10,7 @@ help:
 	@echo "make lint       style, imports and requirements alone"
 	@echo "make notebooks  build and execute the notebooks from notebooks/src [ARGS='01_eda']"
 	@echo "make site       write notebooks and docs as a website into _site/, as they are stored"
+	@echo "make slides     write a deck of slides for each notebook into _slides/"
 	@echo "make bench      measure speed and memory [DATA_DIR=images]"
 
 course: .venv/ready
@@ -36,6 +37,9 @@ notebooks: .venv/ready
 
 site: .venv/site
 	$(PYTHON) -m sphinx -q -b html -c docs . _site/html && echo "Open _site/html/index.html"
+
+slides: .venv/ready
+	$(PYTHON) -m docs.slides
 
 bench: .venv/ready
 	$(PYTHON) tests/bench_data.py $(or $(DATA_DIR),sample)

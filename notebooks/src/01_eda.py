@@ -78,7 +78,7 @@ print(understood)
 # Open every file once, and look at two images of each class. Which classes could you distinguish by their colour,
 # which by their structure, and which not at all?
 
-# %%
+# %% tags=["slide"]
 table = duplicates.inspect(published)
 readable = table[table["flag"] == ""]
 two = review.examples(readable, SEED)
@@ -117,7 +117,7 @@ sizes = outside["label"].value_counts()
 majority = sizes.max() / sizes.sum()
 print(f"Outside Test, {majority:.0%} of the images are {sizes.idxmax()}.")
 
-# %%
+# %% tags=["slide"]
 figures.bars(
     review.counts(readable),
     figures.SPLIT_COLOURS,
@@ -140,7 +140,7 @@ resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 normalised = np.asarray(resized, dtype="float32") / 255
 print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
 
-# %%
+# %% tags=["slide"]
 before = original.width * original.height
 figures.image_grid(
     [original, resized], ["original", "resized"], columns=2, inches=3.2,
@@ -175,7 +175,7 @@ counts.rename(audit.COUNTS).to_frame("count")
 # Look at the contradictions, if there are any. Two neighbours are one picture, filed under two classes. Nobody can
 # learn to distinguish them, because there is no difference.
 
-# %%
+# %% tags=["slide"]
 both = review.contradictions(readable)
 figures.image_grid(
     both["path"], both["label"], columns=6, inches=1.9,
@@ -261,7 +261,7 @@ pd.crosstab(train["label"], train["collection"].replace("", "unknown"))
 # What could reveal the collection? Measure the mean of each colour channel. Where the boxes of two classes overlap,
 # this colour alone cannot separate them.
 
-# %%
+# %% tags=["slide"]
 pixels = review.thumbnails(train["path"])
 colours = review.mean_colours(pixels, train["label"])
 blue = colours.groupby("label")["blue"].median()
@@ -275,7 +275,7 @@ figures.boxes(
 # The **mean image** of a class shows what all its pictures share. Look at the edges, where there is hardly ever a
 # lesion: do the classes fall into families?
 
-# %%
+# %% tags=["slide"]
 mean = review.mean_images(pixels, train["label"])
 edge = pd.Series(mean).map(review.blue_of_edge)
 figures.image_grid(
@@ -288,7 +288,7 @@ figures.image_grid(
 # So cover everything but the four corners, 12 of 96 pixels a side. This is all that is left of one validation image
 # of each class:
 
-# %%
+# %% tags=["slide"]
 learned = corners.cut(train["path"])
 held = corners.cut(val["path"])
 one = ~val["label"].duplicated()
@@ -324,7 +324,7 @@ print(f"{right} of {len(val)} validation images are classified correctly.")
 # %% [markdown]
 # The same corners, the same forest: does it also recognise the collection?
 
-# %%
+# %% tags=["slide"]
 forest.fit(seen, train["collection"])
 collections = forest.predict(unseen)
 shares = corners.shares(train, val, classes, collections)
@@ -336,7 +336,7 @@ figures.shares(
     synthetic=SYNTHETIC,
 )
 
-# %% tags=["nbval-check-output"]
+# %% tags=["slide", "nbval-check-output"]
 print(corners.sentence(shares, GUESS))
 
 # %% [markdown]

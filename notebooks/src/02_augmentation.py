@@ -89,7 +89,7 @@ pipeline.flip_left_right(probability=0.5)
 pipeline.zoom(probability=0.5, min_factor=1.1, max_factor=1.3)
 pipeline.sample(8)
 
-# %%
+# %% tags=["slide"]
 written = sorted((scratch / "augmented").iterdir())
 figures.image_grid(
     written, [""] * len(written), columns=4, inches=2,
@@ -161,7 +161,7 @@ GUESS = 0.8  # change me: the share, from 0 to 1
 # See how the score comes about. Above, six validation pictures; below each, the training picture with the most
 # similar colours.
 
-# %%
+# %% tags=["slide"]
 pairs = leak.pairs(nearest, learned, checked)
 figures.image_grid(
     leak.draw(pairs, pipeline, SEED), pairs["picture"], columns=6, inches=1.9,
@@ -180,7 +180,7 @@ manifest.write_text(compared.to_csv(index=False), run.folder / "leak.csv")
 means = compared.drop(columns="seed").groupby("way", sort=False).mean()
 means.round(2)
 
-# %%
+# %% tags=["slide"]
 shares = leak.shares(compared)
 validation, kept = shares["value"].iloc[:2]
 figures.shares(
@@ -190,7 +190,7 @@ figures.shares(
     synthetic=SYNTHETIC,
 )
 
-# %% tags=["nbval-check-output"]
+# %% tags=["slide", "nbval-check-output"]
 print(leak.sentence(shares, GUESS))
 
 # %% [markdown]
@@ -245,7 +245,7 @@ def alone(name, **settings):
     return augmentation.apply(single, lesion, SEED)
 
 
-# %%
+# %% tags=["slide"]
 shown = {
     "original": lesion,
     "rotate90": alone("rotate90"),
@@ -267,7 +267,7 @@ figures.image_grid(
 # Brightness, contrast and colour are another matter. Here each is shown from half to double, much stronger than the
 # course uses it.
 
-# %%
+# %% tags=["slide"]
 kinds, factors = ["brightness", "contrast", "color"], [0.5, 0.9, 1, 1.1, 2]
 light = {f"{kind} × {factor}": alone(f"random_{kind}", min_factor=factor, max_factor=factor)
          for kind, factor in product(kinds, factors)}
@@ -298,7 +298,7 @@ augmentor.random_brightness(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_contrast(probability=0.3, min_factor=0.9, max_factor=1.1)
 augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 
-# %%
+# %% tags=["slide"]
 draws = {f"seed {seed}": augmentation.apply(augmentor, lesion, seed) for seed in range(6)}
 figures.image_grid(
     draws.values(), draws, columns=6, inches=1.9,
@@ -327,7 +327,7 @@ print(f"{len(new)} new images")
 balance = augmentation.balance(augmented)
 balance
 
-# %%
+# %% tags=["slide"]
 smallest = balance.iloc[0]
 figures.bars(
     balance[["originals", "copies"]], [figures.GREY, "#0072B2"],

@@ -97,7 +97,7 @@ def load(rows):
     return pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
 
 
-# %%
+# %% tags=["slide"]
 some = train.drop_duplicates("label").sort_values("label")
 lesions = load(some).astype("float32")
 figures.image_grid(
@@ -132,7 +132,7 @@ def turned(images, seed):
     return pipeline.seeded(augment, images, seed)
 
 
-# %%
+# %% tags=["slide"]
 draw = tf.constant([SEED % 2**31, 1])
 figures.image_grid(
     turned(lesions, draw), some["label"], columns=4, inches=2,
@@ -183,7 +183,7 @@ def exchanged(images, seed):
     return pipeline.seeded(tint, images, seed + 1)
 
 
-# %%
+# %% tags=["slide"]
 figures.image_grid(
     exchanged(lesions, draw), some["label"], columns=4, inches=2,
     title="As the second training sees them: same structure, other colours",
@@ -196,7 +196,7 @@ figures.image_grid(
 # **Dropout** hides a random share of the numbers at each training step, so that no single one can be relied on. It makes
 # memorising harder: a form of **regularisation**. To see what it does, apply it to an image:
 
-# %%
+# %% tags=["slide"]
 lesion = lesions[:1]
 hidden = layers.Dropout(0.5)(lesion / 2, training=True)  # it doubles what it keeps
 figures.image_grid(
@@ -222,7 +222,7 @@ def convolution(x, filters, size=3, strides=1):
 # **Global average pooling** keeps one number a channel, the mean over all places: *what* was seen, not *where*. It replaces
 # the layer that held nearly all weights in notebook 03.
 
-# %%
+# %% tags=["slide"]
 maps = convolution(lesion / 255, 4)
 pooled = layers.GlobalAveragePooling2D()(maps)
 figures.image_grid(
@@ -251,7 +251,7 @@ def block(x, filters):
     return layers.ReLU()(y)
 
 
-# %%
+# %% tags=["slide"]
 x = lesion.mean(axis=-1, keepdims=True) / 255
 y = convolution(layers.ReLU()(convolution(x, 1)), 1)
 figures.image_grid(
@@ -355,7 +355,7 @@ exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 # Dashed: training images, augmented. Solid: validation images, as they are. On augmented images, training is the harder
 # task, so its line may lie below that of validation; its loss also carries the class weights. Compare shapes, not heights.
 
-# %%
+# %% tags=["slide"]
 lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
 figures.curves(
     {"colours_kept": kept_history, "colours_exchanged": exchange_history},
@@ -395,7 +395,7 @@ accuracy.to_frame("accuracy on validation").round(2)
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
 
-# %%
+# %% tags=["slide"]
 run.done(CHOICE=CHOICE)
 preferred = accuracy.idxmax()
 print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")

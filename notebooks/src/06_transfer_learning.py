@@ -132,7 +132,7 @@ def augment(images, seed):
 # %% [markdown]
 # Look at images of five classes, and below each at one of the views of it that training sees.
 
-# %%
+# %% tags=["slide"]
 some = train.drop_duplicates("label").sort_values("label")[:5]
 first = load(some).astype("float32")
 views = augment(first, tf.constant([SEED % 2**31, 1]))
@@ -302,7 +302,7 @@ steps.T.round(2)
 # %% [markdown]
 # The same as a figure:
 
-# %%
+# %% tags=["slide"]
 shares = steps.stack().rename("value").to_frame()
 shares.index = shares.index.map(": ".join)
 title = "Right on validation: frozen {frozen:.0%}, fine-tuned {fine-tuned:.0%}"
@@ -313,7 +313,7 @@ figures.shares(
     synthetic=SYNTHETIC,
 )
 
-# %%
+# %% tags=["slide"]
 tuned_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
 change = scores.compare(tuned_rows, frozen_rows, SEED)
 difference = report.estimate(change, "difference")
@@ -345,7 +345,7 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/pre
 results = evaluate.evaluate(run, table)
 results.accuracies
 
-# %%
+# %% tags=["slide"]
 place = shortcut.hard_place(results.reveal)
 reached = results.reveal.loc[("transfer", place), "value"]
 shortcut.figure(

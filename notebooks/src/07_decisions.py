@@ -79,7 +79,7 @@ test = results.test[name]
 # %% [markdown]
 # Look at some of its predictions. What would you do with these patients?
 
-# %%
+# %% tags=["slide"]
 pictures.examples(test, name, table, SYNTHETIC, SEED)
 
 # %% [markdown]
@@ -137,7 +137,7 @@ view = places["Test"]
 point = decisions.operating_point(view, threshold)
 title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {point['sensitivity']:.0%}"
 
-# %%
+# %% tags=["slide"]
 roc, axes = figures.new(5.6, 4.8)
 RocCurveDisplay.from_predictions(
     view["truth"], view["probability"],
@@ -165,11 +165,11 @@ patients
 # *Cleared* are the healthy who are not sent on. *Low* and *high* are what the intervals of sensitivity and specificity
 # allow: no false alarm on fifty images does not mean none among a thousand patients. Each mark below is a patient.
 
-# %%
+# %% tags=["slide"]
 dots = decisions.thousand(patients, GUESS, SYNTHETIC)
 dots
 
-# %%
+# %% tags=["slide"]
 print(decisions.in_words(patients, GUESS))
 
 # %% [markdown]
@@ -204,7 +204,7 @@ calibrated = decisions.calibration({
     "Test, as trained": test, "Test, softened": softened}, SEED)
 calibrated.round(3)
 
-# %%
+# %% tags=["slide"]
 *_, first, then = calibrated["calibration error"]
 said = f"Calibration error on Test: {first:.3f}, then {then:.3f}"
 print(said)
@@ -238,7 +238,7 @@ figures.titled(reliability, said, SYNTHETIC)
 # from which you would act (Vickers and Elkin, 2006): who acts at a risk of 0.1 accepts nine false alarms for one cancer.
 # A network may help only where its curve lies above both alternatives, flagging all and flagging none.
 
-# %%
+# %% tags=["slide"]
 risks = np.arange(0.01, 1, 0.01)
 benefit = decisions.net_benefit(decisions.binary(softened, positive), risks)
 worth, axes = figures.new(6.5, 4)
@@ -264,7 +264,7 @@ least = np.sort(decisions.of_truth(val))[n - rank]  # the true class is rarely l
 sets = scores.probabilities(test) >= least
 print(f"Classes from {least:.3f} on: {sets.sum(axis=1).mean():.1f} on average for a Test image")
 
-# %%
+# %% tags=["slide"]
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
 reached = coverage["value"]["Test"]
 covered = f"Promised to cover {COVERAGE:.0%}, the sets cover {reached:.0%} of Test"
@@ -279,11 +279,11 @@ covering
 #
 # Accuracy by age, sex and site, where they are known, with the number of images in brackets.
 
-# %%
+# %% tags=["slide"]
 parts = decisions.subgroups(test, table, run.folder / "metadata.csv")
 groups = intervals.shares(parts, lambda rows: rows["correct"])
 
-# %%
+# %% tags=["slide"]
 subgroups = figures.shares(groups, None, decisions.multiplicity(groups), "accuracy", SYNTHETIC)
 subgroups
 
@@ -304,7 +304,7 @@ pixels = load(shown)
 predicted = pd.Categorical(shown["predicted"], CLASSES).codes
 heat = explain.grad_cam(network, pixels, predicted)
 
-# %%
+# %% tags=["slide"]
 middle = explain.in_the_middle(heat)
 title = f"{middle:.0%} of a heatmap's light lies in the middle half of the picture (median)"
 cam = pictures.heatmaps(shown, pixels, heat, title, SYNTHETIC)
