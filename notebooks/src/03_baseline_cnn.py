@@ -104,7 +104,7 @@ print("images", batch.shape, "targets", targets.shape)
 # %% [markdown]
 # Look at the first images of the batch. Could you tell the classes apart at this size?
 
-# %%
+# %% tags=["slide"]
 labels = targets.numpy().argmax(axis=1)
 figures.image_grid(
     batch.numpy()[:6],
@@ -128,7 +128,7 @@ kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel, 1968
 feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
 activation = np.maximum(feature_map, 0)
 
-# %%
+# %% tags=["slide"]
 zero = np.mean(activation == 0)
 figures.image_grid(
     [figures.shades(lesion), figures.shades(feature_map), figures.shades(activation)],
@@ -177,7 +177,7 @@ GUESS = 0.5  # change me: the share of the weights that the three convolutions h
 weights = pipeline.weights_by_layer(network)
 weights.round(3)
 
-# %%
+# %% tags=["slide"]
 groups = weights.groupby("kind").sum()
 groups["value"] = groups["share"]
 convolutions = groups.loc["Conv2D", "value"]
@@ -217,7 +217,7 @@ def descend(rate, weight=-2.0):
     return np.array(path)
 
 
-# %%
+# %% tags=["slide"]
 rates, line = [0.02, 0.3, 1.03], np.linspace(-3, 3)
 figure, places = figures.new(9, 3, 1, 3, sharey=True)
 for axes, rate in zip(places, rates):
@@ -284,7 +284,7 @@ history = callbacks.finish(network, training)
 #
 # Dashed: training images. Solid: validation images. The black dot marks the epoch that is kept.
 
-# %%
+# %% tags=["slide"]
 losses = history["val_loss"]
 best, lowest, last = losses.idxmin(), losses.min(), losses.iloc[-1]
 figures.curves(
@@ -313,7 +313,7 @@ two.drop(columns="seconds").round(2)
 # The activations of the first convolution for one lesion: above as they were before training, below after it. Some
 # kernels may hardly change, others may now respond to something else. Black: this kernel finds nothing here.
 
-# %%
+# %% tags=["slide"]
 after = first_layer.predict(one, verbose=0)
 both = np.concatenate([before, after])[..., :8]
 figures.image_grid(
@@ -336,7 +336,7 @@ image = images[:1]
 probabilities = pd.Series(network.predict(image, verbose=0)[0], CLASSES)
 probabilities.nlargest(3).to_frame("probability").round(3)
 
-# %%
+# %% tags=["slide"]
 truth = val["label"].iloc[0]
 chance = probabilities[truth]
 figures.image_grid(

@@ -77,7 +77,7 @@ results.networks
 # Networks that differ in image size, epochs or seed differ in more than their layers. You sent this one to a clinic; look at
 # what it does on Test. Above each image stand the true class and the two most probable ones.
 
-# %%
+# %% tags=["slide"]
 test = results.test[choice]  # its predictions of Test, with audited labels
 pictures.examples(
     test, choice, table,
@@ -125,7 +125,7 @@ by_class.drop(columns=["precision", "f1"]).round(2)
 # is not known which are, the rarest class): in their rows, right of the line, are the missed cancers; below it, left of the
 # line, the false alarms.
 
-# %%
+# %% tags=["slide"]
 figure, axes = figures.new(8, 7)
 ConfusionMatrixDisplay.from_predictions(
     label, predicted, labels=by_class.index,
@@ -147,7 +147,7 @@ figures.titled(figure, missed, SYNTHETIC)
 # %%
 GUESS = 0.5  # change me: the share, from 0 to 1
 
-# %%
+# %% tags=["slide"]
 shortcut.figure(
     results.reveal,
     title=shortcut.headline(results.reveal, choice, GUESS),
@@ -171,7 +171,7 @@ print(shortcut.answer(results.reveal, choice))
 # between collections costs much more, the network was using the colours of the collection. One view of each image is
 # predicted here, so *own* may differ from the table above.
 
-# %%
+# %% tags=["slide"]
 folder = run.folder / choice
 val = manifest.active(table, "val")
 pictures.swapped(folder, val, SYNTHETIC, SEED)
@@ -252,7 +252,7 @@ found, unreadable = predict.predict(run.folder, [picture], choice)
 print(report.NOTICE, *unreadable)
 found.drop(columns="image").round(2).T.set_axis(["answer"], axis=1)
 
-# %%
+# %% tags=["slide"]
 pictures.explained(
     folder, picture, found, table,
     synthetic=SYNTHETIC,

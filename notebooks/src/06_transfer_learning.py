@@ -238,7 +238,7 @@ frozen_rows = scores.predictions_table(val, network.predict(val_data, verbose=0)
 # %% [markdown]
 # Here is your guess, beside the networks that you trained from scratch:
 
-# %%
+# %% tags=["slide"]
 compared = evaluate.on_validation(run, table, without="transfer")
 reached = frozen["validation"]
 compared.loc["one layer on frozen features", "value"] = reached
@@ -256,7 +256,7 @@ figures.shares(
 # learning rate is small, rises through the first epoch, and then falls along a cosine to zero; the Dense layer starts
 # from what it has learned (Kumar and others, 2022); and batch normalisation stays as ImageNet left it.
 
-# %%
+# %% tags=["slide"]
 epochs = FINE_TUNE_EPOCHS or (2 if SYNTHETIC else 20)
 backbones.unfreeze(backbone, UNFREEZE)
 steps = len(train_data)
