@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         name = "".join(re.findall("unrecognized arguments: --([a-z_-]+)", message)).upper().replace("-", "_")
         if name in _parameters():
-            message = f"a notebook's parameter is given so: -p {name} VALUE"
+            message = f"set a notebook's parameter with -p {name} VALUE"
         super().error(message)
 
 
@@ -40,7 +40,7 @@ def main(arguments=None):
     try:
         return _call(options) or 0
     except KeyboardInterrupt:
-        print("Interrupted. What was finished is kept: the same command goes on from there.", file=sys.stderr)
+        print("Interrupted. Finished work is kept: the same command resumes from there.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:  # what the course raises for the reader
         print(error, file=sys.stderr)
@@ -61,31 +61,31 @@ def _parser():
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter, below")
     add("--with-parent", action="store_true", help=argparse.SUPPRESS)
 
-    add = command("sweep", "Run notebooks once for every set of parameters that a YAML file asks for.")
+    add = command("sweep", "Run notebooks once for every combination of parameters in a YAML file.")
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
     add("--out-dir", help="folder of the sweep; default: runs/<name of the file>")
-    add("--dry-run", action="store_true", help="check the file, say which runs there are, and stop")
+    add("--dry-run", action="store_true", help="check the file, list its runs, and stop")
     add("--jobs", type=int, default=-1, help="runs at once; default: this machine's cores")
     add("--scheduler", metavar="ADDRESS", help="a Dask cluster to use instead, such as tcp://10.0.0.1:8786")
 
-    add = command("audit", "Say what is wrong with a set of images.")
+    add = command("audit", "Report what is wrong with a set of images.")
     add("data_dir", metavar="DATA_DIR", help='folder of images, or "sample"')
     add("--json", metavar="FILE", help="also write the findings as JSON")
     add("--html", metavar="FILE", help="also write a page that shows them")
-    add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the one of the course")
+    add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the course's own")
     text = f"say where the labels are: {', '.join(NAMED)}, as in notebook 01"
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=text)
 
-    add = command("predict", "Say what a trained network calls pictures. Not a medical device.")
+    add = command("predict", "Predict the class of pictures with a trained network. Not a medical device.")
     add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
-    add("images", nargs="+", metavar="IMAGE", help="file of a picture")
-    add("--model", default="regularised", help="folder of the network in the run folder; default: regularised")
+    add("images", nargs="+", metavar="IMAGE", help="image file")
+    add("--model", default="colours_exchanged", help="folder of the network in the run folder; default: %(default)s")
     add("--csv", metavar="FILE", help="write the table there instead of printing it")
 
-    add = command("build", "Build the notebooks that people open from what people edit.")
+    add = command("build", "Build the notebooks from their sources.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    text = "execute nothing; let badges and set-up cells name this repository; default: git's origin"
+    text = "execute nothing; write this repository into badges and set-up cells; default: git's origin"
     add("--repository", metavar="OWNER/NAME", nargs="?", const="", help=text)
     add("--branch", default="main", help="with --repository: its branch; default: main")
     return parser

@@ -84,13 +84,13 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     leaves files unlisted; augmented rows that ``table`` has are replaced.
 
     ``target`` counts originals, too; ``out_dir`` lies outside the image folder; ``workers`` processes work, by default
-    one for few images, else one a core. ValueError if ``out_dir`` lies in the image folder, the pipeline cannot be
+    one for few images, else one a core. ValueError if ``out_dir`` is inside the image folder, the pipeline cannot be
     described, or nothing is there to augment; RuntimeError if a worker process ends early.
     """
     originals = table[table["parent"] == ""]
     source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
     if Path(out_dir).resolve().is_relative_to(source):
-        raise ValueError(f"out_dir {str(out_dir)!r} lies in the image folder {str(source)!r}; choose one outside it.")
+        raise ValueError(f"out_dir {str(out_dir)!r} is inside the image folder {str(source)!r}; choose one outside it.")
     recipe = _recipe(pipeline, seed)
     folder = Path(out_dir).absolute() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     rows = _plan(originals, target, seed, folder)
@@ -174,7 +174,7 @@ def _make_all(missing, pipeline, workers):
         return dict(messages.progress(made, "Augmenting", len(missing)))
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A worker process ended early, perhaps for want of memory. Call again to go on, with workers=1 if need be."
+            "A worker process ended early, perhaps out of memory. Call again to resume, with workers=1 if necessary."
         ) from error
 
 

@@ -31,8 +31,8 @@ def check(table):
     """
     if odd := sorted(set(table.columns) ^ set(COLUMNS)):
         raise ManifestError(
-            f"The manifest's columns differ from what is known in {odd}; it is an older one, or changed by "
-            "hand: run notebook 01 again."
+            f"The manifest's columns differ from what is known in {odd}; it is from an older version, or "
+            "was changed by hand: run notebook 01 again."
         )
     used = active(table)
     train = used.loc[used["split"] == "train", "image_id"]
@@ -40,12 +40,12 @@ def check(table):
     orphans = added.loc[~(added["image_id"].isin(train) & added["parent"].isin(train)), "image_id"]
     splits = used[(used["split"] != "") & (used["group"] != "")].groupby("group")["split"].nunique()
     broken = {
-        "path values stand in it twice; keep one row per image": table["path"][table["path"].duplicated()],
-        "image_id values stand in it twice; keep one row per image": table["image_id"][table["image_id"].duplicated()],
+        "path values occur twice; keep one row per image": table["path"][table["path"].duplicated()],
+        "image_id values occur twice; keep one row per image": table["image_id"][table["image_id"].duplicated()],
         f"values of split are not known; choose from {SPLITS}": table["split"][~table["split"].isin([*SPLITS, ""])],
         f"values of flag are not known; choose from {FLAGS}": table["flag"][~table["flag"].isin([*FLAGS, ""])],
-        "images take part but have no label; flag or label them": used["image_id"][used["label"] == ""],
-        "groups cross splits: one lesion or picture would be learned and tested; make the manifest again with "
+        "images are used but have no label; flag or label them": used["image_id"][used["label"] == ""],
+        "groups cross splits: one lesion or picture would be in training and in Test; make the manifest again with "
         "notebook 01": splits.index[splits > 1],
         "augmented images are not in train beside their original; augment training originals only": orphans,
     }

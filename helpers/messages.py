@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 ABOVE = "run the cells above first: Run > Run All Above Selected Cell (in Colab: Runtime > Run before)"
-INTERRUPTED = "Interrupted. What was finished, epochs too, is kept: run this cell again to go on."
+INTERRUPTED = "Interrupted. Finished work, epochs included, is kept: run this cell again to resume."
 
 
 def progress(items, what, total=None):

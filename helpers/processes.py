@@ -62,6 +62,6 @@ def claim(folder, what):
     except Timeout:
         known = writer.read_text(encoding="utf-8") if writer.exists() else "another process"
         end = "Wait for it, or end it (in Jupyter: Kernel > Shut Down Kernel)."
-        raise RunError(f"{what} is at work in {folder} already: {known}. {end}") from None
+        raise RunError(f"{what} is already running in {folder}: {known}. {end}") from None
     manifest.write_text(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M')}", writer)
     return lock

@@ -35,7 +35,7 @@ def named(text):
     if len(found) != 1:
         near = [name for name in NOTEBOOKS if name[:2] == text[:2]] or difflib.get_close_matches(text, NOTEBOOKS)
         meant = found or near or NOTEBOOKS
-        raise RunError(f"No one notebook is named {text!r}; did you mean {', '.join(meant)}?")
+        raise RunError(f"No single notebook matches {text!r}; did you mean {', '.join(meant)}?")
     return found[0]
 
 
@@ -96,7 +96,7 @@ def start(notebook, namespace):
         if notebook == NOTEBOOKS[0] and values["DATA_DIR"] == "sample":  # perhaps there are images by now
             values["DATA_DIR"] = ""
         elif notebook == NOTEBOOKS[0] and values["DATA_DIR"]:
-            print(f"{folder} keeps to the images in {values['DATA_DIR']}. For others, give DATA_DIR, or a new OUT_DIR.")
+            print(f"{folder} continues with the images in {values['DATA_DIR']}. For others, set DATA_DIR or OUT_DIR.")
     namespace.update(values)
     matplotlib.rcParams["text.parse_math"] = False  # a class may be named "$x$"
     images = datasets.find(values["DATA_DIR"])
@@ -122,7 +122,7 @@ def existing(run_dir):
     """Return a run folder in which notebook 01 has run, as a Path; RunError if it is none."""
     folder = Path(run_dir).expanduser()
     if not (folder / "manifest.csv").is_file():
-        raise RunError(f"{run_dir} is no run folder yet (no manifest.csv): python -m helpers run --out-dir {run_dir}")
+        raise RunError(f"{run_dir} is not a run folder (no manifest.csv): python -m helpers run --out-dir {run_dir}")
     return folder
 
 
@@ -133,7 +133,7 @@ def begun_with(folder):
     """
     record, file = recorded(folder, NOTEBOOKS[0]), folder / f"{NOTEBOOKS[0]}.json"
     if file.exists() and not record:
-        raise RunError(f"{file} cannot be read any more; it said which images these are: give them in DATA_DIR.")
+        raise RunError(f"{file} cannot be read any more; it recorded which images these are: set DATA_DIR to them.")
     return record.get("found") or record.get("parameters", {}).get("DATA_DIR", "")
 
 
@@ -171,7 +171,7 @@ class Run:
         table = manifest.read(self.folder / "manifest.csv", self.images.root)
         self.made_from = manifest.fingerprint(table)
         if self.made_from != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
-            print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is taken as it is.")
+            print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is used as it is.")
         if augmented:
             self.need("02_augmentation")
             return manifest.read(self.folder / "augmented.csv", self.images.root)
@@ -201,7 +201,7 @@ class Run:
             if not (folder / "run.json").exists() or recorded(folder, "run").get("manifest") == fits:
                 found[folder.name] = folder
             else:
-                print(f"{folder.name} is left out: it learned from another split or other labels. Train it again.")
+                print(f"{folder.name} is left out: it was trained on another split or other labels. Train it again.")
         return found
 
     def answer(self, notebook, name, default):
@@ -238,12 +238,12 @@ class Run:
             written = [path for table in tables for path in table.loc[table["parent"] != "", "path"]]
             if any(each.get("manifest") != here for each in made_from):
                 return "the images, labels or split have changed since"
-            return "" if all(map(os.path.isfile, written)) else "images that it wrote are gone"
+            return "" if all(map(os.path.isfile, written)) else "images that it wrote are missing"
         if record.get("images") != datasets.state(self.images):
-            return "the images are not those it has seen"
+            return "the images are not those it used"
         shared = record["parameters"].keys() & self.parameters.keys() - {"DATA_DIR", "OUT_DIR"}
         other = [name for name in sorted(shared) if record["parameters"][name] != self.parameters[name]]
-        return f"{other[0]} is another now" if other else ""
+        return f"{other[0]} has changed" if other else ""
 
     def _fingerprint(self):
         file = self.folder / "manifest.csv"

@@ -162,7 +162,7 @@ def test_colab_takes_other_clinics_by_default_where_they_can_be_had(monkeypatch,
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive" if place == "K" else "")
     assert archive.clinics_in_colab() == expected
-    assert bool(answer) == ("Going on without images of other clinics." in capsys.readouterr().out)
+    assert bool(answer) == ("Continuing without images from other clinics." in capsys.readouterr().out)
 
 
 def test_other_clinics_are_the_default_for_the_set_of_the_case_study_alone(tmp_path, monkeypatch):

@@ -219,7 +219,7 @@ def test_long_names_are_shortened_and_stay_different(table, fill, tmp_path):
 def test_refuses_the_image_folder(table, fill, tmp_path, out):
     (tmp_path / "link").symlink_to(tmp_path / "images")
     before = times(tmp_path / "images")
-    with pytest.raises(ValueError, match="lies in the image folder"):
+    with pytest.raises(ValueError, match="is inside the image folder"):
         fill(table, out=out)
     assert times(tmp_path / "images") == before
 

@@ -16,9 +16,9 @@ from helpers.batch import execute
 @pytest.mark.parametrize(
     "notebooks, given, words",
     [
-        (["06_magic"], {}, "No one notebook is named '06_magic'; did you mean 06_[a-z_]+\\?"),
+        (["06_magic"], {}, "No single notebook matches '06_magic'; did you mean 06_[a-z_]+\\?"),
         (["baselin_cnn"], {}, "did you mean 03_baseline_cnn\\?"),
-        (["0"], {}, "No one notebook is named '0'; did you mean 01_eda, 02_augmentation, "),
+        (["0"], {}, "No single notebook matches '0'; did you mean 01_eda, 02_augmentation, "),
         ([], {"EPOHCS": "5"}, "no parameter 'EPOHCS'; did you mean EPOCHS.*run --help"),
         (["01_eda"], {"EPOCHS": "5"}, "no parameter 'EPOCHS'"),
         ([], {"EPOCHS": "five"}, "EPOCHS is 'five', but it takes a whole number"),
@@ -89,7 +89,7 @@ def test_predict_refuses_at_once_where_nothing_was_run(tmp_path):
     call = f"__main__.main(['predict', {str(tmp_path)!r}, 'a.jpg'])"
     code = f"import sys; from helpers import __main__; {call}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=runs.FOLDER.parent, capture_output=True, text=True)
-    assert f"{tmp_path} is no run folder yet (no manifest.csv): python -m helpers run --out-dir" in done.stderr
+    assert f"{tmp_path} is not a run folder (no manifest.csv): python -m helpers run --out-dir" in done.stderr
     assert "keras" not in done.stdout.split()
 
 
@@ -101,7 +101,7 @@ def test_a_notebook_that_was_changed_is_named_and_runs_as_it_is(tmp_path):
     file.write_text(file.read_text().replace("SEED = 0", "SEED = 6").replace("x = SEED", "x = 2"))
     status, said, _ = tiny.call(folder, "run", "01", "03", *out)
     assert status == 0 and said.startswith(
-        "notebooks/01_eda.ipynb was changed (SEED is 6, not 0, cell 3) and runs so. To undo it: git restore"
+        "notebooks/01_eda.ipynb was changed (SEED is 6, not 0, cell 3) and runs as changed. To undo it: git restore"
     )
 
 

@@ -224,7 +224,7 @@ def test_pictures_of_another_set_that_are_known_under_other_names_are_left_out(e
     blots(0).resize((48, 36)).save(own / "nevus" / "smaller.jpg", quality=70)
     blots(1).save(own / "nevus" / "again.bmp")
     assert scores.external(new, manifest_of(own), NAMES)["image_id"].tolist() == ["VASC"]
-    assert "2 are pictures that are known already" in capsys.readouterr().out
+    assert "2 are pictures that the course already has" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

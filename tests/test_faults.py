@@ -250,7 +250,7 @@ def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(
     assert len(run.manifest()) == len(whole) and "01_eda runs first, because" in capsys.readouterr().out
     next(other.rglob("*.png")).unlink()
     assert len(begin("05_evaluation", other, out).manifest()) == len(whole) - 1
-    assert "the images are not those it has seen" in capsys.readouterr().out and contents(image_set) == done[1]
+    assert "the images are not those it used" in capsys.readouterr().out and contents(image_set) == done[1]
 
 
 BODY = """from helpers import manifest, runs

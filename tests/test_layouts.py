@@ -583,7 +583,7 @@ def test_kaggle_sets_are_fetched_by_name_and_a_refusal_says_what_to_do(bare, mak
     with pytest.raises(FileNotFoundError, match="pip install kagglehub"):
         datasets.find("kaggle:owner/skin-set")
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
-    assert datasets.find().synthetic and "Going on with the embedded synthetic sample" in capsys.readouterr().out
+    assert datasets.find().synthetic and "Using the embedded synthetic sample" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("variable", ["DATA_DIR", "ISIC9_DIR"])

@@ -24,11 +24,11 @@ def run_folder(tmp_path, image_set, small_manifest):
     network = keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D()])
     network.add(layers.Dense(2, activation="softmax"))
     network.layers[-1].set_weights([np.array([[9.0, -9]] * 3), np.array([-13.5, 13.5])])
-    (folder / "regularised").mkdir()
-    network.save(folder / "regularised" / "model.keras")
+    (folder / "colours_exchanged").mkdir()
+    network.save(folder / "colours_exchanged" / "model.keras")
     rows = manifest.active(table, "val")
     chances = scores.predictions_table(rows, np.full((len(rows), 2), 0.5), ["melanoma", "nevus"])
-    chances.to_csv(folder / "regularised" / "predictions.csv", index=False)
+    chances.to_csv(folder / "colours_exchanged" / "predictions.csv", index=False)
     return folder
 
 
@@ -51,7 +51,7 @@ def test_a_training_image_is_its_own_nearest_and_a_strange_one_is_called_so(run_
     assert first["distance"] == pytest.approx(0, abs=1e-6)
     assert first["like_training"] == "yes"
     assert second["distance"] > 0.3
-    assert second["like_training"] == "not like what I learned from"
+    assert second["like_training"] == "unlike the training images"
 
 
 def test_the_class_is_the_most_probable_one(run_folder, tmp_path):
@@ -89,12 +89,12 @@ def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
     assert call(run_folder, good, "--model", "transfer") == 1
     first, _, other = capsys.readouterr().err.strip().splitlines()
-    assert "no run folder" in first and other.endswith("it has regularised.")
-    text = (run_folder / "regularised" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
-    (run_folder / "regularised" / "predictions.csv").write_text(text)
+    assert "no run folder" in first and other.endswith("it has colours_exchanged.")
+    text = (run_folder / "colours_exchanged" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
+    (run_folder / "colours_exchanged" / "predictions.csv").write_text(text)
     assert call(run_folder, good) == 1
     assert "trained on other classes" in capsys.readouterr().err
-    (run_folder / "regularised" / "model.keras").write_bytes(b"no network")
+    (run_folder / "colours_exchanged" / "model.keras").write_bytes(b"no network")
     assert call(run_folder, good) == 1
     assert "cannot be read" in capsys.readouterr().err
 
@@ -118,9 +118,9 @@ def test_the_features_of_the_training_images_are_computed_once(run_folder, tmp_p
 def test_a_network_of_another_split_is_not_used(run_folder, tmp_path, capsys):
     good = picture(tmp_path / "good.png", (120, 130, 125))
     record = {"parameters": {}, "manifest": "another"}
-    (run_folder / "regularised" / "run.json").write_text(json.dumps(record))
+    (run_folder / "colours_exchanged" / "run.json").write_text(json.dumps(record))
     assert call(run_folder, good) == 1
-    assert "regularised is left out" in capsys.readouterr().out
+    assert "colours_exchanged is left out" in capsys.readouterr().out
 
 
 def test_most_of_the_validation_images_are_like_training(run_folder, image_set):

@@ -95,7 +95,7 @@ def test_plain_words_by_hand():
     assert texts[2].startswith("of 50 patients with cancer found (25 to 47)") and texts[4].startswith("of 950 others")
     assert "another camera" in words[-1]
     _, *words = report.in_words(scored(15, 30), ("nevus", 0.4), None, 0.05, external={"n": 9, "accuracy": 0.2})
-    assert "was not asked" in words[0] and "9 images, 20%" in words[1] and "another camera" not in words[-1]
+    assert "was not evaluated" in words[0] and "9 images, 20%" in words[1] and "another camera" not in words[-1]
 
 
 def test_page_holds_everything_and_escapes_what_is_hostile(run):

@@ -178,7 +178,7 @@ def test_a_network_of_another_split_is_left_out(begin, done, small_manifest, ima
     added = table.head(1).assign(parent=table["image_id"].iloc[0], image_id="added")
     assert list(run.networks(pd.concat([table, added]))) == ["baseline", "mine"]
     assert list(run.networks(table.assign(label="nevus"))) == ["mine"]
-    assert capsys.readouterr().out.count("baseline is left out: it learned from another split") == 1
+    assert capsys.readouterr().out.count("baseline is left out: it was trained on another split") == 1
 
 
 def test_augmented_images_that_were_deleted_are_made_again(begin, done, asked, small_manifest, image_set):

@@ -58,7 +58,7 @@ def test_metadata_counts_among_what_notebook_01_was_made_with(tmp_path, image_se
     (run.folder / "metadata.csv").touch()
     run.done()
     other = runs.Run("03_baseline_cnn", run.folder, given | {"METADATA": "other.csv"}, run.images)
-    assert other._misfit("01_eda", runs.recorded(run.folder, "01_eda")) == "METADATA is another now"
+    assert other._misfit("01_eda", runs.recorded(run.folder, "01_eda")) == "METADATA has changed"
     other.parameters["METADATA"] = given["METADATA"]
     assert other._misfit("01_eda", runs.recorded(run.folder, "01_eda")) == ""
 

@@ -42,13 +42,13 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        ("03_baseline_cnn", "06_magic", "No one notebook is named '06_magic'"),
+        ("03_baseline_cnn", "06_magic", "No single notebook matches '06_magic'"),
         ("EPOCHS", "EPOHCS", "no parameter 'EPOHCS'.*EPOCHS"),
         ("EPOCHS: 2", "EPOCHS: two", "EPOCHS is 'two', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS:", "EPOCHS is ''"),
         ("EPOCHS: 2", "EPOCHS: 010", "EPOCHS is '010', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS: 1:30", "EPOCHS is '1:30', but it takes a whole number"),
-        ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "EPOCHS stands in it twice, the second time in line 5"),
+        ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "EPOCHS occurs twice, the second time in line 5"),
         ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", "seeds stands in it twice"),
         ("seeds: [0, 1]", "record: [seconds]", "record names seconds, which is in the table anyway"),
         ("seeds: [0, 1]", "record: [a, SEED, a]", "record names a, which"),
@@ -305,7 +305,7 @@ def test_finished_runs_of_other_images_are_not_taken(tmp_path, write, image_set,
     file = write(GOOD.replace("sample", str(image_set)))
     assert sweep.sweep(file, tmp_path / "out") == 0
     write_image(image_set / "Train" / "nevus" / "another.png", 99)
-    with pytest.raises(runs.RunError, match="holds a finished run of other images than are there now: choose another"):
+    with pytest.raises(runs.RunError, match="holds a finished run on other images than those found now"):
         sweep.sweep(file, tmp_path / "out")
 
 

@@ -182,14 +182,14 @@ def test_more_epochs_of_a_constant_learning_rate_go_on_and_others_say_why_not(tm
     train(tmp_path, small_manifest, epochs=2)
     capsys.readouterr()
     assert same(train(tmp_path, small_manifest, epochs=4), whole)
-    assert "Going on after epoch 2" in capsys.readouterr().out
+    assert "Resuming after epoch 2" in capsys.readouterr().out
     train(tmp_path, small_manifest, epochs=1)
-    assert "trained for 4 epochs; it starts anew, because fewer are asked for" in capsys.readouterr().out
+    assert "trained for 4 epochs; it starts again: fewer are requested" in capsys.readouterr().out
     for epochs in (2, 3):
         rate = keras.optimizers.schedules.CosineDecay(0.01, 5 * epochs)
         train(tmp_path / "cosine", small_manifest, epochs=epochs, rate=rate)
     printed = capsys.readouterr().out
-    assert "for 3 it starts anew: its learning rate follows a plan" in printed and "Going on" not in printed
+    assert "for 3 it starts again: its learning-rate schedule" in printed and "Resuming" not in printed
     assert not list((tmp_path / "cosine" / "tiny" / "state").iterdir())
 
 
@@ -286,7 +286,7 @@ def test_a_stopped_training_is_found_again_under_another_spelling_of_its_folder(
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "run", small_manifest, stop_after=3, OUT_DIR="run", TENSORBOARD=False)
     train(tmp_path / "run", small_manifest, OUT_DIR=str(tmp_path / "run"), TENSORBOARD=True)
-    assert "Going on after epoch 3" in capsys.readouterr().out
+    assert "Resuming after epoch 3" in capsys.readouterr().out
 
 
 def test_another_training_neither_goes_on_with_an_old_state_nor_deletes_it(tmp_path, small_manifest, capsys):
@@ -296,9 +296,9 @@ def test_another_training_neither_goes_on_with_an_old_state_nor_deletes_it(tmp_p
     for other in ({"epochs": 2}, {"rate": 0.01}, {"build": residual}, {"SEED": 1}):
         _, history, _ = train(tmp_path, small_manifest, **({"epochs": 1} | other))
         assert history["epoch"].tolist() == list(range(1, other.get("epochs", 1) + 1))
-        assert left and all(file.exists() for file in left) and "Going on" not in capsys.readouterr().out
+        assert left and all(file.exists() for file in left) and "Resuming" not in capsys.readouterr().out
     train(tmp_path, small_manifest)
-    assert "Going on after epoch 3" in capsys.readouterr().out
+    assert "Resuming after epoch 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rate, words", [("LEARNING_RATE", r"LEARNING_RATE \(now 0.001\)"), ("", "the learning rate")])
@@ -351,7 +351,7 @@ def test_a_training_killed_at_any_moment_ends_like_one_that_was_not(tmp_path, sm
     for moment, process in zip(moments, killed):
         assert process.wait() == -signal.SIGKILL
         assert same(train(tmp_path / moment.replace(" ", ""), small_manifest), whole), moment
-        assert "Going on after epoch" in capsys.readouterr().out, moment
+        assert "Resuming after epoch" in capsys.readouterr().out, moment
 
 
 @pytest.mark.parametrize("capability, precision", [((7, 5), "mixed_float16"), ((6, 1), "float32")])

@@ -116,7 +116,7 @@ def remote():
     said = subprocess.run(asked, cwd=datasets.ROOT, capture_output=True, text=True).stdout.strip()
     found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", said)
     if not found:
-        raise runs.RunError(f"git's origin is {said!r}, no GitHub repository; name one: --repository owner/name.")
+        raise runs.RunError(f"git's origin is {said!r}, not a GitHub repository; give one: --repository owner/name.")
     return found[1]
 
 
@@ -154,7 +154,7 @@ def differences(name):
         stored = nbformat.read(file, as_version=4).cells if file.exists() else []
         pairs = enumerate(itertools.zip_longest(stored, wanted.cells, fillvalue={}))
         odd = [str(number) for number, (old, new) in pairs if any(old.get(part) != new.get(part) for part in parts)]
-        found += [f"{place} is not as its source in cells {', '.join(odd)}"] if odd else []
+        found += [f"{place} differs from its source in cells {', '.join(odd)}"] if odd else []
     return found
 
 

@@ -73,7 +73,7 @@ def altered(notebook):
         ]
         found += other or ([f"cell {number}"] if text not in source and "set-up" not in tags else [])
     undo = f"To undo it: git restore notebooks/{notebook}.ipynb"
-    return f"notebooks/{notebook}.ipynb was changed ({', '.join(found)}) and runs so. {undo}\n" if found else ""
+    return f"notebooks/{notebook}.ipynb was changed ({', '.join(found)}) and runs as changed. {undo}\n" if found else ""
 
 
 def run(notebooks, given, alone=True):
@@ -136,13 +136,13 @@ def execute(notebook, values, folder):
         ) from error
     except OSError as error:
         raise runs.RunError(
-            f"{executed} cannot be written ({error.strerror}). Make room, or name another OUT_DIR, and run it again: "
-            "what is finished in the run folder is kept."
+            f"{executed} cannot be written ({error.strerror}). Free some space, or choose another OUT_DIR, and run "
+            "it again: what is finished in the run folder is kept."
         ) from error
     except DeadKernelError as error:
         smaller = [name for name in ("IMAGE_SIZE", "BATCH_SIZE") if name in runs.declared(notebook)]
         advice = f" A smaller {' or '.join(smaller)} (-p NAME VALUE) needs less." if smaller else ""
         raise runs.RunError(
             f"{notebook}: its kernel died, most likely because the machine ran out of memory.{advice}\n"
-            f"The notebook as far as it came: {executed}"
+            f"The notebook up to that point: {executed}"
         ) from error

@@ -28,7 +28,7 @@ def finished(job):
         there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
         outcome = record | {"status": "finished", "found": found(file.parent)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        print(f"{file.parent} is done again: a file of this finished run is gone or broken ({error}).", flush=True)
+        print(f"{file.parent} is run again: a file of this finished run is missing or damaged ({error}).", flush=True)
         return None
     for name in sorted(there.keys() | asked.keys()):
         was, now = (repr(values[name]) if name in values else "not given" for values in (there, asked))
@@ -37,7 +37,7 @@ def finished(job):
             raise RunError(f"{said}: choose another --out-dir.")
     if record.get("state") != job.get("state", record.get("state")):
         raise RunError(
-            f"{file.parent} holds a finished run of other images than are there now: choose another --out-dir."
+            f"{file.parent} holds a finished run on other images than those found now: choose another --out-dir."
         )
     return outcome
 

@@ -39,7 +39,7 @@ def plan(file, folder):
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise RunError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(spec, dict) or "notebooks" not in spec:
-        raise RunError(f"{file} names no notebooks; a sweep has the keys {', '.join(KEYS)}.")
+        raise RunError(f"{file} lists no notebooks; a sweep has the keys {', '.join(KEYS)}.")
     for key, value in spec.items():
         if key not in KEYS or not isinstance(value, KEYS[key]) or not value:
             raise RunError(
@@ -58,7 +58,7 @@ def plan(file, folder):
                 raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
             count += math.prod(map(len, (grid | seeds).values()))
             if count > MOST:
-                raise RunError(f"it asks for more than {MOST:,} runs; make it smaller.")
+                raise RunError(f"it has more than {MOST:,} runs; make it smaller.")
             for combination in itertools.product(*(grid | seeds).values()):
                 steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
                 values = {name: value for _, typed in steps for name, value in typed.items()}
@@ -66,10 +66,10 @@ def plan(file, folder):
                 name = ",".join(f"{key}={word}" for key, word in words.items()) or "run"
                 job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
                 if jobs.setdefault(name, job) != job:
-                    raise RunError(f"two runs would share the folder {name!r}; give values of other letters.")
+                    raise RunError(f"two runs would share the folder {name!r}; choose values whose names differ.")
         record, columns = list(map(str, spec.get("record", []))), {*results.COLUMNS, *fixed, *grid, *seeds}
         if odd := [name for name in record if name in columns or record.count(name) > 1]:
-            raise RunError(f"record names {odd[0]}, which is in the table anyway; leave it out.")
+            raise RunError(f"record lists {odd[0]}, which is in the table anyway; leave it out.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
     return list(jobs.values()), record
@@ -81,14 +81,14 @@ def _read(text):
     ValueError if a name stands in it twice, or if it uses aliases, which may stand for more than any memory holds.
     """
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-        raise ValueError("aliases (*name) are not taken; write out what they stand for.")
+        raise ValueError("aliases (*name) are not supported; write out their values.")
     nodes = [yaml.compose(text, yaml.BaseLoader)]
     for node in nodes:
         nodes += node.value if isinstance(node, yaml.SequenceNode) else []
         names = []
         for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
             if name.value in names:
-                raise ValueError(f"{name.value} stands in it twice, the second time in line {name.start_mark.line + 1}")
+                raise ValueError(f"{name.value} occurs twice, the second time in line {name.start_mark.line + 1}")
             names.append(name.value)
             nodes.append(value)
     return yaml.load(text, yaml.BaseLoader)
@@ -207,6 +207,6 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")
     if absent := [key for key in record if failed < len(table) and table[key].isna().all()]:
         there = sorted({key for outcome in outcomes.values() for key in outcome.get("found", {})})
-        said = f"No run has {', '.join(absent)}; correct record and sweep again. There are: {', '.join(there)}."
+        said = f"No run has {', '.join(absent)}; correct record and sweep again. Available: {', '.join(there)}."
         print(said, file=sys.stderr)
     return int(failed > 0 or bool(absent))

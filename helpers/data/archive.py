@@ -64,7 +64,7 @@ def clinics_in_colab():
     try:
         fetch("clinics")
     except FileNotFoundError as error:
-        print(f"{error} Going on without images of other clinics.")
+        print(f"{error} Continuing without images from other clinics.")
         return ""
     return "isic:clinics"
 
@@ -108,8 +108,8 @@ def _command():
         return [uvx, "--python", ">=3.12", "--from", "isic-cli", "isic"]
     how = "pip install isic-cli" if sys.version_info >= (3, 12) else "pip install uv"
     raise FileNotFoundError(
-        f"Images of the ISIC Archive are fetched with its own command isic, which is not here: {how}, and run this "
-        f"again. (isic-cli needs Python 3.12, uv brings one; this is {platform.python_version()}.)"
+        f"Images of the ISIC Archive are fetched with its own command isic, which is not installed: {how}, and run "
+        f"this again. (isic-cli needs Python 3.12, uv brings one; this is {platform.python_version()}.)"
     )
 
 
@@ -149,10 +149,10 @@ def _arriving(command, query, part):
     if running or process.returncode:
         if re.search("Insufficient disk space|No space left", said):
             raise FileNotFoundError(_full(part))
-        reasons = [f"nothing came for {PATIENCE} s"] if running else re.findall(REASON, said, re.MULTILINE)
+        reasons = [f"no data arrived for {PATIENCE} s"] if running else re.findall(REASON, said, re.MULTILINE)
         raise FileNotFoundError(
             f"The ISIC Archive's images could not be fetched: {(reasons or ['isic failed'])[-1]}. Run this again: what "
-            f"is here is not fetched twice. All that isic said: {log}"
+            f"is here is not fetched twice. The full output of isic: {log}"
         )
 
 

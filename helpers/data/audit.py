@@ -90,7 +90,7 @@ def collections(table):
     """Say how far the collection gives the class away in a manifest.
 
     Returns the images by published class (rows) and collection (columns; "unknown" where it is empty), a DataFrame, and
-    a dict: ``cramers_v`` (0: unrelated, 1: the one tells the other; Cramer 1946; None if there are fewer than two
+    a dict: ``cramers_v`` (0: unrelated, 1: one determines the other; Cramer 1946; None if there are fewer than two
     classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
     collection}, {} if there is but one collection), ``images`` (the counts as dicts).
     """
@@ -166,13 +166,15 @@ def summary(found):
         counts[f"pictures filed under {row['published']}, officially {row['official']}"] = row["images"]
     lesions, value, sentences = found["lesions"], found["collections"]["cramers_v"], []
     if value is not None:
-        sentences.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: the one tells the other).")
+        sentences.append(
+            f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: one determines the other)."
+        )
     only = pd.Series(found["collections"]["one_collection_only"], dtype=str)
     sentences += [f"Only in {name}: {', '.join(names)}." for name, names in only.groupby(only).groups.items()]
     if several := found["lesions_with_several_pictures"]:
         sentences.append(
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
-            f"a random 20 % for validation would tear {lesions['torn']:.0%} of them apart."
+            f"a random 20 % for validation would split {lesions['torn']:.0%} of them."
         )
     if copies := found["augmented_copies"]:
         sentences.append(

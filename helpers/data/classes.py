@@ -87,7 +87,7 @@ def malignant(names, given=""):
     if given.strip():
         wanted = [plain(standard(part)) for part in given.split(",")]
         if strange := [part for part in wanted if part not in spelled]:
-            raise ValueError(f"MALIGNANT names {strange[0]!r}, but the classes are {', '.join(names)}.")
+            raise ValueError(f"MALIGNANT lists {strange[0]!r}, but the classes are {', '.join(names)}.")
     else:
         wanted = ["malignant", "cancer", *(row["name"] for row in known() if row["malignant"] == "yes")]
         if strange := [name for name in names if not is_known(name)]:

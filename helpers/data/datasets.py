@@ -67,12 +67,12 @@ def find(data_dir=""):
             folder = data.joinpath(*placed[0])
             return _images([(folder.name, folder)], how)
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # Colab's variable is set there, too
-        print(f"No set of images is attached (Add Input: {KAGGLE_SET}). Going on with the embedded synthetic sample.")
+        print(f"No set of images is attached (Add Input: {KAGGLE_SET}). Using the embedded synthetic sample.")
     elif os.environ.get("COLAB_RELEASE_TAG"):
         try:
             return _images([_kaggle(KAGGLE_SET)], f"Kaggle {KAGGLE_SET}")
         except FileNotFoundError as error:
-            print(f"{error} Going on with the embedded synthetic sample.")
+            print(f"{error} Using the embedded synthetic sample.")
     return _images([_named("DATA_DIR", "sample")], "embedded sample")
 
 
@@ -175,7 +175,7 @@ def _places(folder):
 def _kaggle(handle):
     """Return (name, folder) of a Kaggle set; kagglehub downloads it once, and goes on with what was interrupted."""
     if not re.fullmatch(r"[\w-]+/[\w.-]+", handle):
-        raise FileNotFoundError(f"'kaggle:{handle}' names no Kaggle set; give it so: kaggle:owner/dataset.")
+        raise FileNotFoundError(f"'kaggle:{handle}' is not a Kaggle set; write kaggle:owner/dataset.")
     try:
         import kagglehub
 
@@ -183,8 +183,8 @@ def _kaggle(handle):
     except Exception as error:  # whatever the network or the hub answers
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise FileNotFoundError(
-            f"Kaggle's set {handle} could not be fetched ({reason}). Is kagglehub there (pip install kagglehub), the "
-            "name right, and the network up? A private set needs the environment variable KAGGLE_API_TOKEN."
+            f"Kaggle's set {handle} could not be fetched ({reason}). Is kagglehub installed (pip install kagglehub), "
+            "the name right, and the network up? A private set needs the environment variable KAGGLE_API_TOKEN."
         ) from error
 
 

@@ -32,7 +32,7 @@ def official_labels(table, facts=None, file=""):
         if sources[0].empty:
             given, name = tables.read(file), Path(table["path"].iloc[0]).stem
             raise ValueError(
-                f"{file} names none of the images: it has {len(given)} rows and the columns "
+                f"{file} lists none of the images: it has {len(given)} rows and the columns "
                 f"{', '.join(given.columns[:6])}; give a table with their names, such as {name!r}, in a column image."
             )
         if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():

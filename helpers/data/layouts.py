@@ -146,7 +146,7 @@ def _linked(found, files, given, image_column, left):
     for file in dict.fromkeys(found):
         about = tables.about(file, files, image_column)
         if FORM.search(file.stem) and file not in given:
-            silent[file] = {f"{file.name} (the form of an answer, no labels)": 0}
+            silent[file] = {f"{file.name} (a submission template, no labels)": 0}
         elif about.image_column or about.doubt:
             linked[file] = about
         else:
@@ -154,7 +154,7 @@ def _linked(found, files, given, image_column, left):
     for notes in list(silent.values())[: 3 if len(silent) < 4 else 1]:
         left |= notes
     if len(silent) > 3:
-        left["more tables that say nothing of the images"] = len(silent) - 1
+        left["other tables that do not list the images"] = len(silent) - 1
     return linked
 
 
@@ -219,7 +219,7 @@ def _choose(rows, linked, given, labels_csv, label_column, left, root):
         if not all(linked[file].by_folder for file in other):
             table = _place(other[0], root)
             raise ValueError(
-                f"both the folders ({', '.join(names[:3])}) and {table} may say them. Set LABELS_CSV to 'folders' or "
+                f"both the folders ({', '.join(names[:3])}) and {table} may give them. Set LABELS_CSV to 'folders' or "
                 f"{table!r}."
             )
     if not able:
@@ -262,7 +262,7 @@ def _missing(rows, linked, names, parts, label_column, root):
         if flags.shape[1] > 1 and (flags.sum(axis=1) > 1).any():
             return (
                 f"{_place(file, root)} says several classes of {(flags.sum(axis=1) > 1).sum()} images (columns "
-                f"{', '.join(flags.columns[:6])}), but the course learns one class an image. {SETTLE}."
+                f"{', '.join(flags.columns[:6])}), but the course learns one class per image. {SETTLE}."
             )
     if linked:
         file = next(iter(linked))
@@ -273,7 +273,7 @@ def _missing(rows, linked, names, parts, label_column, root):
     seen = f"the folders {', '.join(names[:3])} look like parts of one set" if names else "there are no class folders"
     if names and not parts:
         seen = f"there is a folder for each picture ({names[0]}, ...)"
-    return f"{seen}, and no table names images and classes. {SETTLE}; LABELS_CSV = 'folders' takes folders as classes."
+    return f"{seen}, and no table lists images and classes. {SETTLE}; LABELS_CSV = 'folders' takes folders as classes."
 
 
 def _candidates(about, label_column):

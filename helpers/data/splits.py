@@ -52,7 +52,7 @@ def require(table):
     if open_rows.empty:
         raise ValueError(
             f"All {len(table)} images are in {' and '.join(sorted(set(table['split'])))}, none in Train: put images "
-            "for training beside them, or give the folders no names of splits."
+            "for training beside them, or rename the folders so that none is named after a split."
         )
     rows, flags = manifest.active(open_rows), table.loc[table["flag"] != "", "flag"].value_counts()
     left = f" Left out: {', '.join(f'{count} as {flag!r}' for flag, count in flags.items())}." if len(flags) else ""
@@ -61,7 +61,7 @@ def require(table):
         if len(small):
             left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {small.iloc[0]}."
         there = f"Only the class {rows['label'].iloc[0]!r}" if len(rows) else "No image"
-        raise ValueError(f"{there} is left to learn from, but a classifier needs two classes.{left}")
+        raise ValueError(f"{there} is left to train on, but a classifier needs two classes.{left}")
     if rows["group"].nunique() < 2:
         raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
 

@@ -158,7 +158,7 @@ def _facts(table, file):
     age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
     odd, notes = given["age_approx"][(given["age_approx"] != "") & (age == "")], {}
     if len(odd):
-        notes[f"ages in {Path(file).name} that are no number, such as {odd.iloc[0]!r}"] = len(odd)
+        notes[f"ages in {Path(file).name} that are not numbers, such as {odd.iloc[0]!r}"] = len(odd)
     split = given["split"].map(matching.split_of)
     wrong = given["split"][(given["split"] != "") & (split == "")]
     if len(wrong) and (split != "").any() and found["split"][0].lower() == "split":
@@ -167,7 +167,7 @@ def _facts(table, file):
             "leave it empty."
         )
     if len(wrong):  # a column "set" or "split" that means something else
-        notes[f"values of {found['split'][0]} in {Path(file).name} that are no splits, such as {wrong.iloc[0]!r}"] = (
+        notes[f"values of {found['split'][0]} in {Path(file).name} that are not splits, such as {wrong.iloc[0]!r}"] = (
             len(wrong)
         )
         split = ""
@@ -196,7 +196,7 @@ def _text(data, cut=False):
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text or not text.strip():
-        raise ValueError("it is empty, or no text in UTF-8, UTF-16 or Latin-1")
+        raise ValueError("it is empty, or not text in UTF-8, UTF-16 or Latin-1")
     return text[: text.rfind("\n") + 1] or text if cut else text
 
 

@@ -14,12 +14,12 @@ from helpers.data import datasets, images
 from helpers.evaluation import explain, report, scores
 
 
-def predict(run_dir, pictures, model="regularised"):
+def predict(run_dir, pictures, model="colours_exchanged"):
     """Return what the network ``model`` of a run folder says of pictures, and the reasons why some cannot be read.
 
     Returned are a table and a list of text. The table has a row for each readable picture: ``image`` (its path),
     ``predicted`` (class), ``probability``, ``p_<class>`` of each class; ``nearest``, ``nearest_label`` and ``distance``
-    of the training image that it is most similar to; and ``like_training``, "yes" or "not like what I learned from":
+    of the training image that it is most similar to; and ``like_training``, "yes" or "unlike the training images":
     farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
     last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
 
@@ -36,7 +36,7 @@ def predict(run_dir, pictures, model="regularised"):
     network, load = explain.open_network(models[model])
     names = scores.classes(scores.read_predictions(models[model] / "predictions.csv"))
     if names != sorted(train["label"].unique()):
-        raise runs.RunError(f"{models[model]} was trained on other classes than its run has by now; train it again.")
+        raise runs.RunError(f"{models[model]} was trained on other classes than its run now has; train it again.")
     readable, reasons = _readable(pictures)
     if not readable:
         raise runs.RunError("\n".join(reasons))
@@ -58,7 +58,7 @@ def predict(run_dir, pictures, model="regularised"):
     found[[f"p_{name}" for name in names]] = chances
     found["nearest"], found["nearest_label"] = train[["image_id", "label"]].to_numpy()[places].T
     found["distance"] = distances
-    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "not like what I learned from", "yes")
+    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "unlike the training images", "yes")
     return found, reasons
 
 

@@ -95,7 +95,7 @@ def in_words(scored, majority, patients, prevalence, external=None):
         (f"{majority[1]:.0%}", f"is the accuracy of always predicting {majority[0]}"),
     ]
     if patients is None:
-        said = ["Whether a lesion is malignant was not asked: these classes or images do not allow it."]
+        said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."]
     else:
         sick = round(1000 * prevalence)
         texts = {"found": f"of {sick} patients with cancer found", "missed": f"of these {sick} missed"}
@@ -103,8 +103,8 @@ def in_words(scored, majority, patients, prevalence, external=None):
         rows = patients.loc[list(texts)]
         cards += [(str(n), f"{texts[kind]} ({low} to {high})") for kind, n, low, high in rows.itertuples()]
         said = [
-            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not tell that. "
-            "A patient is sent on when a malignant class is predicted. In brackets: what so few images allow."
+            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not show that. "
+            "A patient is sent on when a malignant class is predicted. In brackets: the range that so few images allow."
         ]
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")

@@ -65,10 +65,10 @@ def read_predictions(file, manifest=None):
     outside, sums = ((values < 0) | (values > 1)).any(axis=1), values.sum(axis=1)
     strange = [] if manifest is None else ~table["image_id"].isin(manifest["image_id"])
     for bad, reason in (
-        (values.isna().any(axis=1), "a probability is missing or no number; write a number from 0 to 1"),
+        (values.isna().any(axis=1), "a probability is missing or not a number; write a number from 0 to 1"),
         (outside, "a probability lies outside 0 to 1; write softmax outputs, not logits or per cent"),
         ((sums - 1).abs() > 1e-3, "the probabilities do not sum to 1; write softmax outputs of all classes"),
-        (table["image_id"].duplicated(), "the image stands above already; keep one row per image"),
+        (table["image_id"].duplicated(), "the image is already in a row above; keep one row per image"),
         (strange, "the manifest has no such image; write its image_id (file name without suffix)"),
     ):
         if any(bad):
@@ -129,7 +129,7 @@ def external(data_dir, table, classes, metadata=None):
     known = labels.official_labels(table) if metadata is None else metadata.reindex(table["image_id"]).fillna("")
     pictures, lesions, group = _shared(table, known, rows, labels.official_labels(rows, facts))
     label = rows["label"].map(lambda name: own.get(names_of.plain(names_of.standard(name)), ""))
-    left = {"are of other classes": label == "", "are pictures that are known already": pictures}
+    left = {"are of other classes": label == "", "are pictures that the course already has": pictures}
     left |= {"are of lesions or patients that are known": lesions & ~pictures}
     left |= {"are augmented copies": families.originals(rows) != ""}
     found = rows.assign(label=label, group=group)[~np.any([*left.values()], axis=0)].reset_index(drop=True)

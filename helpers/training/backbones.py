@@ -118,7 +118,7 @@ class _Tensors(pickle.Unpickler):
         known = {("torch", "FloatStorage"): "<f4", ("torch", "LongStorage"): "<i8"}
         known |= {("torch._utils", "_rebuild_tensor_v2"): _tensor, ("collections", "OrderedDict"): OrderedDict}
         if (module, name) not in known:
-            raise pickle.UnpicklingError(f"The file asks for {module}.{name}, which is no tensor; it is not loaded.")
+            raise pickle.UnpicklingError(f"The file asks for {module}.{name}, which is not a tensor; it is not loaded.")
         return known[module, name]
 
     def persistent_load(self, saved):

@@ -89,17 +89,13 @@ def begin(run, network, table, epochs):
     training.state.mkdir(parents=True, exist_ok=True)
     done = _restore(network, training, epochs)
     if done:
-        exact = (
-            "" if not tf.config.list_physical_devices("GPU") else "; on a GPU its last digits may come out otherwise"
-        )
-        print(f"Going on after epoch {done}, where this training stopped{exact}.", flush=True)
+        exact = "" if not tf.config.list_physical_devices("GPU") else "; on a GPU its last digits may differ"
+        print(f"Resuming after epoch {done}, where this training stopped{exact}.", flush=True)
     elif alike and trained > epochs:
-        print(
-            f"{network.name} was trained for {trained} epochs; it starts anew, because fewer are asked for.", flush=True
-        )
+        print(f"{network.name} was trained for {trained} epochs; it starts again: fewer are requested.", flush=True)
     elif _shaping(past.get("parameters", {})) == _shaping(parameters) and trained != epochs and _scheduled(network):
-        why = "its learning rate follows a plan for all of them"
-        print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts anew: {why}.", flush=True)
+        why = "its learning-rate schedule covers all of them"
+        print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts again: {why}.", flush=True)
     stopped = (training.state / f"epoch-{done:05d}" / STOPPED).exists()
     return training._replace(initial_epoch=epochs if stopped else done)
 
@@ -135,16 +131,16 @@ def finish(network, training):
     history, parameters = read_history(training.state / HISTORY), training.record["parameters"]
     stopped = (training.state / f"epoch-{len(history):05d}" / STOPPED).exists()
     if len(history) < parameters["EPOCHS"] and not stopped:
-        raise runs.RunError(f"The training was stopped after epoch {len(history)}; run the cell again, and it goes on.")
+        raise runs.RunError(f"The training was stopped after epoch {len(history)}; run the cell again to resume.")
     diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
     rates = [f"{name} (now {value:g})" for name, value in parameters.items() if name.endswith("_RATE")]
     advice = f"lower {(rates or ['the learning rate'])[0]}"
     if len(diverged) == len(history):
         shutil.rmtree(training.state)
-        raise runs.RunError(f"The training diverged in its first epoch: its loss is no number any more; {advice}.")
+        raise runs.RunError(f"The training diverged in its first epoch: its loss is no longer a number; {advice}.")
     if len(diverged):
         epoch = diverged["epoch"].iloc[0]
-        print(f"The training diverged in epoch {epoch}; the best epoch before is kept. For a longer one, {advice}.")
+        print(f"The training diverged in epoch {epoch}; the best one before it is kept. To train longer, {advice}.")
     network.load_weights(training.state / BEST)
     for result in RESULTS:  # of another training; a result is written last
         (training.folder / result).unlink(missing_ok=True)
