@@ -148,7 +148,7 @@ def test_a_lost_connection_is_not_waited_for(offline, monkeypatch):
     command(offline, "exec /bin/sleep 60")
     monkeypatch.setattr(archive, "_count", lambda query: 1)
     monkeypatch.setattr(archive, "PATIENCE", 0)
-    with pytest.raises(FileNotFoundError, match="nothing came for 0 s"):
+    with pytest.raises(FileNotFoundError, match="no data arrived for 0 s"):
         datasets.find("isic:sex:male")
 
 

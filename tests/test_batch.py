@@ -42,7 +42,7 @@ def test_a_plan_gives_each_notebook_the_parameters_it_has():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["run", "06_magic"], "No one notebook"),
+        (["run", "06_magic"], "No single notebook"),
         (["run", "-p", "EPOCHS", "x"], "EPOCHS is 'x'"),
         (["run", "--data-dir", "/nowhere/at/all"], "'/nowhere/at/all'"),
     ],
@@ -71,7 +71,7 @@ def test_a_wrong_use_ends_with_status_2(capsys):
 def test_a_parameter_given_as_an_option_is_answered_with_p(capsys):
     with pytest.raises(SystemExit):
         __main__.main(["run", "03", "--batch-size", "5"])
-    assert "error: a notebook's parameter is given so: -p BATCH_SIZE VALUE" in capsys.readouterr().err
+    assert "error: set a notebook's parameter with -p BATCH_SIZE VALUE" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         __main__.main(["sweep", "a.yml", "--colour", "red"])
     assert "unrecognized arguments: --colour red" in capsys.readouterr().err

@@ -304,5 +304,5 @@ def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_s
     (out / "BATCH_SIZE=8" / "sweep.json").write_text('{"noteb')
     (out / "BATCH_SIZE=16" / "baseline" / "predictions.csv").unlink()
     status, said, error = tiny.call(folder, *command)
-    assert status == 0 and said.count("is done again") == 2 and "2 runs finished, 0 failed" in said, error
+    assert status == 0 and said.count("is run again") == 2 and "2 runs finished, 0 failed" in said, error
     assert contents(image_set) == source

@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_said_in_a_line(run_folder, tmp_path, capsys):
     assert call(tmp_path / "nowhere", good) == 1 and not (tmp_path / "nowhere").exists()
     assert call(run_folder, good, "--model", "transfer") == 1
     first, _, other = capsys.readouterr().err.strip().splitlines()
-    assert "no run folder" in first and other.endswith("it has colours_exchanged.")
+    assert "not a run folder" in first and other.endswith("it has colours_exchanged.")
     text = (run_folder / "colours_exchanged" / "predictions.csv").read_text().replace("p_nevus", "p_mole")
     (run_folder / "colours_exchanged" / "predictions.csv").write_text(text)
     assert call(run_folder, good) == 1

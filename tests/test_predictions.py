@@ -78,13 +78,13 @@ def test_the_manifest_says_split_and_label(tmp_path, rows):
     "bad, words",
     [
         ("b,0.5", "line 4, image 'b': a probability is missing"),
-        ("b,0.5,NaN", "line 4, image 'b': a probability is missing or no number"),
-        ("b,0.5,x", "line 4, image 'b': a probability is missing or no number"),
+        ("b,0.5,NaN", "line 4, image 'b': a probability is missing or not a number"),
+        ("b,0.5,x", "line 4, image 'b': a probability is missing or not a number"),
         ("b,0.5,inf", "line 4, image 'b': a probability lies outside 0 to 1"),
         ("b,1.5,-0.5", "line 4, image 'b': a probability lies outside 0 to 1"),
         ("b,40,60", "line 4, image 'b': a probability lies outside 0 to 1"),
         ("b,0.5,0.49", "line 4, image 'b': the probabilities do not sum to 1"),
-        ("a,0.5,0.5", "line 4, image 'a': the image stands above already"),
+        ("a,0.5,0.5", "line 4, image 'a': the image is already in a row above"),
         ("z,0.5,0.5", "line 4, image 'z': the manifest has no such image"),
     ],
 )

@@ -208,7 +208,7 @@ def test_what_was_found_is_recorded_as_found(begin, done, image_set, monkeypatch
     monkeypatch.delenv("ISIC9_DIR")
     assert begin("03_baseline_cnn", DATA_DIR="").images.root == image_set
     assert begin("01_eda", DATA_DIR="").images.root == image_set
-    assert "keeps to the images in" in capsys.readouterr().out
+    assert "continues with the images in" in capsys.readouterr().out
 
 
 def test_a_notebook_has_one_writer_which_is_named(begin, done, tmp_path):
@@ -217,7 +217,7 @@ def test_a_notebook_has_one_writer_which_is_named(begin, done, tmp_path):
     other = [sys.executable, "-c", f"{code}; print('held', flush=True); input()", str(tmp_path)]
     with subprocess.Popen(other, cwd=datasets.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(runs.RunError, match=f"run is at work in .*process {process.pid} on"):
+        with pytest.raises(runs.RunError, match=f"run is already running in .*process {process.pid} on"):
             processes.claim(tmp_path, "run")
         process.kill()
     assert processes.claim(tmp_path, "run") is processes.claim(tmp_path, "run")

@@ -120,7 +120,7 @@ TWO = [("a", "1"), ("a", "2"), ("b", "3"), ("b", "4")]
             lambda t: t.assign(flag="class too small", label=""),
             "No image is left .* 4 as 'class too small'.*MIN_CLASS_SIZE.*the largest has 2",
         ),
-        (lambda t: t.assign(flag="unreadable", label=""), "No image is left to learn from.*4 as 'unreadable'"),
+        (lambda t: t.assign(flag="unreadable", label=""), "No image is left to train on.*4 as 'unreadable'"),
         (lambda t: t.assign(split="test"), "All 4 images are in test, none in Train"),
         (lambda t: t.assign(label="a"), "Only the class 'a' is left to train on, but a classifier needs two"),
         (lambda t: t.assign(group="1"), "in 1 groups .* cannot be divided"),

@@ -50,10 +50,10 @@ def write(tmp_path):
         ("EPOCHS: 2", "EPOCHS: 1:30", "EPOCHS is '1:30', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "EPOCHS occurs twice, the second time in line 5"),
         ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", "seeds stands in it twice"),
-        ("seeds: [0, 1]", "record: [seconds]", "record names seconds, which is in the table anyway"),
-        ("seeds: [0, 1]", "record: [a, SEED, a]", "record names a, which"),
-        ("seeds: [0, 1]", "record: [LEARNING_RATE]", "record names LEARNING_RATE, which"),
-        ("seeds: [0, 1]", "seeds: &a [0, 1]\nrecord: *a", "aliases .* are not taken"),
+        ("seeds: [0, 1]", "record: [seconds]", "record lists seconds, which is in the table anyway"),
+        ("seeds: [0, 1]", "record: [a, SEED, a]", "record lists a, which"),
+        ("seeds: [0, 1]", "record: [LEARNING_RATE]", "record lists LEARNING_RATE, which"),
+        ("seeds: [0, 1]", "seeds: &a [0, 1]\nrecord: *a", "aliases .* are not supported"),
         ("EPOCHS: 2", "OUT_DIR: here", "OUT_DIR .*--out-dir"),
         ("LEARNING_RATE", "OUT_DIR", "OUT_DIR .*--out-dir"),
         ("EPOCHS: 2", "LABELS: auditted", "LABELS is 'auditted'.*published"),
@@ -66,7 +66,7 @@ def write(tmp_path):
         ("[1e-3, 0.003]", "[0.1, [1]]", "LEARNING_RATE is .*1.*, but it takes a number from"),
         ("seeds: [0, 1]", "seeds: 5", "'seeds' is '5', but a sweep takes lists of"),
         ("seeds: [0, 1]", "seed: [5]", "'seed' is .'5'., but a sweep takes lists of notebooks, seeds"),
-        ("notebooks: [03_baseline_cnn]", "", "names no notebooks"),
+        ("notebooks: [03_baseline_cnn]", "", "lists no notebooks"),
         ("seeds: [0, 1]", "seeds: [0, 1", "cannot be read as YAML"),
         ("EPOCHS: 2", "EPOCHS: !!python/object/apply:os.getcwd []", r"EPOCHS is \[\]"),
     ],
@@ -311,10 +311,10 @@ def test_finished_runs_of_other_images_are_not_taken(tmp_path, write, image_set,
 
 def test_one_process_works_on_a_sweep(tmp_path, write, image_set, monkeypatch):
     def refuse(folder, what):
-        raise runs.RunError(f"{what} is at work in {folder} already")
+        raise runs.RunError(f"{what} is already running in {folder}")
 
     monkeypatch.setattr(processes, "claim", refuse)
-    with pytest.raises(runs.RunError, match="sweep is at work in .*out already"):
+    with pytest.raises(runs.RunError, match="sweep is already running in .*out"):
         sweep.sweep(write(GOOD.replace("sample", str(image_set))), tmp_path / "out")
 
 
