@@ -260,7 +260,7 @@ def test_the_malignant_classes_are_known_or_named(names, given, expected):
 
 
 @pytest.mark.parametrize(
-    "given, said", [("", "Whether '0' is malignant is not known .* MALIGNANT"), ("2", "names '2', but .* are 0, 1")]
+    "given, said", [("", "Whether '0' is malignant is not known .* MALIGNANT"), ("2", "lists '2', but .* are 0, 1")]
 )
 def test_what_is_malignant_is_never_guessed(given, said):
     with pytest.raises(ValueError, match=said):
