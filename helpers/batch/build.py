@@ -8,6 +8,7 @@ run folder of its own, goes to ``notebooks/exercises``.
 
 import base64
 import copy
+import hashlib
 import io
 import itertools
 import os
@@ -106,8 +107,19 @@ def build(names):
             for output in [output for cell in executed.cells for output in cell.get("outputs", [])]:
                 if "image/png" in output.get("data", {}):
                     output["data"]["image/png"] = _smaller(output["data"]["image/png"])
+            executed.metadata["drawn_by"] = drawing_code(executed)
             if name in wanted:
                 _store(name, executed)
+
+
+def drawing_code(notebook):
+    """Return 12 hexadecimal digits of the code that draws a notebook's figures: its cells, and what imports figures."""
+    code = [cell["source"] for cell in notebook.cells if "SYNTHETIC" in cell["source"] and cell["cell_type"] == "code"]
+    for file in sorted((datasets.ROOT / "helpers").rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if file.name == "figures.py" or re.search(r"^from helpers import .*\bfigures\b", text, re.MULTILINE):
+            code.append(text)
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:12]
 
 
 def remote():
@@ -184,6 +196,7 @@ def _quiz(name):
 def _store(name, executed):
     """Store a notebook as its source has it, with the outputs of ``executed``, and its learner's copy."""
     notebook = render(name)
+    notebook.metadata["drawn_by"] = executed.metadata.get("drawn_by", "")
     for cell, done in zip(notebook.cells, executed.cells, strict=True):
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = done["outputs"], done["execution_count"]
