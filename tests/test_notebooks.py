@@ -34,7 +34,11 @@ def test_the_notebook_and_its_learners_copy_equal_the_source(name):
 
 
 @EVERY
-<<<<<<< Updated upstream
+def test_no_stored_figure_is_older_than_the_code_that_draws_it(name):
+    assert stored(name).metadata["drawn_by"] == build.drawing_code(stored(name)), "run: make notebooks"
+
+
+@EVERY
 def test_the_badges_open_the_copy_and_the_full_notebook_is_one_click_further(name):
     readme = (runs.FOLDER.parent / "README.md").read_text()
     opening = stored(name).cells[0]["source"]
@@ -43,17 +47,6 @@ def test_the_badges_open_the_copy_and_the_full_notebook_is_one_click_further(nam
     assert colab.endswith(f"/notebooks/exercises/{name}.ipynb") and full.endswith(f"/notebooks/{name}.ipynb")
     copy = nbformat.read(runs.FOLDER / "exercises" / f"{name}.ipynb", as_version=4)
     assert copy.cells[0]["source"] == opening
-=======
-def test_no_stored_figure_is_older_than_the_code_that_draws_it(name):
-    assert stored(name).metadata["drawn_by"] == build.drawing_code(stored(name)), "run: make notebooks"
-
-
-def test_the_readme_links_where_the_notebooks_do():
-    text = (runs.FOLDER.parent / "README.md").read_text()
-    for name in runs.NOTEBOOKS:
-        colab = re.search(r"\((https://colab\S+?/notebooks/\S+)\)", stored(name).cells[0]["source"])[1]
-        assert colab in text and f"](notebooks/{name}.ipynb)" in text
->>>>>>> Stashed changes
 
 
 def test_one_name_means_the_same_in_every_notebook():

@@ -37,6 +37,7 @@ def open_rgb(path, draft=None):
                 image.draft("RGB", draft)
             with contextlib.suppress(Exception):  # broken EXIF is no broken picture; broken pixels are met below
                 ImageOps.exif_transpose(image, in_place=True)
+            image.load()  # before the file is closed
             return _rgb(image)
     except Exception as error:  # a decoder given a broken file raises anything at all
         raise UnreadableImage(f"{path}: {error or type(error).__name__}") from error
