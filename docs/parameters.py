@@ -14,7 +14,7 @@ In a notebook, change the value in the cell. From the command line:
     python -m helpers run 03_baseline_cnn -p EPOCHS 5 -p SEED 1
 
 A value out of its range, or a name that no notebook has, is refused before anything runs. If `DATA_DIR` is empty, the
-environment variable `ISIC9_DIR` is asked next.
+environment variable `ISIC9_DIR` is used.
 
 | parameter | meaning | default | takes | notebooks |
 | --- | --- | --- | --- | --- |

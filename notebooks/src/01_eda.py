@@ -23,23 +23,23 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# CSV that says each image's class; empty: found beside the images, or class folders
+# CSV with the class of each image; empty: a table found beside the images, or class folders
 LABELS_CSV = ""  # @param {type:"string"}
-# its column of image names; empty: known by its name
+# its column of image names; empty: recognised by its name
 IMAGE_COLUMN = ""  # @param {type:"string"}
-# its column of classes; empty: known by its name
+# its column of classes; empty: recognised by its name
 LABEL_COLUMN = ""  # @param {type:"string"}
 # share of the training images kept for validation
 VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5}
-# which images: any groups, or each class's first by file name
+# which images: whole groups at random, or the first of each class by file name
 VAL_CUT = "at random"  # @param ["at random", "first"]
 # the same number gives the same split, images and networks
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}

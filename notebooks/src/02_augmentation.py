@@ -21,15 +21,15 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# images a class is filled up to; 0: the size of the largest class
+# number of images to fill each class up to; 0: the size of the largest class
 TARGET = 0  # @param {type:"integer", min:0, max:100000}
 # the same number gives the same split, images and networks
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}

@@ -22,25 +22,25 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# side in pixels of the images that a network sees
+# side in pixels of the images that the network sees
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024}
-# images a training step
+# images per training step
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
-# passes over the training images, at most; 0: as the notebook says
+# passes over the training images, at most; 0: the notebook's default
 EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
 # epochs without a lower validation loss after which training stops
 PATIENCE = 5  # @param {type:"integer", min:1, max:10000}
 # learning rate of Adam
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10}
-# fit images into the square on black instead of squeezing them
+# fit images into the square with black borders instead of stretching them
 KEEP_ASPECT = False  # @param {type:"boolean"}
 # also write a log for TensorBoard into the run folder
 TENSORBOARD = False  # @param {type:"boolean"}

@@ -21,37 +21,37 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# also learn from the images that notebook 02 wrote with Augmentor
+# also train on the images that notebook 02 wrote with Augmentor
 AUGMENTOR_FILES = False  # @param {type:"boolean"}
 # second training: how far colours move to those of another image; 0 not, 0.5 a random part, 1 fully
 COLOUR_EXCHANGE = 0.5  # @param {type:"number", min:0, max:1}
-# side in pixels of the images that a network sees
+# side in pixels of the images that the network sees
 IMAGE_SIZE = 64  # @param {type:"integer", min:16, max:1024}
-# images a training step
+# images per training step
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
-# passes over the training images, at most; 0: as the notebook says
+# passes over the training images, at most; 0: the notebook's default
 EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
 # learning rate of Adam
 LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10}
-# add what went into a block to what comes out of it
+# add the input of a block to its output
 SKIP_CONNECTIONS = True  # @param {type:"boolean"}
-# share of activations hidden at random before a Dense layer
+# share of activations set to zero at random before a Dense layer
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95}
-# 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
+# class weights: 0 every image counts the same; 1 every class of every collection; 0.5 between
 BALANCE = 0.5  # @param {type:"number", min:0, max:1}
-# how many times a melanoma counts in the loss; a missed one costs more than other mistakes
+# factor on the weight of a melanoma in the loss; a missed one costs more than other mistakes
 MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100}
 # test-time augmentation: average the predictions over flips and quarter turns
 TTA = True  # @param {type:"boolean"}
-# fit images into the square on black instead of squeezing them
+# fit images into the square with black borders instead of stretching them
 KEEP_ASPECT = False  # @param {type:"boolean"}
 # also write a log for TensorBoard into the run folder
 TENSORBOARD = False  # @param {type:"boolean"}

@@ -24,21 +24,21 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# names of the malignant classes, separated by commas; empty: known from the standard names
+# the malignant classes, separated by commas; empty: recognised by their standard names
 MALIGNANT = ""  # @param {type:"string"}
-# share of patients assumed to have what is asked for; not known from images
+# assumed share of patients who have the disease; images do not show it
 PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999}
-# folder of another set, to be scored beside Test; empty: none
+# folder of another set of images, scored as well as Test; empty: none
 EXTERNAL_DIR = ""  # @param {type:"string"}
-# path of a picture of your own; "upload" asks for one in Colab; empty: a Test image
+# path of a picture of your own; "upload" opens a file dialog in Colab; empty: a Test image
 PICTURE = ""  # @param {type:"string"}
 # the same number gives the same split, images and networks
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}

@@ -24,19 +24,19 @@
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
 DATA_DIR = ""  # @param {type:"string"}
-# run folder; a path under /content/drive/MyDrive outlives Colab
+# run folder; a path under /content/drive/MyDrive is kept when Colab ends
 OUT_DIR = "runs/course"  # @param {type:"string"}
-# which labels to learn from
+# which labels to train on
 LABELS = "audited"  # @param ["audited", "published"]
-# CSV of official labels and lesions; empty: the one that comes with the course
+# CSV of official labels and lesions; empty: the course's own
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# the network to begin with
+# the pretrained network to start from
 BACKBONE = "EfficientNetB0"  # @param ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Large", "ResNet50V2", "EfficientNetLite0"]
 # side in pixels of the images that the backbone sees
 TRANSFER_SIZE = 128  # @param {type:"integer", min:32, max:1024}
-# how many augmented views of each training image the frozen features are of
+# augmented views of each training image used to compute the frozen features
 FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100}
 # passes over the training images in fine-tuning; 0: 20, or 2 on the sample
 FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
@@ -46,19 +46,19 @@ FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10}
 FINE_TUNE_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1}
 # share of the backbone's layers that fine-tuning may change, counted from the last
 UNFREEZE = 1.0  # @param {type:"number", min:0, max:1}
-# images a training step
+# images per training step
 BATCH_SIZE = 16  # @param {type:"integer", min:1, max:4096}
-# share of activations hidden at random before a Dense layer
+# share of activations set to zero at random before a Dense layer
 DROPOUT = 0.2  # @param {type:"number", min:0, max:0.95}
-# 0: every image counts the same; 1: every class of every collection does; 0.5: between the two
+# class weights: 0 every image counts the same; 1 every class of every collection; 0.5 between
 BALANCE = 0.5  # @param {type:"number", min:0, max:1}
-# how many times a melanoma counts in the loss; a missed one costs more than other mistakes
+# factor on the weight of a melanoma in the loss; a missed one costs more than other mistakes
 MELANOMA_WEIGHT = 2.5  # @param {type:"number", min:0.01, max:100}
 # test-time augmentation: average the predictions over flips and quarter turns
 TTA = True  # @param {type:"boolean"}
-# fit images into the square on black instead of squeezing them
+# fit images into the square with black borders instead of stretching them
 KEEP_ASPECT = False  # @param {type:"boolean"}
-# folder of another set, to be scored beside Test; empty: none
+# folder of another set of images, scored as well as Test; empty: none
 EXTERNAL_DIR = ""  # @param {type:"string"}
 # the same number gives the same split, images and networks
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
