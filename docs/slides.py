@@ -16,7 +16,7 @@ from helpers.data.datasets import ROOT
 
 
 def slides(notebook):
-    """Return what stands on each slide: a list of dictionaries heading, pictures ((base64 PNG, text), ...), lines."""
+    """Return what stands on each slide: a list of dictionaries heading, pictures ((base64 PNG, text), ...), said."""
     found, heading = [], ""
     for cell in notebook.cells:
         if cell["cell_type"] == "markdown":
@@ -28,8 +28,8 @@ def slides(notebook):
                 for each in outputs
                 if "image/png" in each.get("data", {})
             ]
-            lines = [line for each in outputs for line in each.get("text", "").splitlines() if line.strip()]
-            found.append({"heading": heading, "pictures": pictures, "lines": [] if pictures else lines})
+            said = " ".join(" ".join(each.get("text", "") for each in outputs).split())
+            found.append({"heading": heading, "pictures": pictures, "said": "" if pictures else said})
     return found
 
 

@@ -25,7 +25,7 @@ def test_a_slide_is_a_figure_with_its_text_or_a_finding_under_the_last_heading()
 def test_every_notebook_has_slides_that_need_no_network(name):
     notebook = nbformat.read(runs.FOLDER / f"{name}.ipynb", as_version=4)
     found = slides.slides(notebook)
-    assert 3 <= len(found) <= 12 and all(slide["pictures"] or slide["lines"] for slide in found)
+    assert 3 <= len(found) <= 12 and all(slide["pictures"] or slide["said"] for slide in found)
     assert all(text for slide in found for _, text in slide["pictures"])
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", slides.deck(notebook))
 
