@@ -64,8 +64,8 @@ def test_one_name_means_the_same_in_every_notebook():
 @EVERY
 def test_no_parameter_is_used_before_it_is_checked(name):
     before = (runs.FOLDER / "src" / f"{name}.py").read_text().partition("runs.start(")[0]
-    after_parameters = re.split(r"# @param.*\n", before)[-1]
-    assert not {*re.findall(r"[A-Z]\w+", after_parameters)} & {*runs.declared(name)}
+    code = re.sub(r"^#.*", "", re.split(r"# @param.*\n", before)[-1], flags=re.MULTILINE)
+    assert not {*re.findall(r"[A-Z]\w+", code)} & {*runs.declared(name)}
 
 
 @EVERY

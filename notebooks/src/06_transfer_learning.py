@@ -42,7 +42,7 @@ FEATURE_VIEWS = 2  # @param {type:"integer", min:1, max:100}
 FINE_TUNE_EPOCHS = 0  # @param {type:"integer", min:0, max:10000}
 # learning rate of fine-tuning
 FINE_TUNE_RATE = 0.0003  # @param {type:"number", min:0.0000001, max:10}
-# transfer learning: how far colours move to those of another image; 0 not, 0.5 a random part, 1 fully
+# transfer learning: how far colours move to those of another image; 0 not, 0.5 in part, 1 fully
 FINE_TUNE_EXCHANGE = 1.0  # @param {type:"number", min:0, max:1}
 # share of the backbone's layers that fine-tuning may change, counted from the last
 UNFREEZE = 1.0  # @param {type:"number", min:0, max:1}
