@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats.contingency import association
 
 from helpers import manifest
-from helpers.data import classes, datasets, duplicates, families, labels, layouts
+from helpers.data import classes, datasets, duplicates, families, folders, labels
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 
 LISTED = ["image_id", "file", "published_label", "split"]  # what is said of a file in a list
@@ -45,7 +45,7 @@ def findings(table, metadata, pairs=None):
     pairs = duplicates.near_duplicates(table) if pairs is None else pairs
     table = table.join(metadata, on="image_id").sort_values("image_id")
     root = os.path.commonpath([Path(path).parent for path in table["path"]])
-    table["file"] = [layouts.text(Path(path).relative_to(root).as_posix()) for path in table["path"]]
+    table["file"] = [folders.text(Path(path).relative_to(root).as_posix()) for path in table["path"]]
     table["folder"] = (table["split"] + " " + table["published_label"]).str.strip()
     table["original"] = families.originals(table)
     known, unreadable = table[table["picture"] != ""], table[table["flag"] == "unreadable"]

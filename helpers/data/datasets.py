@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import archive, classes, layouts, matching, tables
+from helpers.data import archive, classes, folders, layouts, matching, tables
 from helpers.data.sample import make as sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,9 +129,9 @@ def state(found):
     """
     seen = []
     for _, folder in found.sets:
-        for _, files, _ in layouts.walk(folder, OURS):
+        for _, files, _ in folders.walk(folder, OURS):
             for file in files:
-                if (layouts.is_image(file) or file.suffix.lower() in tables.SUFFIXES) and file.is_file():
+                if (folders.is_image(file) or file.suffix.lower() in tables.SUFFIXES) and file.is_file():
                     facts, name = file.stat(), os.fsencode(file.relative_to(folder).as_posix())
                     seen.append([name.hex(), facts.st_size, facts.st_mtime_ns])
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
@@ -159,17 +159,19 @@ def _named(variable, given):
     except OSError:  # a name that no file system takes
         there = images = None
     if not images:
+        files = [file.name for _, files, _ in folders.walk(folder) for file in files] if there else []
         what = "holds no images" if there else "is no folder"
+        what += f", but {len(files)} other files, such as {files[0]}" if files else ""
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
             "a table of labels. How to make image files of arrays or tables: docs/data.md."
         )
-    return layouts.text(folder.name), folder
+    return folders.text(folder.name), folder
 
 
 def _places(folder):
     """Yield the folders below one, but for the course's own sample, in which images lie."""
-    return (here for here, files, _ in layouts.walk(folder, OURS) if any(map(layouts.is_image, files)))
+    return (here for here, files, _ in folders.walk(folder, OURS) if any(map(folders.is_image, files)))
 
 
 def _kaggle(handle):
@@ -190,7 +192,7 @@ def _kaggle(handle):
 
 def _ids(rows):
     """Return a unique ``image_id`` for each row; not every CSV quotes, so control characters become spaces."""
-    ids = rows["path"].map(lambda path: re.sub(r"[\0-\x1f]", " ", layouts.text(Path(path).stem)))
+    ids = rows["path"].map(lambda path: re.sub(r"[\0-\x1f]", " ", folders.text(Path(path).stem)))
     places = rows["split"] + "-" + rows["published_label"].str.replace(r"\W+", "-", regex=True)
     ids = ids.mask(ids.duplicated(keep=False), ids + "@" + places)
     again = ids.groupby(ids).cumcount()

@@ -15,7 +15,7 @@ MADE = [  # names that a program gives to its copies, with the original's stem
     r"(.+)_(?:jpe?g|png|bmp|tiff?|webp|gif)\.rf\.\w{6,}",  # Roboflow
 ]
 WORDS = r"""(?x)(aug(ment(ed|ation)?)? | cop(y|ies|ie) | of | kopie | [hv]?flip(ped|lr|ud)? | (horizontal|vertical)(ly)?
-    | rot(at(e|ed|ion))? | mirror(ed)? | zoom(ed)? | crop(ped)? | shear(ed)? | shift(ed)? | translat(e|ed|ion)
+    | rot(at(e|ed|ion))? | deg | mirror(ed)? | zoom(ed)? | crop(ped)? | shear(ed)? | shift(ed)? | translat(e|ed|ion)
     | (re)?(scale|size)d? | bright(ness)? | contrast | saturation | hue | colou?r | gamma | jitter | nois(e|y)
     | gaussian | blur(red)? | sharpen(ed)? | elastic | distort(ed|ion)? | transform(ed)?)"""
 FOLDER = re.compile(r"augment|^(aug|output|outputs|copies)$", re.IGNORECASE)

@@ -50,6 +50,12 @@ class Files:
             return [at for at, said in enumerate(self.splits) if said == split]
         return [at for at, path in enumerate(self.paths) if not split and path.is_relative_to(place.parent)]
 
+    def in_folder_of(self, table, positions):
+        """Say whether a table lies in a folder of the set, below its top, with all files of these positions."""
+        place = Path(table).parent
+        inside = self.root and place != self.root and place.is_relative_to(self.root)
+        return bool(inside) and all(self.paths[at].is_relative_to(place.relative_to(self.root)) for at in positions)
+
     def match(self, values, table):
         """Find the files that the ``values`` of a column of ``table`` name (a Series of text by line).
 

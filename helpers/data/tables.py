@@ -30,7 +30,7 @@ class About(NamedTuple):
     facts: pd.DataFrame  # what the first row about each file says, also of files with the same ISIC id
     image_column: str  # "" if no column names images
     notes: dict  # {what is left aside: how many, 0 where it is one}
-    by_folder: bool  # whether it names images by their folders, too
+    by_folder: bool  # whether it names the folders of the images, or lies in the only one
     doubt: str  # why it is not clear which images are meant; "" if it is
 
 
@@ -115,6 +115,7 @@ def about(file, files, image_column=""):
     exact = pairs[pairs["level"] == pairs.groupby("line")["level"].transform("min")]
     rows = table.loc[exact["line"]].set_axis(exact["file"])
     by_folder = len(rows) > 0 and rows[column].str.contains(r"\w[/\\]").all()
+    by_folder = by_folder or files.in_folder_of(file, rows.index)
     return About(rows, facts[~facts.index.duplicated()], column if len(pairs) else "", notes, by_folder, doubt)
 
 
