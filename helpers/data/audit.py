@@ -51,7 +51,7 @@ def findings(table, metadata, pairs=None):
     known, unreadable = table[table["picture"] != ""], table[table["flag"] == "unreadable"]
     again = known[known.duplicated("picture", keep=False)]
     pictures = again.groupby("picture").agg({"published_label": "nunique", "split": set, "folder": list})
-    folders = pictures["folder"].map(lambda places: " / ".join(sorted(set(places))))
+    filed = pictures["folder"].map(lambda places: " / ".join(sorted(set(places))))
 
     def files(chosen):
         """Return the files of each of these pictures, as a list of lists."""
@@ -79,7 +79,7 @@ def findings(table, metadata, pairs=None):
         "lesions_with_several_pictures": len(several),
         "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
         "families": {"originals": len(set(known["original"]) - {""}), "leaked": round(leaked, 3)},
-        "contradictory_folders": _counted(folders[contradictory].rename("folders").to_frame()),
+        "contradictory_folders": _counted(filed[contradictory].rename("folders").to_frame()),
         "official_label_disagreements": _counted(disagreements[["published", "official"]]),
         "collections": collections(known)[1],
         "lists": {**lists, "official_label_disagreements": disagreements.to_dict("records")},

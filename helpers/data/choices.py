@@ -27,7 +27,7 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
         del able[file]
     known, parts = any(map(classes.is_known, names)), all(folders.PART.search(classes.plain(name)) for name in names)
     single = not known and len(names) > len(rows) / 2 > 1
-    if len(names) > bool(able) and not parts and not single and not given:
+    if len(names) > (bool(linked) and not known) and not parts and not single and not given:
         other = [file for file, labels in able.items() if not known and not _agree(labels, rows["folder"])]
         if not other:
             return by_folder | _not_in_folders(able, rows)

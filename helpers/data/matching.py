@@ -46,9 +46,10 @@ class Files:
             return range(len(self.paths))
         place = Path(table).relative_to(self.root)
         split = next(filter(None, map(split_of, [place.stem, *place.parts[:-1]])), "")
-        if split in self.splits:
-            return [at for at, said in enumerate(self.splits) if said == split]
-        return [at for at, path in enumerate(self.paths) if not split and path.is_relative_to(place.parent)]
+        if split:
+            return [at for at, said in enumerate(self.splits) if said == (split if split in self.splits else "")]
+        inside = [at for at, path in enumerate(self.paths) if path.is_relative_to(place.parent)]
+        return inside or range(len(self.paths))
 
     def in_folder_of(self, table, positions):
         """Say whether a table lies in a folder of the set, below its top, with all files of these positions."""

@@ -1,0 +1,392 @@
+"""Sets as people have them are read rightly, or the question that settles it is asked, and the answer works."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import rows
+from PIL import Image
+
+from helpers import __main__ as command
+from helpers.data import audit, classes, datasets, families, labels, matching, splits
+
+A_B = ("ant", "bee")
+
+
+@pytest.fixture
+def make(tmp_path, write_image):
+    """Return a function that writes {place: text of a table, or None for an image} into a folder, and returns it."""
+
+    def write(places):
+        for number, (place, text) in enumerate(places.items()):
+            file = tmp_path / "set" / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8") if text is not None else write_image(file, number)
+        return tmp_path / "set"
+
+    return write
+
+
+def read(root, **named):
+    """Return {path below the root: label} of a set, and how it was understood."""
+    table, _, understood = datasets.list_images(datasets.find(root), **named)
+    return dict(zip(table["path"].str.removeprefix(f"{root}/"), table["published_label"])), understood
+
+
+def files(*names):
+    return dict.fromkeys(names)
+
+
+def table(head, *lines):
+    return "\n".join([head, *lines]) + "\n"
+
+
+FOUR = files("x/1.png", "x/2.png", "x/3.png", "x/4.png")
+TRUE = {"x/1.png": "ant", "x/2.png": "bee", "x/3.png": "ant", "x/4.png": "bee"}
+LINES = ("1.png,ant", "2.png,bee", "3.png,ant", "4.png,bee")
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        table(",image,label", *(f"{at},{line}" for at, line in enumerate(LINES))),
+        table("Unnamed: 0,image,label", *(f"{at},{line}" for at, line in enumerate(LINES))),
+        table("image,label,,,", *(f"{line},,," for line in LINES)),
+        table("id,label", *(line.replace(".png", "") for line in LINES)),
+        table("image,label", *(f"00{line}" for line in LINES)),
+        table("image,label", *(line.upper().replace("ANT", "ant").replace("BEE", "bee") for line in LINES)),
+        table("image,label", *(f"/x/{line}" for line in LINES)),
+        table("image,label", *(f"/content/drive/MyDrive/x/{line}" for line in LINES)),
+        table("image,label", *(f"C:\\me\\x\\{line}" for line in LINES)),
+        table("image,label", *(f"../data/x/{line}" for line in LINES)),
+        table("picture,kind", *LINES),
+        "\n".join(LINES),
+        table("image,label,age", *(f"{line},early 40s" for line in LINES)),
+        table("image,label,split", *(f"{line},fold{at}" for at, line in enumerate(LINES))),
+        "\ufeffimage,label,note\n" + "".join(f"{line},{'é' * 20_000}{'a' * at}\n" for at, line in enumerate(LINES)),
+    ],
+)
+def test_a_table_means_the_files_that_it_names_and_slips_cost_a_cell(make, csv):
+    assert read(make(FOUR | {"labels.csv": csv}))[0] == TRUE
+
+
+def test_a_table_speaks_of_its_own_split_and_folder(make):
+    places = files("train/1.png", "train/2.png", "test/1.png")
+    found, understood = read(make(places | {"train.csv": table("id,label", "1,ant", "2,bee")}))
+    assert found == {"train/1.png": "ant", "train/2.png": "bee"} and "1 images without a label" in understood
+
+
+@pytest.mark.parametrize("name", ["train.csv", "meta/Training_GroundTruth.csv"])
+def test_a_table_of_train_may_lie_anywhere_if_no_folder_is_called_so(make, name):
+    assert read(make(FOUR | {name: table("image,label", *LINES)}))[0] == TRUE
+
+
+def test_each_folder_may_have_a_table_of_the_same_names(make):
+    tables = {f"{place}/m.csv": table("image,label", *lines) for place, lines in (("p", LINES[:2]), ("q", LINES[1:3]))}
+    found, _ = read(make(files("p/1.png", "p/2.png", "q/2.png", "q/3.png") | tables))
+    assert found == {"p/1.png": "ant", "p/2.png": "bee", "q/2.png": "bee", "q/3.png": "ant"}
+
+
+@pytest.mark.parametrize("name, label", [("sample_submission.csv", "bee"), ("test.csv", "0")])
+def test_made_up_labels_are_none(make, name, label):
+    places = {"train.csv": table("image,label", *LINES[:2]), name: table("image,label", f"9.png,{label}")}
+    found, understood = read(make(files("train/1.png", "train/2.png", "test/9.png") | places))
+    assert set(found) == {"train/1.png", "train/2.png"} and name in understood
+
+
+@pytest.mark.parametrize(
+    "image, mask, labelled",
+    [
+        ("d/{}.png", "d/{}_superpixels.png", True),
+        ("images/{}.png", "masks/{}.png", True),
+        ("{label}/{}.png", "{label}/{}_mask_1.png", False),
+        ("part_1/{}.png", "segmentations/{}_segmentation.png", True),
+    ],
+)
+def test_masks_and_superpixels_are_left_aside_in_words(make, image, mask, labelled):
+    names = [f"ISIC_000000{n}" for n in range(4)]
+    root = make(
+        {image.format(name, label=A_B[at % 2]): None for at, name in enumerate(names)}
+        | ({"t": table("image,label", *(f"{name},{A_B[at % 2]}" for at, name in enumerate(names)))} if labelled else {})
+    )
+    for at, name in enumerate(names):
+        file = root / mask.format(name, label=A_B[at % 2])
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.uint8(255 * np.eye(20))).save(file)
+    found, understood = read(root)
+    assert len(found) == 4 and set(found.values()) == set(A_B) and "4 masks or other drawings" in understood
+
+
+def test_two_flags_of_isic_2017_leave_the_nevi(make):
+    flags = table("image_id,melanoma,seborrheic_keratosis", "1,1.0,0.0", "2,0.0,1.0", "3,0.0,0.0", "4,0.0,0.0")
+    assert [*read(make(FOUR | {"t.csv": flags}))[0].values()] == ["melanoma", "seborrheic keratosis", "nevus", "nevus"]
+
+
+def test_hospitals_beside_an_unknown_class_are_no_classes(make):
+    found, _ = read(make(files(*(f"train/{h}/{c}/{h}{c}.png" for h in "AB" for c in ("melanoma", "nevus", "wart")))))
+    assert set(found.values()) == {"melanoma", "nevus", "wart"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("-1", "1"), ("HER2+", "HER2-"), ("<1 mm", ">1 mm"), ("C++", "C"), ("काला", "काली", "कील"), ("a-1", "a -1")],
+)
+def test_names_that_differ_in_other_characters_are_other_classes(names):
+    assert len(set(map(classes.plain, names))) == len(names)
+
+
+def test_spellings_are_merged_and_that_is_said(make):
+    found, understood = read(make(files("Good_one/1.png", "good one/2.png", "NV/3.png", "nevus/4.png")))
+    assert len(set(found.values())) == 2
+    assert "read as one: Good_one = Good_one, good one; nevus = NV, nevus" in understood
+
+
+@pytest.mark.parametrize("names", [("forest", "train_station"), ("bus", "train"), ("photos", "drawings")])
+def test_words_of_splits_and_parts_may_be_classes(make, names):
+    found, understood = read(make(files(*(f"{name}/{name}{n}.png" for name in names for n in "12"))))
+    assert set(found.values()) == set(names) and "given splits: none" in understood
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("results.csv", table("name,score", "run1,0.9", "run2,0.8,extra")),
+        ("results.csv", table("id,acc,acc", "1,0.9,0.8")),
+        ("history.csv", table("id,loss,split", "1,0.5,fold1")),
+        ("annotators.csv", table("id,age", "1,early 40s")),
+    ],
+)
+def test_a_table_that_is_about_no_image_spoils_nothing(make, name, text):
+    found, understood = read(make(files("ant/1.png", "ant/2.png", "bee/3.png", "bee/4.png") | {name: text}))
+    assert set(found.values()) == set(A_B) and name in understood
+
+
+def test_train_in_folders_and_test_in_a_table_are_one_set(make):
+    places = files("Training/ant/1.png", "Training/bee/2.png", "Test/3.png", "Test/4.png")
+    found, _ = read(make(places | {"Test_GroundTruth.csv": table("image,label", *LINES[2:])}))
+    assert found["Test/3.png"] == "ant" and found["Test/4.png"] == "bee" and len(found) == 4
+
+
+def test_the_archives_third_level_is_the_class_in_its_standard_name(make):
+    head = "isic_id,diagnosis_1,diagnosis_2,diagnosis_3"
+    lines = ["1,Malignant,Melanoma,Melanoma in situ", '2,Malignant,Melanoma,"Melanoma, NOS"', "3,Benign,Nevi,Nevus"]
+    found, understood = read(make(FOUR | {"metadata.csv": table(head, *lines)}))
+    assert [*found.values()] == ["melanoma", "melanoma", "nevus"] and "Label: diagnosis_3" in understood
+
+
+@pytest.mark.parametrize("name", ["PatientID", "patientid", "Patient ID", "subject_id"])
+def test_patients_are_known_by_any_spelling(make, name):
+    csv = table(f"image,label,{name}", *(f"{line},P{at // 2}" for at, line in enumerate(LINES)))
+    assert "groups: patient_id" in read(make(FOUR | {"labels.csv": csv}))[1]
+
+
+def test_what_differs_from_image_to_image_is_no_collection_and_the_tables_word_comes_first(make):
+    names = [f"ISIC_002430{n}" for n in range(4)]
+    csv = table("image,label,attribution,clinic", *(f"{n},{A_B[at % 2]},Vienna,{at}.jpg" for at, n in enumerate(names)))
+    listing = datasets.list_images(datasets.find(make(files(*(f"x/{n}.png" for n in names)) | {"labels.csv": csv})))
+    assert set(listing.table["collection"]) == {"Vienna"}
+
+
+ASKED = {
+    "folders or table": (
+        files("w 1/1.png", "w 1/2.png", "w 2/3.png", "w 2/4.png") | {"t/l.csv": table("image,label", *LINES)},
+        {"labels_csv": "t/l.csv"},
+        "LABELS_CSV to 'folders' or 't/l.csv'",
+    ),
+    "columns": (
+        FOUR | {"l.csv": table("image,label,Label", *(f"{line},{A_B[at // 2]}" for at, line in enumerate(LINES)))},
+        {"label_column": "label"},
+        "several columns of labels: label, Label.*LABEL_COLUMN",
+    ),
+    "image columns": (
+        FOUR | {"l.csv": table("one,two,dx", "1.png,2.png,ant", "3.png,4.png,bee")},
+        {"image_column": "one"},
+        "one, two name different images; choose one in IMAGE_COLUMN",
+    ),
+    "same names": (
+        files("p/1.png", "p/2.png", "q/1.png", "q/2.png") | {"l.csv": table("image,label", *LINES[:2])},
+        {"labels_csv": "folders"},
+        "l.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_what_is_asked_is_short_and_its_answer_works_in_the_audit_too(make, case, tmp_path, monkeypatch, capsys):
+    places, answer, said = ASKED[case]
+    root = make(places)
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["audit", str(root)]) == 1
+    message = capsys.readouterr().err.split("\n", 1)[1]
+    assert re.search(said, message) and message.count("\n") <= 8
+    assert read(root, **answer)[0]
+    given = [text for name, value in answer.items() for text in ("-p", name.upper(), value)]
+    assert command.main(["audit", str(root), *given]) == 0
+
+
+def test_the_draft_is_a_table_that_can_be_corrected_and_given(make, tmp_path):
+    root, draft = make(files("train/1.png", "train/2.png", "test/3.png")), tmp_path / "run" / "draft.csv"
+    with pytest.raises(ValueError, match=f"{draft}: correct it, and give it as LABELS_CSV"):
+        read(root, draft=draft)
+    written = pd.read_csv(draft, keep_default_na=False)
+    assert list(written) == ["path", "label", "split", "lesion_id", "patient_id", "collection"]
+    assert written["split"].tolist() == ["test", "train", "train"]
+    written.assign(label=["ant", "bee", "ant"]).to_csv(draft, index=False)
+    found, understood = read(root, labels_csv=str(draft))
+    assert list(found.values()) == ["ant", "bee", "ant"] and "given splits: train, test" in understood
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "labels.xlsx"])
+def test_labels_in_another_form_are_named(make, name):
+    with pytest.raises(ValueError, match=re.escape(name)):
+        read(make(files("images/1.png", "images/2.png") | {name: "{}"}))
+
+
+@pytest.mark.parametrize("name", ["moles.npz", "hmnist_8_8_L.csv"])
+def test_a_folder_without_image_files_is_refused_with_what_it_holds(make, name):
+    with pytest.raises(FileNotFoundError, match=f"{name}.*docs/data.md"):
+        datasets.find(make({name: "pixel0,label\n1,2\n"}))
+
+
+def test_several_classes_of_one_image_are_refused(make):
+    flags = table("filename,Acne,Scar", "1.png,1,1", "2.png,0,1", "3.png,1,0")
+    with pytest.raises(ValueError, match="l.csv says several classes of 1 images"):
+        read(make(FOUR | {"l.csv": flags}))
+
+
+def test_a_folder_for_each_picture_is_no_class(make):
+    with pytest.raises(ValueError, match="a folder for each picture.*LABELS_CSV"):
+        read(make(files("a/1.png", "b/2.png", "c/3.png")))
+
+
+def test_a_folder_that_cannot_be_opened_is_named(make, monkeypatch):
+    root, scandir = make(files("ant/1.png", "bee/2.png", "cat/3.png")), datasets.os.scandir
+
+    def refuse(place):
+        if str(place).endswith("bee"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(datasets.os, "scandir", refuse)
+    assert "folder bee, which cannot be opened (Permission denied)" in read(root)[1]
+
+
+UUID = "0b1c2d3e-1234-4abc-9def-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    "copy, original",
+    [
+        (f"nevus_original_ISIC_1.jpg_{UUID}", "ISIC_1"),
+        ("aug_0_ISIC_1", "ISIC_1"),
+        ("ISIC_1_rot90_2", "ISIC_1"),
+        ("ISIC_1 - Copy (2)", "ISIC_1"),
+        ("Copy of ISIC_1", "ISIC_1"),
+        ("ISIC_1 (1)", "ISIC_1"),
+        ("ISIC_1_flip__aug1", "ISIC_1"),
+        ("ISIC_1_2", ""),
+        ("ISIC_12", ""),
+        ("ISIC_1_left", ""),
+        ("flip_ISIC_3", ""),
+    ],
+)
+def test_copies_are_known_by_their_names(copy, original):
+    names = ["ISIC_1", "ISIC_2", copy]
+    listed = rows(image_id=names, path=[f"/d/{name}.jpg" for name in names], published_label="x")
+    assert families.originals(listed).tolist() == ["", "", original]
+
+
+def test_one_of_roboflows_versions_stands_for_the_original_and_numbers_do_in_a_folder_of_copies():
+    names = ["a_jpg.rf.0123456789ab", "a_jpg.rf.1123456789ab", "b", "b_01"]
+    places = ["/d/Train", "/d/Test", "/d/Train", "/d/augmented"]
+    listed = rows(image_id=names, path=[f"{p}/{n}.jpg" for p, n in zip(places, names)], published_label="x")
+    listed["split"] = ["train", "test", "train", "train"]
+    assert families.originals(listed).tolist() == [names[1], "", "", "b"]
+
+
+def test_copies_stay_with_their_original_in_train_and_are_left_out_elsewhere(make):
+    names = [f"{label}/{label}{n}{end}.png" for label in A_B for n in range(20) for end in ("", "_flip")]
+    root = make(files(*(f"Train/{name}" for name in names), "Test/ant/t.png", "Test/ant/t_flip.png", "Test/bee/u.png"))
+    found = audit.findings(*inspected(root))
+    assert found["augmented_copies"] == 41 and found["families"]["originals"] == 41
+    assert found["families"]["leaked"] == pytest.approx(0.8 * 82 / 83, abs=0.001)
+    assert "41 files are augmented copies of 41 pictures" in audit.summary(found)[1][-1]
+    grouped = audit.duplicates.group(*inspected(root))
+    done = splits.split(labels.apply_labels(grouped, "audited", inspected(root)[1], 1))
+    used = done[done["flag"] == ""]
+    assert (used.groupby("group")["split"].nunique() == 1).all()
+    assert not used.loc[used["split"] != "train", "image_id"].str.contains("flip").any()
+    assert used["image_id"].str.contains("flip").sum() == (used["split"] == "train").sum() / 2
+    assert done.set_index("image_id")["flag"]["t_flip"] == "augmented copy"
+
+
+def inspected(root):
+    table, facts, _ = datasets.list_images(datasets.find(root))
+    return audit.duplicates.inspect(table), labels.official_labels(table, facts)
+
+
+@pytest.mark.parametrize(
+    "names, subject",
+    [
+        (["melanoma", "NV", "wart"], "skin-lesion"),
+        (["benign", "malignant"], "image"),
+        (["rose", "tulip"], "image"),
+        (["squamous cell carcinoma", "adenocarcinoma", "normal"], "image"),
+        ([], "image"),
+    ],
+)
+def test_titles_speak_of_skin_only_where_the_classes_are_skins(names, subject):
+    assert classes.subject(names) == subject
+
+
+RECIPES = re.findall(r"(?s)```python\n(.*?)```", (datasets.ROOT / "docs" / "data.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "number, places",
+    [
+        (0, files("ant.1.jpg", "bee.2.jpg")),
+        (1, files("1.png", "2.png") | {"metadata.jsonl": '{"file_name": "1.png", "label": "ant"}\n'
+                                       '{"file_name": "2.png", "label": "bee"}\n'}),
+        (2, files("1.png", "2.png") | {"list.txt": "1.png ant\n2.png bee\n"}),
+        (4, files("1.png", "2.png") | {"labels.csv": "image,diagnosis\n1.png,ant\n2.png,bee\n",
+                                       "patients.csv": "image,patient_id\n1.png,P1\n2.png,P2\n"}),
+    ],
+)  # fmt: skip
+def test_the_recipes_of_the_docs_make_a_table_that_is_read(make, tmp_path, monkeypatch, number, places):
+    root = make(places)
+    monkeypatch.chdir(tmp_path)
+    exec(RECIPES[number], {})
+    assert [*read(root, labels_csv=str(tmp_path / "labels.csv"))[0].values()] == ["ant", "bee"]
+
+
+def test_the_recipe_for_arrays_makes_class_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("set.npz", train_images=np.zeros((4, 9, 9, 3), np.uint8), train_labels=[0, 1, 0, 1])
+    exec(RECIPES[3], {})
+    assert [*read(tmp_path / "set")[0].values()] == ["0", "0", "1", "1"]
+
+
+def test_all_unreadable_is_said_with_a_reason(make):
+    root = make(files("ant/1.png", "bee/2.png"))
+    for file in root.rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(OSError, match="All 2 images are unreadable; the first: .*cannot identify"):
+        inspected(root)
+
+
+def test_the_audits_parameters_are_those_that_say_where_the_labels_are():
+    done = subprocess.run([sys.executable, "-m", "helpers", "audit", ".", "-p", "SEED", "1"], cwd=datasets.ROOT,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1 and "has no parameter 'SEED'; it has LABELS_CSV, IMAGE_COLUMN" in done.stderr
+
+
+def test_an_isic_id_means_one_picture_wherever_it_stands():
+    found = matching.Files(
+        ["/a/ISIC_0000001.jpg", "/b/ISIC_0000001.jpg", "/b/ISIC_0000001(1).jpg", "/a/7.jpg", "/b/7.jpg"]
+    )
+    pairs, twice = found.match(pd.Series({2: "ISIC_0000001", 3: "7"}), "/t.csv")
+    assert sorted(pairs["file"]) == [0, 1, 2] and twice == ["7"]
