@@ -34,7 +34,7 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
         if not all(linked[file].by_folder for file in other):
             table = folders.place(other[0], root)
             raise ValueError(
-                f"both the folders ({', '.join(names[:3])}) and {table} may say them. Set LABELS_CSV to 'folders' or "
+                f"both the folders ({', '.join(names[:3])}) and {table} may give them. Set LABELS_CSV to 'folders' or "
                 f"{table!r}."
             )
     if not able:
@@ -79,7 +79,7 @@ def _missing(rows, linked, names, parts, label_column, root):
         if flags.shape[1] > 1 and (flags.sum(axis=1) > 1).any():
             return (
                 f"{folders.place(file, root)} says several classes of {(flags.sum(axis=1) > 1).sum()} images (columns "
-                f"{', '.join(flags.columns[:6])}), but the course learns one class an image. {SETTLE}."
+                f"{', '.join(flags.columns[:6])}), but the course learns one class per image. {SETTLE}."
             )
     if linked:
         file = next(iter(linked))
@@ -90,7 +90,7 @@ def _missing(rows, linked, names, parts, label_column, root):
     seen = f"the folders {', '.join(names[:3])} look like parts of one set" if names else "there are no class folders"
     if names and not parts:
         seen = f"there is a folder for each picture ({names[0]}, ...)"
-    return f"{seen}, and no table names images and classes. {SETTLE}; LABELS_CSV = 'folders' takes folders as classes."
+    return f"{seen}, and no table lists images and classes. {SETTLE}; LABELS_CSV = 'folders' takes folders as classes."
 
 
 def candidates(about, label_column):
