@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from docs import figures, parameters
 from helpers import runs
+from helpers.batch import build
 from helpers.data.datasets import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md"]
@@ -115,3 +117,16 @@ def test_a_runs_numbers_become_pictures(tmp_path, monkeypatch):
     for draw in (figures.reveal, figures.curves, figures.confusion, figures.reliability):
         assert figures.picture(draw).startswith(b"\x89PNG")
     assert not any("image_id" in file.read_text() for file in results.iterdir())
+
+
+def test_every_click_on_the_courses_own_addresses_leads_to_a_file():
+    """Badges (Colab, Kaggle, Binder) and links to GitHub of README, the notebooks and the copies, as if they were here."""
+    of = build.settings()
+    pages = [ROOT / "README.md", *sorted(runs.FOLDER.glob("*.ipynb")), *sorted((runs.FOLDER / "exercises").iterdir())]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        paths = re.findall(rf"{of['repository']}/blob/{of['branch']}/([^)\s\"\\]+)", text)
+        paths += re.findall(rf"{of['repository']}/{of['branch']}\?labpath=([^)\s\"\\]+)", text)
+        assert len(paths) >= (5 if page.suffix == ".ipynb" else 8), page
+        for path in map(unquote, paths):
+            assert (ROOT / path).is_file(), f"{page.name} leads to {path}, which is not there"
