@@ -120,9 +120,9 @@ def test_a_runs_numbers_become_pictures(tmp_path, monkeypatch):
 
 
 def test_every_click_on_the_courses_own_addresses_leads_to_a_file():
-    """Badges (Colab, Kaggle, Binder) and links to GitHub of README, the notebooks and the copies, as if they were here."""
+    """Badges (Colab, Kaggle, Binder) and links to GitHub, of README, the notebooks and the copies."""
     of = build.settings()
-    pages = [ROOT / "README.md", *sorted(runs.FOLDER.glob("*.ipynb")), *sorted((runs.FOLDER / "exercises").iterdir())]
+    pages = [ROOT / "README.md", *sorted(runs.FOLDER.glob("*.ipynb")), *sorted(runs.FOLDER.glob("exercises/*.ipynb"))]
     for page in pages:
         text = page.read_text(encoding="utf-8")
         paths = re.findall(rf"{of['repository']}/blob/{of['branch']}/([^)\s\"\\]+)", text)
