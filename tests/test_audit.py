@@ -344,7 +344,7 @@ def test_official_labels_are_read_from_a_table_as_people_save_it(tmp_path, encod
 @pytest.mark.parametrize("text", ["number,dx\n1,nv\n", "image,dx\n", "image,dx\ny,nv\nz,nv\n"])
 def test_a_table_that_names_none_of_the_images_is_refused(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
-    said = f"m.csv names none of the images: it has {text.count(chr(10)) - 1} rows and the columns (number|image), dx;"
+    said = f"m.csv lists none of the images: it has {text.count(chr(10)) - 1} rows and the columns (number|image), dx;"
     with pytest.raises(ValueError, match=said):
         labels.official_labels(named("x"), file=tmp_path / "m.csv")
     with pytest.raises(FileNotFoundError):

@@ -323,6 +323,17 @@ def test_copies_stay_with_their_original_in_train_and_are_left_out_elsewhere(mak
     assert done.set_index("image_id")["flag"]["t_flip"] == "augmented copy"
 
 
+def test_a_copy_has_the_label_of_its_original():
+    names, known = ["ISIC_1", "aug_1_ISIC_1", "ISIC_2", "ISIC_2_flip", "b"], pd.DataFrame(columns=labels.FACTS)
+    listed = rows(image_id=names, path=[f"/{name}" for name in names], picture=["p", "q", "r", "s", "r"])
+    listed = listed.assign(published_label=["nevus"] * 4 + ["melanoma"], split="train", group=names)
+    known = known.reindex(names).fillna("")
+    known.loc["ISIC_1", "diagnosis"] = "MEL"
+    done = labels.apply_labels(listed, "audited", known, 0)
+    assert done["label"].tolist() == ["melanoma", "melanoma", "", "", ""]
+    assert done["flag"].tolist() == ["", "", *["contradiction"] * 3]
+
+
 def inspected(root):
     table, facts, _ = datasets.list_images(datasets.find(root))
     return audit.duplicates.inspect(table), labels.official_labels(table, facts)

@@ -64,9 +64,10 @@ def apply_labels(table, labels, metadata, min_class_size=20):
     "audited": the official label where one is known of any file of the picture. A picture whose official, or else
     published, labels contradict each other is left out ("contradiction"), also if the set has no class for the official
     one. An augmented copy of another picture (see ``families.originals``) leaves Test and validation ("augmented
-    copy"); in Train it stays. What shares a group with Test leaves Train and validation, what shares one with
-    validation leaves Train ("test twin"). One copy of each picture stays ("duplicate"); near-duplicates stay, in one
-    group. A class with fewer than ``min_class_size`` training images is left out of every split ("class too small").
+    copy"); in Train it stays, under the label of its original. What shares a group with Test leaves Train and
+    validation, what shares one with validation leaves Train ("test twin"). One copy of each picture stays
+    ("duplicate"); near-duplicates stay, in one group. A class with fewer than ``min_class_size`` training images is
+    left out of every split ("class too small").
 
     Takes a manifest with groups, of which flags and labels of an earlier policy are forgotten, and ``metadata`` as
     :func:`official_labels` returns it. Returns a manifest with ``label`` (empty where flagged), ``flag`` and ``group``.
@@ -81,13 +82,16 @@ def apply_labels(table, labels, metadata, min_class_size=20):
         label, flag = table["published_label"].where(readable, ""), table["flag"].where(~readable, "")
         own = table["split"].isin(["test", "val"])
         return table.assign(label=label, flag=flag, group=group.where(~own, table["split"] + "/" + group))
-    table = table.assign(label=_settled(table, metadata), flag=table["flag"].where(~readable, ""), group=group)
+    original, settled = families.originals(table), _settled(table, metadata)
+    known = dict(zip(table["image_id"], settled))
+    settled = settled.where((original == "") | (settled == ""), original.map(known))
+    table = table.assign(label=settled, flag=table["flag"].where(~readable, ""), group=group)
 
     def flag(rows, reason):
         table.loc[rows & (table["flag"] == ""), "flag"] = reason
 
     flag(table["label"] == "", "contradiction")
-    flag(table["split"].isin(["test", "val"]) & (families.originals(table) != ""), "augmented copy")
+    flag(table["split"].isin(["test", "val"]) & (original != ""), "augmented copy")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
         groups = manifest.active(table, held)["group"]
         flag(table["split"].isin(leaving) & table["group"].isin(groups), "test twin")
