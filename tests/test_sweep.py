@@ -49,7 +49,7 @@ def write(tmp_path):
         ("EPOCHS: 2", "EPOCHS: 010", "EPOCHS is '010', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS: 1:30", "EPOCHS is '1:30', but it takes a whole number"),
         ("EPOCHS: 2", "EPOCHS: 2\n  EPOCHS: 3", "EPOCHS occurs twice, the second time in line 5"),
-        ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", "seeds stands in it twice"),
+        ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", "seeds occurs twice"),
         ("seeds: [0, 1]", "record: [seconds]", "record lists seconds, which is in the table anyway"),
         ("seeds: [0, 1]", "record: [a, SEED, a]", "record lists a, which"),
         ("seeds: [0, 1]", "record: [LEARNING_RATE]", "record lists LEARNING_RATE, which"),
