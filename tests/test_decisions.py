@@ -113,7 +113,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     assert decisions.in_words(patients, 7).startswith(
         "You guessed 7 false alarms among 1,000; there are 245, and 110 to"
     )
-    assert "18 of the 263 who are sent on are positive; 2 of 20 positives are missed." in decisions.in_words(
+    assert "18 of the 263 who are referred are positive; 2 of 20 positives are missed." in decisions.in_words(
         patients, 7
     )
     figure = decisions.thousand(patients, 7, synthetic=True)
@@ -159,14 +159,14 @@ def test_temperature_is_that_of_the_least_log_loss():
     best = scipy.optimize.brute(loss, [(0.5, 10)], Ns=100)[0]
     assert found["temperature"] == pytest.approx(best, rel=0.03) and found["temperature"] > 1.5
     assert min(found["losses"]) == pytest.approx(loss([found["temperature"]]))
-    assert (scores.outcomes(found["softened"])["predicted"] == scores.outcomes(data)["predicted"]).all()
-    np.testing.assert_allclose(scores.probabilities(decisions.soften(data, 1)), scores.probabilities(data))
+    assert (scores.outcomes(found["scaled"])["predicted"] == scores.outcomes(data)["predicted"]).all()
+    np.testing.assert_allclose(scores.probabilities(decisions.rescale(data, 1)), scores.probabilities(data))
 
 
-def test_a_sure_network_can_be_softened():
+def test_a_sure_network_can_be_made_less_sure():
     sure = drawn(20)
     sure[[f"p_{name}" for name in NAMES]] = np.eye(4)[[NAMES.index(name) for name in sure["label"]]]
-    assert np.isfinite(scores.probabilities(decisions.soften(sure, 20))).all()
+    assert np.isfinite(scores.probabilities(decisions.rescale(sure, 20))).all()
 
 
 def test_net_benefit_by_hand():

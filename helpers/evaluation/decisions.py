@@ -149,7 +149,7 @@ def thousand(patients, guess, synthetic):
     axes.axvline(end, color="black", linestyle="--", linewidth=2, label=f"your guess: {guess}")
     axes.axis("off")
     figure.legend(loc="outside lower center", ncols=6, frameon=False, columnspacing=1, handletextpad=0.3)
-    title = f"For {found} of {found + missed} found: {alarms} false alarms among 1,000; up to {most} would fit"
+    title = f"Finding {found} of {found + missed} costs {alarms} false alarms among 1,000 (interval up to {most})"
     return figures.titled(figure, title, synthetic, "A thousand marks: " + ", ".join(parts))
 
 
@@ -157,18 +157,18 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000; there are {alarms}, and {low} to {high} would fit these "
-        f"images. {found} of the {found + alarms} who are sent on are positive; {missed} of {found + missed} positives "
+        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}) on these "
+        f"images. {found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} positives "
         "are missed."
     )
 
 
-def soften(labelled, temperature):
+def rescale(labelled, temperature):
     """Return predictions with their logits divided by ``temperature`` (above 0): above 1 all become less sure."""
     logits = np.log(np.clip(scores.probabilities(labelled), 1e-12, 1))
-    softened = labelled.copy()
-    softened[[f"p_{name}" for name in scores.classes(labelled)]] = softmax(logits / temperature, axis=1)
-    return softened
+    rescaled = labelled.copy()
+    rescaled[[f"p_{name}" for name in scores.classes(labelled)]] = softmax(logits / temperature, axis=1)
+    return rescaled
 
 
 def calibration(parts, seed=0, draws=1000):

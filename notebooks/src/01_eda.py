@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 1 · Four corners: look at the data before you train on it
 #
-# **In fifteen minutes you will know what is in these folders, what is wrong with them, how to split them so that
+# **In forty minutes you will know what is in these folders, what is wrong with them, how to split them so that
 # nothing leaks, and how much four corners of an image reveal when everything else is covered.**
 #
 # {{badge}}
@@ -350,7 +350,7 @@ print(corners.sentence(shares, GUESS))
 # %% tags=["nbval-check-output"]
 test = manifest.active(table, "test")
 away = shortcut.elsewhere(table)
-print(f"{len(away)} of {len(test)} Test images have a class that training knows from elsewhere only.")
+print(f"{len(away)} of {len(test)} Test images come from a collection that has no training image of their class.")
 
 # %% [markdown]
 # On such images a shortcut may mislead. Notebook 05 looks at them, if there are any, and at images of another set, if
@@ -392,8 +392,8 @@ print("fingerprint", fingerprint)
 # ### Exercise 1
 #
 # Suppose all that you know of a validation image is its collection. Predict the class that is most frequent in that
-# collection *in training*. What share of the validation images does this rule get right? Put it in `rule`, from 0 to 1.
-# Is it above the score of the corners?
+# collection *in training*. What share of the validation images does this rule get right? Put that share (0 to 1)
+# in `rule`. Is it above the score of the corners?
 
 # %% tags=["solution"]
 # @title Solution 1

@@ -226,7 +226,8 @@ both
 
 # %%
 test_of_both = mcnemar(both.reindex(index=[False, True], columns=[False, True], fill_value=0))
-print(f"Exactly one is right on {(both.sum().sum() - both.trace()):.0f} images; p = {test_of_both.pvalue:.3f}")
+differ = (exchanged["correct"].to_numpy() != kept["correct"].to_numpy()).sum()
+print(f"Exactly one is right on {differ} images; p = {test_of_both.pvalue:.3f}")
 
 # %% [markdown]
 # ## Say it in plain words

@@ -68,7 +68,7 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## One network
 #
-# One network decides: the one that `NETWORK` names, or the best on validation among those that survive the swap of
+# One network decides: the one that `NETWORK` names, or the best on validation among those that keep half of their accuracy after a swap of
 # colours (notebook 05). Test had no part in that choice.
 
 # %%
@@ -85,8 +85,8 @@ pictures.examples(test, name, table, SYNTHETIC, SEED)
 # %% [markdown]
 # ## Positive or negative
 #
-# Nobody acts on nine probabilities. The decision is whether to send a patient on, so the probabilities of the malignant
-# classes are added up: they are **positive**, the others **negative**. (Of a set whose cancers are not known, the rarest
+# Nobody acts on a list of probabilities. The decision is whether to refer a patient. So the malignant classes are
+# **positive**, the others **negative**, and the probabilities of the positive classes are added up. (Of a set whose cancers are not known, the rarest
 # class is positive, unless `MALIGNANT` names some.)
 
 # %% tags=["nbval-check-output"]
@@ -106,7 +106,7 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 # %% [markdown]
 # ## Choose a threshold
 #
-# Whoever has a probability from the **threshold** on is sent on. **Sensitivity** is the share of the positive images that
+# A patient whose probability is at or above the **threshold** is referred. **Sensitivity** is the share of the positive images that
 # are, **specificity** the share of the negative ones that are not. We take the highest threshold that still finds
 # at least the share `SENSITIVITY` of the positive images of validation.
 
@@ -114,17 +114,17 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 val = places["validation"]
 _, found, thresholds = roc_curve(val["truth"], val["probability"], drop_intermediate=False)
 threshold = thresholds[np.argmax(found >= SENSITIVITY)]
-print(f"Sent on from a probability of {threshold:.3f}")
+print(f"Refer from a probability of {threshold:.3f}")
 
 # %% [markdown]
-# What was promised, and what came of it:
+# The target, and what was reached:
 
 # %%
 chosen = decisions.at_threshold(places, threshold)
 chosen
 
 # %% [markdown]
-# Validation keeps the promise because the threshold was chosen there. Test may not, for two reasons. The threshold was
+# Validation meets the target because the threshold was chosen there. Test may not, for two reasons. The threshold was
 # chosen on few positive images, and the interval in brackets says what else they allow. And Test may hold what validation
 # does not: read the row *Test, another clinic*, if there is one, of images whose class the network never saw from that
 # clinic.
@@ -152,7 +152,7 @@ figures.titled(roc, title, SYNTHETIC)
 #
 # Test may hold far more cancers than a waiting room. `PREVALENCE` is the share of patients who have one: an assumption;
 # set it to the figure for your clinic. Now let this threshold see a thousand patients. **Guess**: how many of them are
-# sent on although they have no cancer?
+# referred although they have no cancer?
 
 # %%
 GUESS = 100  # change me: how many false alarms among 1,000 patients
@@ -162,7 +162,7 @@ patients = decisions.per_thousand(point, PREVALENCE)
 patients
 
 # %% [markdown]
-# *Cleared* are the healthy who are not sent on. *Low* and *high* are what the intervals of sensitivity and specificity
+# *Cleared* are the healthy who are not referred. *Low* and *high* are what the intervals of sensitivity and specificity
 # allow: no false alarm on fifty images does not mean none among a thousand patients. Each mark below is a patient.
 
 # %% tags=["slide"]
@@ -187,11 +187,11 @@ print(decisions.in_words(patients, GUESS))
 CLASSES = scores.classes(val)
 temperatures = np.geomspace(0.2, 5, 65)
 losses = [
-    log_loss(val["label"], scores.probabilities(decisions.soften(val, each)), labels=CLASSES)
+    log_loss(val["label"], scores.probabilities(decisions.rescale(val, each)), labels=CLASSES)
     for each in temperatures
 ]
 temperature = temperatures[np.argmin(losses)]
-softened = decisions.soften(test, temperature)
+scaled = decisions.rescale(test, temperature)
 
 # %% [markdown]
 # The **calibration error** is the mean distance between the probability of the predicted class and the share that is
@@ -200,8 +200,8 @@ softened = decisions.soften(test, temperature)
 
 # %%
 calibrated = decisions.calibration({
-    "validation, as trained": val, "validation, softened": decisions.soften(val, temperature),
-    "Test, as trained": test, "Test, softened": softened}, SEED)
+    "validation, as trained": val, "validation, after scaling": decisions.rescale(val, temperature),
+    "Test, as trained": test, "Test, after scaling": scaled}, SEED)
 calibrated.round(3)
 
 # %% tags=["slide"]
@@ -214,7 +214,7 @@ print(said)
 # enough. With few images in a bin, a point may lie anywhere.
 
 # %%
-before, after = scores.outcomes(test), scores.outcomes(softened)
+before, after = scores.outcomes(test), scores.outcomes(scaled)
 reliability, axes = figures.new(5.6, 4.8)
 CalibrationDisplay.from_predictions(
     before["correct"], before["confidence"],
@@ -240,11 +240,12 @@ figures.titled(reliability, said, SYNTHETIC)
 
 # %% tags=["slide"]
 risks = np.arange(0.01, 1, 0.01)
-benefit = decisions.net_benefit(decisions.binary(softened, positive), risks)
+benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks)
 worth, axes = figures.new(6.5, 4)
 benefit.where(benefit > -0.1).plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
 helps = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
-title = f"More use than either alternative at {helps.sum()} of {len(helps)} risks"
+share = test["label"].isin(positive).mean()
+title = f"Net benefit: best at {helps.sum()} of 99 risks, if {share:.0%} are positive, as in Test"
 figures.titled(worth, title, SYNTHETIC)
 
 # %% [markdown]
@@ -267,12 +268,12 @@ print(f"Classes from {least:.3f} on: {sets.sum(axis=1).mean():.1f} on average fo
 # %% tags=["slide"]
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
 reached = coverage["value"]["Test"]
-covered = f"Promised to cover {COVERAGE:.0%}, the sets cover {reached:.0%} of Test"
+covered = f"Meant to cover {COVERAGE:.0%}, the sets cover {reached:.0%} of Test"
 covering = figures.shares(coverage, None, covered, "share that the sets cover", SYNTHETIC)
 covering
 
 # %% [markdown]
-# The promise holds for images like those of validation, and may break elsewhere. Nothing in the sets themselves tells:
+# The coverage is guaranteed only for images like those of validation, and may break elsewhere. Nothing in the sets themselves tells:
 # only labelled images from there do.
 #
 # ## For whom does it work?
@@ -325,11 +326,11 @@ sanity.round(2)
 
 # %%
 sections = {
-    "In short": [decisions.in_words(patients, GUESS), dots, "How many have it is assumed."],
-    "The threshold": [chosen, "Chosen on validation; with 95 % intervals.", roc, "Dot: it."],
+    "In short": [decisions.in_words(patients, GUESS), dots, "The prevalence is an assumption."],
+    "The threshold": [chosen, "Chosen on validation; with 95 % intervals.", roc, "Dot: the chosen threshold."],
     "Calibration": [reliability, calibrated.round(3), said],
-    "Is it worth it?": [worth, "Of use only above both other lines."],
-    "Sets of classes": [covering, "The promise holds for images like those of validation."],
+    "Is it worth it?": [worth, "It helps only where its curve lies above both others."],
+    "Sets of classes": [covering, "Coverage is guaranteed only for images like those of validation."],
     "For whom does it work?": [subgroups, "A gap is a question, not a finding."],
     "What did it look at?": [cam, "Bright: evidence for the class.", sanity.round(2)],
 }
@@ -343,9 +344,9 @@ run.done(GUESS=GUESS)
 # ## What you saw
 #
 # - **Choose**: a threshold is fixed before Test is seen, and may find another share there than it was chosen for.
-# - **Count**: where few have a disease, most of those who are sent on may be healthy.
+# - **Count**: where few have a disease, most of those who are referred may be healthy.
 # - **Calibrate**: one number, fitted on validation; whether it helps elsewhere is to be measured there.
-# - **Admit**: a set of classes keeps its promise on images like those it was made from.
+# - **Admit**: a set of classes reaches its coverage on images like those it was made from.
 # - **Divide**: of many subgroups, some stand out by chance.
 # - **Look**: a heatmap needs its own test before anybody believes it.
 
@@ -373,7 +374,7 @@ checks.more_false_alarms(more, places, SENSITIVITY)
 # %% [markdown]
 # ### Exercise 2
 #
-# At which prevalence would half of those who are sent on have a cancer? Work `half` out from `point["sensitivity"]` and,
+# At which prevalence would half of those who are referred have a cancer? Work `half` out from `point["sensitivity"]` and,
 # to be on the safe side, the lower end of the specificity's interval, `point["specificity_interval"][0]`.
 
 # %% tags=["solution"]
