@@ -111,7 +111,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     point = decisions.operating_point(view([True] * 9 + [False] * 20, [1] * 8 + [0] + [1] * 5 + [0] * 15), 0.5)
     patients = decisions.per_thousand(point, 0.02)
     assert decisions.in_words(patients, 7).startswith(
-        "You guessed 7 false alarms among 1,000; there are 245, and 110 to"
+        "You guessed 7 false alarms among 1,000; there are 245 (95 % interval 110 to"
     )
     assert "18 of the 263 who are referred are positive; 2 of 20 positives are missed." in decisions.in_words(
         patients, 7

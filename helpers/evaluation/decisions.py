@@ -158,8 +158,8 @@ def in_words(patients, guess):
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
         f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}) on these "
-        f"images. {found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} positives "
-        "are missed."
+        f"images. {found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} "
+        "positives are missed."
     )
 
 
