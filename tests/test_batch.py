@@ -123,7 +123,7 @@ def test_the_help_and_the_audit_load_neither_papermill_nor_tensorflow():
 def test_the_audit_is_printed_or_refused_in_one_line(monkeypatch, capsys):
     from helpers.data import audit
 
-    def command(data_dir, json_file, html_file, metadata):
+    def command(data_dir, json_file, html_file, metadata, draft):
         if data_dir == "none":
             raise FileNotFoundError("no images in none")
         return f"{data_dir} {json_file} {html_file}"

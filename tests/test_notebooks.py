@@ -13,6 +13,7 @@ from conftest import sources
 from helpers import __main__, manifest, runs
 from helpers.batch import build
 
+NETWORKS = {"baseline", "colours_kept", "colours_exchanged"}  # and transfer, where there are weights
 EVERY = pytest.mark.parametrize("name", runs.NOTEBOOKS)
 
 
@@ -151,14 +152,14 @@ def test_a_course_with_other_parameters_in_an_empty_folder(tmp_path, capsys):
     metrics = json.loads((out / "report" / "metrics.json").read_text())
     data = metrics["data"]
     assert data["labels"] == "published" and data["synthetic"] and len(data["classes"]) == 9
-    assert set(metrics["models"]) == {"baseline", "regularised"}
-    for name, model in metrics["models"].items():
+    assert set(metrics["models"]) - {"transfer"} == NETWORKS
+    for name, model in ((name, metrics["models"][name]) for name in NETWORKS):
         assert model["epochs_run"] == 1 and set(model["test"]) == {"published", "audited"}
         assert {"n", "accuracy", "balanced_accuracy", "macro_f1"} <= set(model["test"]["published"])
         assert model["test"]["published"]["n"] > model["test"]["audited"]["n"] > 0
         assert json.loads((out / name / "run.json").read_text())["parameters"]["SEED"] == 3
     assert sorted(file.stem for file in (out / "notebooks").iterdir()) == runs.NOTEBOOKS
-    assert "regularised" in capsys.readouterr().out
+    assert "colours_exchanged" in capsys.readouterr().out
 
 
 def test_a_notebook_alone_makes_what_it_needs_also_from_class_folders_alone(tmp_path, sample_root):
@@ -166,9 +167,9 @@ def test_a_notebook_alone_makes_what_it_needs_also_from_class_folders_alone(tmp_
     folders = ["--data-dir", images, "--out-dir", out]
     names = "04_dropout_augmented_cnn", "05_evaluation"
     assert run(*names, *folders, EPOCHS=1, IMAGE_SIZE=24, EXTERNAL_DIR=sample_root / "Test") == 0
-    scored = json.loads((out / "report" / "metrics.json").read_text())["models"]  # of the steps there is no score
-    assert set(scored) == {"baseline", "regularised"} and all(each["external"]["n"] > 50 for each in scored.values())
-    record = json.loads((out / "regularised" / "run.json").read_text())
+    scored = json.loads((out / "report" / "metrics.json").read_text())["models"]
+    assert set(scored) == NETWORKS and all(each["external"]["n"] > 50 for each in scored.values())
+    record = json.loads((out / "colours_kept" / "run.json").read_text())
     assert record["parameters"]["EPOCHS"] == 1 and record["parameters"]["IMAGE_SIZE"] == 24
     table = manifest.read(out / "manifest.csv", images)
     assert set(manifest.active(table)["split"]) == {"train", "val", "test"}
@@ -178,7 +179,7 @@ def test_a_short_course_on_the_real_images(tmp_path, isic9):
     assert run("--data-dir", isic9, "--out-dir", tmp_path / "out", EPOCHS=1, IMAGE_SIZE=32) == 0
     metrics = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
     assert not metrics["data"]["synthetic"] and metrics["data"]["n_test"] > 100
-    assert metrics["models"]["regularised"]["test"]["published"]["n"] == 118
+    assert metrics["models"]["colours_kept"]["test"]["published"]["n"] == 118
 
 
 def test_a_short_course_on_a_table_of_labels_whose_small_classes_are_left_out(tmp_path):
