@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import nbformat
 import pytest
@@ -12,6 +13,7 @@ from conftest import sources
 
 from helpers import __main__, manifest, runs
 from helpers.batch import build
+from helpers.training import backbones
 
 NETWORKS = {"baseline", "colours_kept", "colours_exchanged"}  # and transfer, where there are weights
 EVERY = pytest.mark.parametrize("name", runs.NOTEBOOKS)
@@ -130,6 +132,8 @@ def test_the_stored_outputs_come_back(tmp_path):
     assert sum(bool(cell["outputs"]) for cell in marked) >= 2 * len(runs.NOTEBOOKS)
     options = ["--nbval-lax", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider"]
     files = [f"notebooks/{name}.ipynb" for name in runs.NOTEBOOKS]
+    if not find_spec(backbones.PACKAGE):  # without weights, 06 ends with a sentence
+        files = [file for file in files if "06_" not in file]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *files],
         env=os.environ | {"ISIC9_DIR": str(folder / "data" / "sample")},

@@ -265,5 +265,5 @@ def test_the_record_says_what_was_done(done):
 
 
 def test_the_ends_of_a_range_are_known_in_any_order():
-    declared = parameters.declared('A = 2  # @param {type:"integer", max:9, min:1} what it is\n')
+    declared = parameters.declared('# what it is\nA = 2  # @param {type:"integer", max:9, min:1}\n')
     assert (declared["A"].low, declared["A"].high) == (1, 9)

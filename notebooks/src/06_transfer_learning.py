@@ -256,7 +256,7 @@ figures.shares(
 # learning rate is small, rises through the first epoch, and then falls along a cosine to zero; the Dense layer starts
 # from what it has learned (Kumar and others, 2022); and batch normalisation stays as ImageNet left it.
 
-# %% tags=["slide"]
+# %%
 epochs = FINE_TUNE_EPOCHS or (2 if SYNTHETIC else 20)
 backbones.unfreeze(backbone, UNFREEZE)
 steps = len(train_data)

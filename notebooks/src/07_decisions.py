@@ -280,7 +280,7 @@ covering
 #
 # Accuracy by age, sex and site, where they are known, with the number of images in brackets.
 
-# %% tags=["slide"]
+# %%
 parts = decisions.subgroups(test, table, run.folder / "metadata.csv")
 groups = intervals.shares(parts, lambda rows: rows["correct"])
 
