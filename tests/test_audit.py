@@ -525,12 +525,12 @@ def test_the_ledger_accounts_for_every_image_by_split_and_class():
         "duplicate": -1,
         "test twin": 0,
         "class too small": 0,
-        "relabelled away": 0,
-        "relabelled here": 0,
+        "moved out": 0,
+        "moved in": 0,
         "audited": 1,
     }
-    assert book.loc["test", "relabelled here"].tolist() == [1, 0]
-    assert book.loc["test", "relabelled away"].tolist() == [0, -1]
+    assert book.loc["test", "moved in"].tolist() == [1, 0]
+    assert book.loc["test", "moved out"].tolist() == [0, -1]
 
 
 def test_class_folders_without_splits_leave_no_class_out():

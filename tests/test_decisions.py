@@ -120,6 +120,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     drawn = [len(marks.get_offsets()) for marks in figure.axes[0].collections]
     assert sum(drawn) == 1000 and drawn[:3] == [18, 2, 245]
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx((20 + 7) / 25 - 0.5)
+    assert "18 of 20 positives costs 245 false alarms (interval 110 to" in figure.alt
 
 
 def test_at_a_threshold_what_is_not_defined_is_said():
@@ -169,6 +170,14 @@ def test_a_sure_network_can_be_made_less_sure():
     assert np.isfinite(scores.probabilities(decisions.rescale(sure, 20))).all()
 
 
+@pytest.mark.parametrize(
+    "first, then, said", [(1, 1, "both are"), (1, 3, "only the first"), (3, 1, "only the second"), (3, 3, "neither")]
+)
+def test_whether_chance_allows_both_calibration_errors_is_said(first, then, said):
+    found = pd.DataFrame({"calibration error": [9, 9, first, then], "by chance, up to": [0, 0, 2, 2]})
+    assert f"{first:.3f} as trained, {then:.3f} after scaling; {said}" in decisions.calibration_in_words(found)
+
+
 def test_net_benefit_by_hand():
     data = view([True] * 4 + [False] * 6, [0.9, 0.9, 0.3, 0.1] + [0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
     found = decisions.net_benefit(data, [0.2, 0.5])
@@ -204,5 +213,7 @@ def test_subgroups_are_those_that_are_known(tmp_path):
 
 def test_of_many_groups_some_stand_out_by_chance():
     groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]})
-    assert decisions.multiplicity(groups) == "2 of 3 intervals exclude 0.50; by chance, 0.2 would"
-    assert decisions.multiplicity(groups[:1]).startswith("0 of 0 intervals")
+    assert decisions.multiplicity(groups) == (
+        "The intervals of 2 of 3 groups exclude the overall accuracy, 0.50 (by chance, 0.2 would)"
+    )
+    assert decisions.multiplicity(groups[:1]).startswith("The intervals of 0 of 0 groups")

@@ -33,7 +33,8 @@ def make(tmp_path, write_image):
 def listed(root, **parameters):
     found = datasets.list_images(datasets.find(root), **parameters)
     assert found.table["image_id"].is_unique and found.facts.index.equals(pd.Index(found.table["image_id"]))
-    assert found.understood.count("\n") == 2 and list(found.table.columns) == manifest.COLUMNS
+    assert found.understood.count("\n") >= 2 + found.table["label"].nunique()
+    assert found.understood.splitlines()[-1].startswith("Not used: ") and list(found.table.columns) == manifest.COLUMNS
     return found
 
 
@@ -73,7 +74,7 @@ def test_ham10000(make):
     assert found.facts.loc["ISIC_0024307"].tolist() == ["", "HAM_1", "", "45", "male", "trunk"]
     assert (
         "HAM10000_metadata.csv" in found.understood
-        and "Label: dx; groups: lesion_id; classes: nevus 2, melanoma 1" in found.understood
+        and "Label: dx; groups: lesion_id; classes:\n       2 nevus\n       1 melanoma\n" in found.understood
     )
     assert "hmnist_8_8.csv" in found.understood and "histo" not in found.facts.to_csv()
 
@@ -439,7 +440,7 @@ def test_a_broken_table_is_refused_by_file_and_line(make, text, said):
 
 def test_a_table_beside_the_images_that_says_nothing_of_them_is_told(make):
     root = make({"nevus/a.png": None, "l.csv": "image,age\n", "m.csv": "image,age\nb,5\nc,6\n"})
-    assert listed(root).understood.endswith("Left aside: l.csv (no rows); 2 rows of m.csv without an image")
+    assert listed(root).understood.endswith("Not used: l.csv (no rows); 2 rows of m.csv without an image")
     with pytest.raises(ValueError, match=r"LABELS_CSV is 'l.csv', but none of its columns .* names images"):
         listed(root, labels_csv="l.csv")
 
@@ -739,4 +740,4 @@ def test_ham_mini_is_read_as_published():
     }
     both = datasets.list_images(datasets.find(f"{os.environ['HAM_DIR']};sample"))
     assert len(both.table) > 124 and both.understood.count("Layout") == 2 and both.table["image_id"].is_unique
-    assert found.table["group"].nunique() == 124 and found.understood.endswith("Left aside: nothing")
+    assert found.table["group"].nunique() == 124 and found.understood.endswith("Not used: nothing")

@@ -39,11 +39,14 @@ def test_the_corners_are_cut_where_they_are_and_nothing_else_is_left(corner_set)
 
 def test_what_the_corners_reveal_is_said_beside_the_guess(corner_set):
     train, val = corner_set[:30], corner_set[30:]
-    found = corners.shares(train, val, val["label"], ["north"] * 10)
-    assert found["value"].tolist() == [0.5, 1.0, 0.5] and found["high"].between(found["value"], 1).all()
+    found = corners.shares(train, val, val["label"], ["north"] * 9 + ["south"])
+    assert found["value"].tolist() == [0.5, 1.0, 0.5, 0.6] and found["high"].between(found["value"], 1).all()
+    assert found.index[[0, 2]].tolist() == ["always rose", "always north"]
     assert "You guessed 30%" in corners.sentence(found, 0.3) and "reveal something" in corners.sentence(found, 0.3)
+    assert 'the collection correctly for 60%; "always north" is right for 50%.' in corners.sentence(found, 0.3)
     one = corners.shares(train.assign(collection=""), val, ["rose"] * 10, [""] * 10)
     assert len(one) == 2 and "do not clearly reveal" in corners.sentence(one, 0.3)
+    assert "collection" not in corners.sentence(one, 0.3)
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_augmented_before_the_split_validation_is_a_memory_test(everything):
     test = everything[everything["copy"] == 0].assign(code=9)
     compared = leak.compare(everything, test, seed=2**32 - 1)
     assert compared["way"].unique().tolist() == leak.WAYS and set(compared["seed"]) == {2**32 - 1, 0, 1}
-    leaked, _, honest = compared.groupby("way", sort=False)[["validation", "copies in training"]].mean().to_numpy()
+    leaked, _, honest = compared.groupby("way", sort=False)[["validation", leak.COPIED]].mean().to_numpy()
     assert leaked[0] > 0.95 and leaked[1] > 0.95 and honest[0] < 0.7 and honest[1] == 0
     assert leak.shares(compared)["value"].iloc[0] == pytest.approx(leaked[0])
     assert "You guessed 80% of Test; after the leak it is 0%" in leak.sentence(leak.shares(compared), 0.8)
@@ -107,11 +110,18 @@ def test_every_column_of_the_ledger_is_explained():
         flag=["", "duplicate", "", ""],
     )
     ledger = labels.ledger(table)
-    assert set(ledger.columns) - {"published", "audited"} <= set(review.MEANINGS)
+    assert set(ledger.columns) - {"published", "audited"} <= set(review.MEANINGS) >= set(review.NAMES)
     reasons = review.reasons(ledger)
-    assert reasons["train"].to_dict() == {"duplicate": 1, "relabelled away": 1, "relabelled here": 1}
+    assert reasons["train"].to_dict() == {"duplicate": 1, "moved out": 1, "moved in": 1}
     assert review.changes(ledger).loc[("train", "melanoma"), "audited"] == 0
     assert len(review.changes(labels.ledger(table[:1]))) == len(review.reasons(labels.ledger(table[:1]))) == 0
+
+
+def test_what_the_ledger_shows_of_images_that_are_also_in_test():
+    table = rows(image_id=["a"], published_label=["x"], split=["train"], flag=["test twin"])
+    ledger = labels.ledger(table)
+    assert review.reasons(ledger).index.tolist() == ["also in Test"]
+    assert review.changes(ledger).columns.tolist() == ["published", "also in Test", "audited"]
 
 
 def test_a_contradiction_shows_one_picture_beside_itself():
@@ -119,6 +129,9 @@ def test_a_contradiction_shows_one_picture_beside_itself():
     assert review.contradictions(table, 1)["published_label"].tolist() == ["x", "y"]
     assert review.contradictions(table)["picture"].tolist() == list("aabb")
     assert len(review.contradictions(table[5:])) == 0
+    found = {"lists": {"contradictory_images": [["a", "a"], ["b", "b", "b"]]}}
+    said = review.contradictions_in_words(review.contradictions(table, 1), found)
+    assert said == "1 of the 2 pictures filed under two classes (5 files in all)"
 
 
 def test_mean_images_and_the_colour_of_their_edges():
@@ -129,7 +142,7 @@ def test_mean_images_and_the_colour_of_their_edges():
     assert list(mean) == ["rose", "sky"] and mean["sky"][0, 0].tolist() == [0, 0, 150]
     assert [review.blue_of_edge(image) for image in mean.values()] == [0, 100]
     assert review.mean_colours(pixels, ["sky", "sky", "rose"])["blue"].tolist() == [200, 100, 0]
-    assert review.ends(pd.Series({"a": 1.6, "b": 7})) == "2 (a) to 7 (b)"
+    assert review.ends(pd.Series({"a": 1.6, "b": 7}), " %") == "2 % (a) to 7 % (b)"
 
 
 def test_bars_and_boxes_say_their_numbers_to_those_who_cannot_see():

@@ -93,6 +93,14 @@ def test_opening_and_close(name):
 
 
 @EVERY
+def test_no_number_in_a_paragraph_begins_a_list(name):
+    for cell in build.render(name).cells:
+        for paragraph in re.split(r"\n\s*\n", cell["source"] if cell["cell_type"] == "markdown" else ""):
+            first, *others = (bool(re.match(r"\d+\. ", line)) for line in paragraph.strip().split("\n"))
+            assert first or not any(others), paragraph
+
+
+@EVERY
 def test_three_exercises_each_with_its_solution(name):
     cells = stored(name).cells
     places = [number for number, cell in enumerate(cells) if cell["source"].startswith("### Exercise ")]

@@ -92,7 +92,7 @@ def list_images(found, labels_csv="", image_column="", label_column="", draft=""
     Of the Listing, ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths;
     ``image_id`` is the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once;
     ``group`` the patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``.
-    ``understood`` has three lines for each set.
+    ``understood`` has three lines for each set, and one for each of its classes.
     """
     sets, understood, several = [], [], len(found.sets) > 1
     own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about

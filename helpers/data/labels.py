@@ -108,16 +108,16 @@ def ledger(table):
     """Account for every image from the published to the audited count, class by class.
 
     Returns a DataFrame of images (int), index (``split``, ``class``): ``published`` (images in the class's folders),
-    one column per flag of ``manifest.FLAGS`` and "relabelled away" (0 or less), "relabelled here" (0 or more), and
+    one column per flag of ``manifest.FLAGS`` and "moved out" (0 or less), "moved in" (0 or more), and
     ``audited``, their sum: the images that are learned or tested under the class. A class that is left out has none.
     """
     moved = (table["flag"] == "") & (table["label"] != table["published_label"])
-    away = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "relabelled away"))
+    away = pd.crosstab([table["split"], table["published_label"]], table["flag"].mask(moved, "moved out"))
     here = table[moved].groupby(["split", "label"]).size()
     away = away.reindex(away.index.union(here.index), fill_value=0)
-    book = -away.reindex(columns=[*manifest.FLAGS, "relabelled away"], fill_value=0)
+    book = -away.reindex(columns=[*manifest.FLAGS, "moved out"], fill_value=0)
     book.insert(0, "published", away.sum(axis=1))
-    book["relabelled here"] = here.reindex(book.index, fill_value=0)
+    book["moved in"] = here.reindex(book.index, fill_value=0)
     return book.assign(audited=book.sum(axis=1)).rename_axis(index=["split", "class"], columns=None)
 
 

@@ -18,7 +18,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
 
     Parameters and errors are those of ``datasets.list_images``. Returns a DataFrame of text: ``path``,
     ``published_label`` (standard name), ``diagnosis`` (only where the folder is the label) and what else
-    ``tables.about`` says; and three lines: the layout; labels, groups and classes; what is left aside and why.
+    ``tables.about`` says; and in words: the layout; labels and groups; a line for each class; what is not used and why.
     """
     files, found, left = folders.sort_out(root, passed_over)
     if not files:
@@ -52,7 +52,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
     kept = rows[rows["published_label"] != ""].drop(columns=["folder", "below", "in", "place"]).reset_index(drop=True)
     if kept.empty:
-        raise ValueError(f"None of the {len(files)} images in {root} has a label. Left aside: {_aside(left, 4)}.")
+        raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_aside(left, 4)}.")
     layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(chosen))
     column = ", ".join(dict.fromkeys(what for what, _ in said.values()))
     return kept, _understood(kept, layout, column + _merged(labels), left)
@@ -69,11 +69,11 @@ def _merged(labels):
 def _understood(rows, layout, label, left):
     splits = [name for name in ("train", "val", "test") if (rows["split"] == name).any()]
     groups = [name for name in ("patient_id", "lesion_id") if (rows[name] != "").any()]
-    sizes = [f"{name} {count}" for name, count in rows["published_label"].value_counts().items()]
+    sizes = "".join(f"{count:8d} {name}\n" for name, count in rows["published_label"].value_counts().items())
     return (
         f"Layout: {layout}; given splits: {', '.join(splits) or 'none'}\n"
-        f"Label: {label}; groups: {', '.join(groups) or 'none given'}; classes: {', '.join(sizes)}\n"
-        f"Left aside: {_aside(left)}"
+        f"Label: {label}; groups: {', '.join(groups) or 'none given'}; classes:\n{sizes}"
+        f"Not used: {_aside(left)}"
     )
 
 

@@ -7,14 +7,15 @@ from helpers.data.images import open_rgb, read_files
 
 MEANINGS = {  # of the ledger's columns, short enough for a table
     "unreadable": "the file cannot be read",
-    "contradiction": "one picture in two classes, and none official",
+    "contradiction": "one picture in two classes, and no official label",
     "duplicate": "another file of the same picture is kept",
     "augmented copy": "a changed version of another picture",
     "test twin": "its picture or lesion is in Test or validation",
     "class too small": "its class has too few training images left",
-    "relabelled away": "an official label gives it another class",
-    "relabelled here": "an official label gives it this class",
+    "moved out": "an official label gives it another class",
+    "moved in": "an official label gives it this class",
 }
+NAMES = {"test twin": "also in Test"}  # a flag's name in tables for reading, where it is another
 
 
 def examples(table, seed, each=2):
@@ -51,9 +52,9 @@ def blue_of_edge(image):
     return 100 * edge[:, 2].sum() / max(edge.sum(), 1)
 
 
-def ends(values):
+def ends(values, unit=""):
     """Return the smallest and the largest of a Series in words, such as "69 (nevus) to 125 (melanoma)"."""
-    return f"{values.min():.0f} ({values.idxmin()}) to {values.max():.0f} ({values.idxmax()})"
+    return f"{values.min():.0f}{unit} ({values.idxmin()}) to {values.max():.0f}{unit} ({values.idxmax()})"
 
 
 def contradictions(table, most=6):
@@ -64,6 +65,13 @@ def contradictions(table, most=6):
     return rows[rows.groupby("picture").ngroup() < most]
 
 
+def contradictions_in_words(shown, found):
+    """Say how many pictures :func:`contradictions` shows, of how many that ``audit.findings`` found."""
+    every = found["lists"]["contradictory_images"]
+    pictures, files = len(every), sum(map(len, every))
+    return f"{shown['picture'].nunique()} of the {pictures} pictures filed under two classes ({files} files in all)"
+
+
 def reasons(ledger):
     """Return what happened to images, one row per column of ``labels.ledger`` that is not zero throughout.
 
@@ -72,7 +80,7 @@ def reasons(ledger):
     moves = ledger.drop(columns=["published", "audited"]).abs()
     counts = moves.groupby("split").sum().rename(index={"": "all"}).T
     meanings = pd.Series(MEANINGS, name="what it means").reindex(counts.index).to_frame()
-    return meanings.join(counts)[counts.any(axis=1)].rename_axis("column")
+    return meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES).rename_axis("column")
 
 
 def changes(ledger):
@@ -80,7 +88,7 @@ def changes(ledger):
     moves = ledger.drop(columns=["published", "audited"])
     columns = ["published", *moves.columns[moves.any()], "audited"]
     changed = ledger.loc[moves.any(axis=1), columns]
-    return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"])
+    return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"]).rename(columns=NAMES)
 
 
 def _thumbnail(path):

@@ -29,7 +29,7 @@ class About(NamedTuple):
     rows: pd.DataFrame  # the table's rows about the files that they name best
     facts: pd.DataFrame  # what the first row about each file says, also of files with the same ISIC id
     image_column: str  # "" if no column names images
-    notes: dict  # {what is left aside: how many, 0 where it is one}
+    notes: dict  # {what is not used: how many, 0 where it is one}
     by_folder: bool  # whether it names the folders of the images, or lies in the only one
     doubt: str  # why it is not clear which images are meant; "" if it is
 
@@ -87,8 +87,8 @@ def about(file, files, image_column=""):
     cells = (cell for row in [names, *(row for _, row in lines)] for cell in row)
     about = any(cell in files for cell in cells if called or not re.fullmatch(NUMBER, cell))
     if not about and not columns(names, "image"):
-        what = f"{name} (no column of image names among {', '.join(names[:4])})"
-        return About(none, none, "", {what: 0}, False, "")
+        why = f"no column of image names among {', '.join(names[:4])}" if lines else "not a table of labels"
+        return About(none, none, "", {f"{name} ({why})": 0}, False, "")
     try:
         table = read(file)
     except ValueError as error:
@@ -149,7 +149,7 @@ def _other_images(pairs, best):
 
 
 def _facts(table, file):
-    """Return what the rows of a table say (see :func:`about`), and what of it is left aside.
+    """Return what the rows of a table say (see :func:`about`), and what of it is not used.
 
     ValueError, with the line, if a few words of a column of splits are none.
     """

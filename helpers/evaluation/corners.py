@@ -30,28 +30,35 @@ def describe(blocks):
 
 
 def shares(train, val, classes, collections):
-    """Return the shares of validation images that are right: by the largest class of training, and by four corners.
+    """Return the shares of validation images that are right: always the largest class of training, and four corners.
 
     ``train`` and ``val`` are manifest rows; ``classes`` and ``collections`` are what was predicted for ``val`` from the
     corners. The table has the columns ``value``, ``low`` and ``high`` (0 to 1, the ends of the 95 % interval, see
-    ``intervals.share``). A third row says how often the collection is right, where training has several known ones.
+    ``intervals.share``). Two more rows do the same for the collection, where training has several known ones.
     """
-    most = train["label"].mode()[0]
-    hits = {f"always {most}": val["label"] == most, "the class, from four corners": val["label"] == classes}
+    kinds = {"class": ("label", classes)}
     if len(set(train["collection"]) - {""}) > 1:
-        hits["the collection, from four corners"] = val["collection"] == collections
-    rows = [intervals.share(right, val["group"]) for right in hits.values()]
-    return pd.DataFrame(rows, list(hits), columns=["value", "low", "high"])
+        kinds["collection"] = "collection", collections
+    names, hits = [], []
+    for kind, (column, predicted) in kinds.items():
+        largest = train[column].mode()[0]
+        names += [f"always {largest or 'unknown'}", f"the {kind}, from four corners"]
+        hits += [val[column] == largest, val[column] == predicted]
+    rows = [intervals.share(right, val["group"]) for right in hits]
+    return pd.DataFrame(rows, names, columns=["value", "low", "high"])
 
 
 def sentence(found, guess):
     """Say in words what :func:`shares` found, beside the reader's ``guess`` (0 to 1)."""
     always, (value, low, high) = found["value"].iloc[0], found.iloc[1]
-    said = "reveal something" if low > always else "do not clearly reveal anything"
+    said, more = "reveal something" if low > always else "do not clearly reveal anything", ""
+    if len(found) > 2:
+        largest, seen = found["value"].iloc[2:]
+        more = f'They predict the collection correctly for {seen:.0%}; "{found.index[2]}" is right for {largest:.0%}.\n'
     return (
         f"You guessed {guess:.0%}. Four corners alone classify {value:.0%} of the validation images correctly\n"
         f'(95 % interval {low:.0%} to {high:.0%}); "{found.index[0]}" is right for {always:.0%}.\n'
-        f"So the corners {said} about the class."
+        f"{more}So the corners {said} about the class."
     )
 
 

@@ -131,13 +131,14 @@ def thousand(patients, guess, synthetic):
 
     Hollow marks are false alarms that there may be as well: up to the upper end of their interval.
     """
-    (found, missed, alarms, _), most = patients["value"], patients["high"]["false alarms"]
-    parts = {  # how many, as what, in which colour, with which marker: nobody needs to tell the colours apart
+    found, missed, alarms, _ = patients["value"]
+    least, most = patients.loc["false alarms", ["low", "high"]]
+    parts = {  # how many, as what, in which colour, with which marker: nobody needs to distinguish the colours
         f"{found} found": (found, "#D55E00", "#D55E00", "o"),
         f"{missed} missed": (missed, "#000000", "#000000", "X"),
         f"{alarms} false alarms": (alarms, "#0072B2", "#0072B2", "s"),
         f"up to {most - alarms} more (95 %)": (most - alarms, "none", "#0072B2", "s"),
-        "cleared": (1000 - found - missed - most, "#CCCCCC", "none", "."),
+        "cleared": (1000 - found - missed - most, "#999999", "none", "."),
     }
     figure, axes = figures.new(9, 5.8)
     start, (across, down) = 0, np.divmod(np.arange(1000), 25)
@@ -146,10 +147,10 @@ def thousand(patients, guess, synthetic):
         axes.scatter(across[own], -down[own], s=42, c=face, edgecolors=edge, marker=marker, linewidth=1, label=text)
         start += count
     end = (found + missed + guess) / 25 - 0.5
-    axes.axvline(end, color="black", linestyle="--", linewidth=2, label=f"your guess: {guess}")
+    axes.axvline(end, label=f"your guess: {guess}", **figures.GUESS)
     axes.axis("off")
     figure.legend(loc="outside lower center", ncols=6, frameon=False, columnspacing=1, handletextpad=0.3)
-    title = f"Finding {found} of {found + missed} costs {alarms} false alarms among 1,000 (interval up to {most})"
+    title = f"Finding {found} of {found + missed} positives costs {alarms} false alarms (interval {least} to {most})"
     return figures.titled(figure, title, synthetic, "A thousand marks: " + ", ".join(parts))
 
 
@@ -157,18 +158,18 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}) on these "
-        f"images. {found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} "
-        "positives are missed."
+        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}). "
+        f"{found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} positives are "
+        "missed."
     )
 
 
 def rescale(labelled, temperature):
     """Return predictions with their logits divided by ``temperature`` (above 0): above 1 all become less sure."""
     logits = np.log(np.clip(scores.probabilities(labelled), 1e-12, 1))
-    rescaled = labelled.copy()
-    rescaled[[f"p_{name}" for name in scores.classes(labelled)]] = softmax(logits / temperature, axis=1)
-    return rescaled
+    scaled = labelled.copy()
+    scaled[[f"p_{name}" for name in scores.classes(labelled)]] = softmax(logits / temperature, axis=1)
+    return scaled
 
 
 def calibration(parts, seed=0, draws=1000):
@@ -186,6 +187,15 @@ def calibration(parts, seed=0, draws=1000):
         error = _calibration_error(confidence, found["correct"].to_numpy())
         rows[name] = {"calibration error": error, "by chance, up to": np.percentile(chance, 95)}
     return pd.DataFrame(rows).T
+
+
+def calibration_in_words(found):
+    """Say what became of the error on Test, the last two rows of :func:`calibration`, and whether chance allows it."""
+    (first, chance), (then, chance_then) = found.to_numpy()[-2:].tolist()
+    within = {(True, True): "both are", (True, False): "only the first is", (False, True): "only the second is"}
+    said = within.get((first <= chance, then <= chance_then), "neither is")
+    errors = f"{first:.3f} as trained, {then:.3f} after scaling"
+    return f"Calibration error on Test: {errors}; {said} within what chance allows"
 
 
 def _calibration_error(confidence, correct):
@@ -236,4 +246,5 @@ def multiplicity(groups):
     """
     every, rest = groups["value"].iloc[0], groups.iloc[1:]
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
-    return f"{apart} of {len(rest)} intervals exclude {every:.2f}; by chance, {0.05 * len(rest):.1f} would"
+    said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.2f}"
+    return f"{said} (by chance, {0.05 * len(rest):.1f} would)"

@@ -80,7 +80,7 @@ def sanity(network, pixels, classes, seed=0, draws=3):
 
 
 def in_the_middle(heatmaps):
-    """Return the median share of a heatmap's light that lies in the middle half of the picture's area, 0 to 1."""
+    """Return the median share of a heatmap's light that lies in the central half of the picture's area, 0 to 1."""
     edge = round(heatmaps.shape[1] * (1 - 0.5**0.5) / 2)
     light = heatmaps.sum(axis=(1, 2))
     middle = heatmaps[:, edge:-edge, edge:-edge].sum(axis=(1, 2))[light > 0] / light[light > 0]

@@ -9,6 +9,7 @@ from helpers import augmentation, messages
 from helpers.data.images import open_rgb
 
 COLOURS = [f"{channel} {level}" for channel in ("red", "green", "blue") for level in range(16)]  # dark to bright
+COPIED = "validation pictures with a copy in training"
 WAYS = ["augmented, then split at random", "split at random, no copies", "split by lesion first, then augmented"]
 SIDE = 64  # pixels of the pictures that are compared
 
@@ -49,8 +50,7 @@ def score(learned, checked):
 def compare(everything, test, seed):
     """Split ``everything`` in the three ``WAYS``, with three seeds each, and score validation and Test.
 
-    Returns a table of ``way``, ``seed``, ``validation``, ``test`` (accuracies) and ``copies in training``: the share of
-    the validation pictures of which training has another copy (all 0 to 1).
+    Returns a table of ``way``, ``seed``, ``validation``, ``test`` (accuracies) and ``COPIED`` (all shares, 0 to 1).
     """
     rows = []
     for number in range(3):
@@ -58,7 +58,7 @@ def compare(everything, test, seed):
         for way, (learned, checked) in zip(WAYS, _splits(everything, split_seed)):
             copies = checked["image_id"].isin(learned["image_id"]).mean()
             rows.append([way, split_seed, score(learned, checked), score(learned, test), copies])
-    return pd.DataFrame(rows, columns=["way", "seed", "validation", "test", "copies in training"])
+    return pd.DataFrame(rows, columns=["way", "seed", "validation", "test", COPIED])
 
 
 def shares(compared):

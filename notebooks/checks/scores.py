@@ -159,7 +159,7 @@ def half_are_right(given, point):
     assert abs(truth - 0.5) < 2e-3 or abs(share_positive(given, point["specificity"]) - 0.5) > 2e-3, (
         "Take the lower end of the specificity's interval."
     )
-    assert abs(truth - 0.5) < 2e-3, f"At a prevalence of {given:.3f}, {truth:.0%} of those sent on have one, not half."
+    assert abs(truth - 0.5) < 2e-3, f"At a prevalence of {given:.3f}, {truth:.0%} of those referred have one, not half."
     print(f"Right: at a prevalence of {given:.2f}.")
 
 

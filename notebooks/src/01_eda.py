@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1 · Four corners: look at the data before you train on it
 #
-# **In forty minutes you will know what is in these folders, what is wrong with them, how to split them so that
-# nothing leaks, and how much four corners of an image reveal when everything else is covered.**
+# **In forty minutes you will know what is in these folders, what is wrong with them, how to split them so that nothing
+# leaks, and how much four corners of an image reveal when everything else is covered.**
 #
 # {{badge}}
 
@@ -11,7 +11,7 @@
 #
 # - **look** at two images of each class, and count them;
 # - **resize and normalise** an image, and see what a network will see;
-# - **audit** the labels: find pictures filed under two classes, and pictures that are in Train and in Test;
+# - **audit** the labels: find pictures filed under two classes, and pictures that are in both Train and Test;
 # - **decide** which labels to believe, and account for every image;
 # - **split** into training and validation so that all images of a lesion stay together;
 # - **measure** colours, and see where they differ;
@@ -62,8 +62,8 @@ from notebooks.checks import data as checks
 # ## Look first
 #
 # Find the images. The lines that are printed say how the folders were understood: where the class of an image is
-# written, which images belong to one lesion or patient, and what was not used. If a line is wrong, every number below
-# is wrong too.
+# written, which images belong to one lesion or patient, and what was not used. **Train** is to learn from; **Test** is
+# kept aside to score the finished networks. If a line is wrong, every number below is wrong too.
 
 # %%
 run = runs.start("01_eda", globals())
@@ -101,7 +101,8 @@ table[columns].head(3)
 
 # %% tags=["nbval-check-output"]
 unreadable = table[table["flag"] == "unreadable"]
-print(f"{len(unreadable)} of {len(table)} files cannot be read", *unreadable["image_id"])
+names = ", ".join(unreadable["image_id"]) or "none"
+print(f"{len(unreadable)} of {len(table)} files cannot be read: {names}")
 splits.require(table.assign(group=table["image_id"]))  # it says so if nothing can be learned
 
 # %% [markdown]
@@ -113,15 +114,17 @@ splits.require(table.assign(group=table["image_id"]))  # it says so if nothing c
 
 # %% tags=["nbval-check-output"]
 outside = readable[readable["split"] != "test"]
-sizes = outside["label"].value_counts()
-majority = sizes.max() / sizes.sum()
-print(f"Outside Test, {majority:.0%} of the images are {sizes.idxmax()}.")
+frequency = outside["label"].value_counts(normalize=True)
+largest = frequency.idxmax()
+majority = frequency.max()
+print(f"Outside Test, {majority:.0%} of the images are {largest}.")
 
 # %% tags=["slide"]
+counts = review.counts(readable)
 figures.bars(
-    review.counts(readable),
+    counts,
     figures.SPLIT_COLOURS,
-    title=f"Images to learn from: {review.ends(sizes)}",
+    title=f"Images of a class: {review.ends(counts.sum(axis=1))}",
     synthetic=SYNTHETIC,
 )
 
@@ -137,8 +140,10 @@ figures.bars(
 SIZE = 64  # pixels a side: the default of notebooks 03 and 04
 original = open_rgb(readable["path"].iloc[0])
 resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-normalised = np.asarray(resized, dtype="float32") / 255
-print(f"values 0 to 255 become {normalised.min():.2f} to {normalised.max():.2f}")
+values = np.asarray(resized)
+normalised = values / 255
+print("before:", values.min(), "to", values.max())
+print(f"after: {normalised.min():.2f} to {normalised.max():.2f}")
 
 # %% tags=["slide"]
 before = original.width * original.height
@@ -179,7 +184,7 @@ counts.rename(audit.COUNTS).to_frame("count")
 both = review.contradictions(readable)
 figures.image_grid(
     both["path"], both["label"], columns=6, inches=1.9,
-    title=f"{found['contradictory_images']} pictures are filed under two classes",
+    title=review.contradictions_in_words(both, found),
     synthetic=SYNTHETIC,
 )
 
@@ -196,7 +201,8 @@ wrong
 
 # %% [markdown]
 # Of whom are the images? Age, sex and body site may be known for part of them: `count` says for how many, `top` which
-# value is the most frequent, `freq` how often it occurs. A network may do badly for groups that it has rarely seen; notebook 07 looks at them.
+# value is the most frequent, `freq` how often it occurs. A network may do badly for groups that it has rarely seen;
+# notebook 07 looks at them.
 
 # %%
 people = metadata[["age_approx", "sex", "anatom_site_general"]]
@@ -221,6 +227,10 @@ ledger = labels.ledger(labelled)
 review.reasons(ledger)
 
 # %% [markdown]
+# These numbers may differ from the audit's, which counts pictures: here files are counted. Another photograph of a lesion
+# that is in Test leaves Train, too. And where an official label settles a contradiction, the picture has two files of
+# one class, of which one is left out as a duplicate.
+#
 # The same, class by class, is the **ledger**. Each row adds up: from the images `published` in a folder, over what
 # was taken away or added, to the images that are used, `audited`. Where `audited` is 0, the whole class is left out.
 # Rows and columns without a change are not shown.
@@ -280,7 +290,7 @@ mean = review.mean_images(pixels, train["label"])
 edge = pd.Series(mean).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
-    title=f"Percent of blue in the light of the edge: {review.ends(edge)}",
+    title=f"Share of blue at the edges: {review.ends(edge, ' %')}",
     synthetic=SYNTHETIC,
 )
 
@@ -341,16 +351,16 @@ print(corners.sentence(shares, GUESS))
 
 # %% [markdown]
 # A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion. If
-# corners reveal the class, a network may take such a shortcut, and be right without looking at a lesion. Keep the
-# score of the corners beside every accuracy of the course.
+# corners reveal the class, a network may take such a shortcut, and be right without looking at a lesion.
 #
-# Validation cannot show the harm: its images come from the same collections. Test images of a class that training
-# knows from other collections only would show it. Count them:
+# Validation cannot show the harm: its images come from the same collections. Test images whose class comes from other
+# collections in training would show it. Count them:
 
 # %% tags=["nbval-check-output"]
 test = manifest.active(table, "test")
 away = shortcut.elsewhere(table)
-print(f"{len(away)} of {len(test)} Test images come from a collection that has no training image of their class.")
+print(f"{len(away)} of {len(test)} Test images come from a collection "
+      "that has no training image of their class.")
 
 # %% [markdown]
 # On such images a shortcut may mislead. Notebook 05 looks at them, if there are any, and at images of another set, if
@@ -392,8 +402,8 @@ print("fingerprint", fingerprint)
 # ### Exercise 1
 #
 # Suppose all that you know of a validation image is its collection. Predict the class that is most frequent in that
-# collection *in training*. What share of the validation images does this rule get right? Put that share (0 to 1)
-# in `rule`. Is it above the score of the corners?
+# collection *in training*. What share of the validation images does this rule get right? Put that share (0 to 1) in
+# `rule`. Is it above the score of the corners?
 
 # %% tags=["solution"]
 # @title Solution 1

@@ -11,9 +11,9 @@
 #
 # - **run** Augmentor as its documentation shows it, and see what it leaves in your folders;
 # - **guess**, then see, what a score is worth when images are augmented before the split;
-# - **count** how often Augmentor really applies an operation of probability 0.5;
 # - **judge** which operations are safe for dermoscopy, and how strong they may be;
-# - **fill** the small classes up to one size, from training originals only.
+# - **fill** the small classes up to one size, from training originals only;
+# - **count** how often Augmentor really applies an operation of probability 0.5.
 
 # %%
 # {{setup}}
@@ -68,8 +68,8 @@ print(f"{len(train)} training images", "(SYNTHETIC: drawings, not patients)" * S
 # %% [markdown]
 # ## Augmentor, as its documentation shows it
 #
-# Augmentor reads a folder and writes to a folder. So that nothing happens to your images, first save copies of three
-# of each of two classes in a folder for trying things out.
+# Augmentor reads a folder and writes to a folder. So that nothing happens to your images, first copy three images from
+# each of two classes into a scratch folder.
 
 # %%
 scratch = Path(OUT_DIR).expanduser() / "scratch-02"
@@ -109,9 +109,8 @@ print(f"{len(written)} files before process(), {len(now)} after it, such as")
 print(now[0].name)
 
 # %% [markdown]
-# Without an `output_directory`, Augmentor writes into the very folder that it reads. Give it the folder of the
-# classes: there is now one extra class, called `output`. A program that looks into sub-folders may take the copies
-# for originals.
+# Without an `output_directory`, Augmentor writes into the very folder that it reads. A program that looks into sub-folders
+# may take the copies for originals. Given the folder of all classes, it adds what looks like one more class, `output`:
 
 # %%
 # %%capture --no-stdout
@@ -174,13 +173,8 @@ figures.image_grid(
 # the same images, with three seeds each. The last keeps all pictures of a lesion on one side (`group` in the
 # manifest), and copies training images only. (Test is scored here to show the leak; nothing is chosen by it.)
 
-# %% tags=["nbval-check-output"]
-compared = leak.compare(everything, test, SEED)
-manifest.write_text(compared.to_csv(index=False), run.folder / "leak.csv")
-means = compared.drop(columns="seed").groupby("way", sort=False).mean()
-means.round(2)
-
 # %% tags=["slide"]
+compared = leak.compare(everything, test, SEED)
 shares = leak.shares(compared)
 validation, kept = shares["value"].iloc[:2]
 figures.shares(
@@ -194,45 +188,26 @@ figures.shares(
 print(leak.sentence(shares, GUESS))
 
 # %% [markdown]
-# The classifier compares colours and knows nothing of skin. It is the same each time; what differs is whether
-# validation was a test at all. A gap that is left when the split comes first may be honest: Test may come from other
-# cameras than training. Whether it matters here that a lesion stays on one side, compare the second and the third row
-# of the table: where few lesions have several photographs, the difference may be smaller than that between seeds. A
-# network that is large enough to remember images may profit from the same leak.
-#
-# So: split first, by lesion; then augment training only.
-#
-# ## Is 0.5 really 0.5?
-#
-# You write `probability=0.5`; how often does Augmentor apply the operation? Count it.
-
-# %%
-class Count(Augmentor.Operations.Operation):
-    """Leaves images as they are, and counts how often it is applied."""
-
-    applied = 0
-
-    def perform_operation(self, images):
-        self.applied += 1
-        return images
-
+# All three ways, each the mean of three seeds, and what share of the validation pictures has a copy in training:
 
 # %% tags=["nbval-check-output"]
-random.seed(SEED)
-counting = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]])
-counting.add_operation(Count(probability=0.5))
-counting.sample(5_000)
-print(f"written: 50.0%, applied: {counting.operations[0].applied / 5_000:.1%} of 5,000 draws")
+manifest.write_text(compared.to_csv(index=False), run.folder / "leak.csv")
+means = compared.drop(columns="seed").groupby("way", sort=False).mean()
+means.round(2)
 
 # %% [markdown]
-# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, so that a draw of 0.54 counts as 0.5. For
-# a probability in tenths that adds 0.05. From here on, the course uses its own `augmentation.apply`: it performs the
-# same operations, compares exactly, and takes a seed; the same seed gives the same image.
+# The classifier compares colours and knows nothing of skin. It is the same each time; what differs is whether
+# validation was a test at all. A gap that is left when the split comes first may be honest: Test may come from other
+# cameras than training. Does it matter here that a lesion stays on one side? Compare the second and third rows. Where
+# few lesions have several photographs, the difference may be smaller than that between seeds. A network that is large
+# enough to remember images may profit from the same leak.
+#
+# So: split first, by lesion; then augment training only.
 #
 # ## One operation at a time
 #
 # Each picture shows one operation on the same image. Ask of each: *is it still the same lesion, and still the same
-# diagnosis?*
+# diagnosis?* `augmentation.apply` performs Augmentor's operations with a seed: the same seed gives the same image.
 
 # %%
 lesion = open_rgb(train.sample(1, random_state=SEED)["path"].item())
@@ -283,9 +258,9 @@ figures.image_grid(
 # shear and distortion, which change asymmetry and border, and another hue, which changes the colour that doctors
 # read.
 #
-# Notebook 04 does change hues, for another purpose. There colours may reveal the collection, as corners did in
-# notebook
-# 01, and are removed on purpose, although the diagnosis loses a sign with them. What that costs is measured there.
+# Notebook 04 does change hues, for another purpose. There colours may reveal the collection, as corners may do in
+# notebook 01, and are removed on purpose, although the diagnosis loses a sign with them. What that costs is measured
+# there.
 
 # %%
 augmentor = Augmentor.Pipeline()
@@ -329,9 +304,11 @@ balance
 
 # %% tags=["slide"]
 smallest = balance.iloc[0]
+few = int(smallest["originals"])
 figures.bars(
     balance[["originals", "copies"]], [figures.GREY, "#0072B2"],
-    title=f"{smallest.name}: {smallest['originals']:.0f} originals, {smallest['copies']:.0f} copies",
+    title=f"Each class has at least {target} images; "
+          f"{smallest.name} still has only {few} originals",
     synthetic=SYNTHETIC,
 )
 
@@ -351,6 +328,33 @@ print("splits of their parents: ", *parents["split"].unique())
 # every epoch sees new pictures. Notebook 04 does that. Write to disk only what another program will read, what is
 # slow to make, or what you want to inspect.
 
+# %% [markdown]
+# ## Is 0.5 really 0.5?
+#
+# You write `probability=0.5`; how often does Augmentor apply the operation? Count it.
+
+# %%
+class Count(Augmentor.Operations.Operation):
+    """Leaves images as they are, and counts how often it is applied."""
+
+    applied = 0
+
+    def perform_operation(self, images):
+        self.applied += 1
+        return images
+
+
+# %% tags=["nbval-check-output"]
+random.seed(SEED)
+counting = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]])
+counting.add_operation(Count(probability=0.5))
+counting.sample(5_000)
+print(f"written: 50.0%, applied: {counting.operations[0].applied / 5_000:.1%} of 5,000 draws")
+
+# %% [markdown]
+# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, so that a draw of 0.54 counts as 0.5. For a
+# probability in tenths that adds 0.05. The course's own `augmentation.apply` compares exactly.
+
 # %%
 run.done(GUESS=GUESS)
 
@@ -359,9 +363,9 @@ run.done(GUESS=GUESS)
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
 # - **Guess**: augmented before the split, validation measures memory, and Test does not follow.
-# - **Count**: Augmentor applies an operation of probability 0.5 more often than that.
 # - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the diagnosis.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
+# - **Count**: Augmentor applies an operation of probability 0.5 more often than that.
 
 # %% [markdown]
 # {{quiz}}

@@ -68,8 +68,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## One network
 #
-# One network decides: the one that `NETWORK` names, or the best on validation among those that keep half of their accuracy after a swap of
-# colours (notebook 05). Test had no part in that choice.
+# One network decides: the one that `NETWORK` names, or the best on validation among those that keep at least half of
+# their accuracy with the colours of another collection (notebook 05). Test had no part in that choice.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -86,8 +86,8 @@ pictures.examples(test, name, table, SYNTHETIC, SEED)
 # ## Positive or negative
 #
 # Nobody acts on a list of probabilities. The decision is whether to refer a patient. So the malignant classes are
-# **positive**, the others **negative**, and the probabilities of the positive classes are added up. (Of a set whose cancers are not known, the rarest
-# class is positive, unless `MALIGNANT` names some.)
+# **positive**, the others **negative**, and the probabilities of the positive classes are added up. (Of a set whose cancers
+# are not known, the rarest class is positive, unless `MALIGNANT` names some.)
 
 # %% tags=["nbval-check-output"]
 rows = results.predictions[name]
@@ -106,9 +106,9 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 # %% [markdown]
 # ## Choose a threshold
 #
-# A patient whose probability is at or above the **threshold** is referred. **Sensitivity** is the share of the positive images that
-# are, **specificity** the share of the negative ones that are not. We take the highest threshold that still finds
-# at least the share `SENSITIVITY` of the positive images of validation.
+# A patient whose probability is at or above the **threshold** is referred. **Sensitivity** is the share of the positive
+# images that are referred, **specificity** the share of the negative ones that are not. We take the highest threshold that
+# still finds at least the share `SENSITIVITY` of the positive images of validation.
 
 # %%
 val = places["validation"]
@@ -125,12 +125,13 @@ chosen
 
 # %% [markdown]
 # Validation meets the target because the threshold was chosen there. Test may not, for two reasons. The threshold was
-# chosen on few positive images, and the interval in brackets says what else they allow. And Test may hold what validation
-# does not: read the row *Test, another clinic*, if there is one, of images whose class the network never saw from that
-# clinic.
+# chosen on few positive images: the interval shows how uncertain that makes the sensitivity. And Test may hold what
+# validation does not: read the row *Test, another clinic*, if there is one, of images whose class the network never saw
+# from that clinic.
 #
 # The curve shows what every other threshold would give on Test. **AUC**, the area under it, is the probability that a
-# positive image gets a higher probability than a negative one: 0.5 is chance, 1 a perfect order.
+# randomly chosen positive image gets a higher probability than a randomly chosen negative one: 0.5 is chance, 1 a perfect
+# order.
 
 # %%
 view = places["Test"]
@@ -163,7 +164,8 @@ patients
 
 # %% [markdown]
 # *Cleared* are the healthy who are not referred. *Low* and *high* are what the intervals of sensitivity and specificity
-# allow: no false alarm on fifty images does not mean none among a thousand patients. Each mark below is a patient.
+# allow. Even without a false alarm on fifty images, there could be some among a thousand patients. Each mark below is a
+# patient.
 
 # %% tags=["slide"]
 dots = decisions.thousand(patients, GUESS, SYNTHETIC)
@@ -196,17 +198,19 @@ scaled = decisions.rescale(test, temperature)
 # %% [markdown]
 # The **calibration error** is the mean distance between the probability of the predicted class and the share that is
 # correct, in ten bins. On few images it is never zero, so it stands beside what a perfectly calibrated network would show
-# by chance (in 95 of 100 sets as small).
+# by chance (95 of 100 sets of this size stay below it).
 
 # %%
 calibrated = decisions.calibration({
-    "validation, as trained": val, "validation, after scaling": decisions.rescale(val, temperature),
-    "Test, as trained": test, "Test, after scaling": scaled}, SEED)
+    "validation, as trained": val,
+    "validation, after scaling": decisions.rescale(val, temperature),
+    "Test, as trained": test,
+    "Test, after scaling": scaled,
+}, SEED)
 calibrated.round(3)
 
 # %% tags=["slide"]
-*_, first, then = calibrated["calibration error"]
-said = f"Calibration error on Test: {first:.3f}, then {then:.3f}"
+said = decisions.calibration_in_words(calibrated)
 print(said)
 
 # %% [markdown]
@@ -229,8 +233,7 @@ figures.titled(reliability, said, SYNTHETIC)
 
 # %% [markdown]
 # The temperature was fitted on validation; where Test holds other images, it may make matters worse there (the last two
-# rows of the table). And one number
-# cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
+# rows of the table). And one number cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
 #
 # ## Is it worth it?
 #
@@ -241,11 +244,13 @@ figures.titled(reliability, said, SYNTHETIC)
 # %% tags=["slide"]
 risks = np.arange(0.01, 1, 0.01)
 benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks)
+best = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
+share = view["truth"].mean()
+title = (f"Net benefit: best at {best.sum()} of {len(best)} risks, "
+         f"if {share:.0%} are positive, as in Test")
 worth, axes = figures.new(6.5, 4)
-benefit.where(benefit > -0.1).plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
-helps = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
-share = test["label"].isin(positive).mean()
-title = f"Net benefit: best at {helps.sum()} of 99 risks, if {share:.0%} are positive, as in Test"
+benefit.plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
+axes.set_ylim(-0.1, share + 0.05)
 figures.titled(worth, title, SYNTHETIC)
 
 # %% [markdown]
@@ -253,17 +258,19 @@ figures.titled(worth, title, SYNTHETIC)
 #
 # ## Several answers instead of one
 #
-# A network can also say "one of these". **Split conformal prediction** (Papadopoulos and others, 2002) takes from validation how
-# probable the true class usually is, and then predicts every class that is at least as probable. On images like those of
-# validation, the **set** holds the true class as often as `COVERAGE` says.
+# A network can also say "one of these". **Split conformal prediction** (Papadopoulos and others, 2002) takes from validation
+# how probable the true class usually is, and then predicts every class that is at least as probable. On images like those of
+# validation, the **set** holds the true class at least about as often as `COVERAGE` says.
 
 # %%
 COVERAGE = 0.9  # change me
-n = len(val)
-rank = min(int(np.ceil((n + 1) * COVERAGE)), n)
-least = np.sort(decisions.of_truth(val))[n - rank]  # the true class is rarely less probable
+given = np.sort(decisions.of_truth(val))[::-1]  # to the true classes, the highest first
+needed = np.ceil((len(val) + 1) * COVERAGE)  # so many images have to be covered
+least = given[min(int(needed), len(val)) - 1]
 sets = scores.probabilities(test) >= least
-print(f"Classes from {least:.3f} on: {sets.sum(axis=1).mean():.1f} on average for a Test image")
+size = sets.sum(axis=1).mean()
+print(f"Every class with at least {least:.3f} is predicted: "
+      f"{size:.1f} classes per Test image on average.")
 
 # %% tags=["slide"]
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
@@ -273,8 +280,8 @@ covering = figures.shares(coverage, None, covered, "share that the sets cover", 
 covering
 
 # %% [markdown]
-# The coverage is guaranteed only for images like those of validation, and may break elsewhere. Nothing in the sets themselves tells:
-# only labelled images from there do.
+# The coverage is guaranteed only for images like those of validation. Whether it is reached elsewhere, the sets themselves do
+# not show: only labelled images from there do.
 #
 # ## For whom does it work?
 #
@@ -289,8 +296,8 @@ subgroups = figures.shares(groups, None, decisions.multiplicity(groups), "accura
 subgroups
 
 # %% [markdown]
-# Who looks at many groups may find one that stands out by chance: **multiplicity**. The title says how many to expect were
-# all groups alike. Groups differ in their lesions, too. So a gap is a question for new images, not yet a finding.
+# Of many groups, some may stand out by chance: **multiplicity**. The title says how many to expect were all groups
+# alike. Groups differ in their lesions, too. So a gap is a question for new images, not yet a finding.
 #
 # ## What did the network look at?
 #
@@ -307,16 +314,20 @@ heat = explain.grad_cam(network, pixels, predicted)
 
 # %% tags=["slide"]
 middle = explain.in_the_middle(heat)
-title = f"{middle:.0%} of a heatmap's light lies in the middle half of the picture (median)"
+title = (f"{middle:.0%} of a heatmap's light lies in the central half of the area (median); "
+         "an even map would have 50 %")
 cam = pictures.heatmaps(shown, pixels, heat, title, SYNTHETIC)
 cam
 
 # %% [markdown]
 # **Do not trust it yet.** Draw the network's weights at random and make the maps again (Adebayo and others, 2018): maps
-# that show what was learned must change, so that their rank correlation with the first ones is well below 1.
+# that show what was learned must change, so that their rank correlation with the first ones is well below 1. Maps that
+# are constant are left out.
 
 # %%
 sanity = explain.sanity(network, pixels[:32], predicted[:32], SEED)
+most = sanity["max"].max()
+print(f"At most {most:.2f}; 1 would mean that nothing learned is shown.")
 sanity.round(2)
 
 # %% [markdown]
@@ -327,10 +338,13 @@ sanity.round(2)
 # %%
 sections = {
     "In short": [decisions.in_words(patients, GUESS), dots, "The prevalence is an assumption."],
-    "The threshold": [chosen, "Chosen on validation; with 95 % intervals.", roc, "Dot: the chosen threshold."],
+    "The threshold": [chosen, "Chosen on validation; with 95 % intervals.",
+                      roc, "Dot: the chosen threshold."],
     "Calibration": [reliability, calibrated.round(3), said],
     "Is it worth it?": [worth, "It helps only where its curve lies above both others."],
-    "Sets of classes": [covering, "Coverage is guaranteed only for images like those of validation."],
+    "Sets of classes": [
+        covering, "Coverage is guaranteed only for images like those of validation.",
+    ],
     "For whom does it work?": [subgroups, "A gap is a question, not a finding."],
     "What did it look at?": [cam, "Bright: evidence for the class.", sanity.round(2)],
 }
@@ -347,7 +361,7 @@ run.done(GUESS=GUESS)
 # - **Count**: where few have a disease, most of those who are referred may be healthy.
 # - **Calibrate**: one number, fitted on validation; whether it helps elsewhere is to be measured there.
 # - **Admit**: a set of classes reaches its coverage on images like those it was made from.
-# - **Divide**: of many subgroups, some stand out by chance.
+# - **Divide**: of many subgroups, some may stand out by chance.
 # - **Look**: a heatmap needs its own test before anybody believes it.
 
 # %% [markdown]
