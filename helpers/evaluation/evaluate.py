@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def evaluate(run, table):
         on_test = {which: scores.labelled(_part(rows, "test"), label) for which, label in truth.items()}
         scored[name]["test"] = {which: scores.score(part, seed) for which, part in on_test.items()}
         if (run.folder / name / "model.keras").exists():
-            swapped[name] = scored[name]["colours"] = _colours_of(run.folder / name, table, seed)
+            swapped[name] = scored[name]["colours"] = colours_of(run.folder / name, table, seed)
             if len(other):
                 outside[name] = predict_other(*explain.open_network(run.folder / name), table, other)
     reveal = shortcut.reveal(table, predictions, swapped, outside)
@@ -104,7 +105,8 @@ def by_colours(network, load, table, seed):
     ``load`` takes manifest rows and returns pixels; the outputs are the classes of training, by alphabet.
     """
     val = manifest.active(table, "val")
-    return shortcut.colours(lambda pixels: explain.predict(network, pixels), load(val), val, _learned(table), seed)
+    predict = partial(network.predict, batch_size=64, verbose=0)
+    return shortcut.colours(predict, load(val), val, _learned(table), seed)
 
 
 def predict_other(network, load, table, other):
@@ -113,14 +115,14 @@ def predict_other(network, load, table, other):
     return rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
 
 
-def numbers(network, load, table, other, seed):
+def numbers(network, load, table, other, swapped):
     """Return what to compare two states of a network by, {name: number}: see :func:`by_colours` for the arguments.
 
-    Accuracy on validation, also with other images' colours; recall and AUC of melanoma and nevus on the ``other`` set.
+    Accuracy on validation, also by the colours ``swapped`` (of :func:`by_colours`); recall and AUC of melanoma and
+    nevus on the ``other`` set.
     """
     val = manifest.active(table, "val")
-    swapped = by_colours(network, load, table, seed)
-    rows = scores.predictions_table(val, explain.predict(network, load(val)), _learned(table))
+    rows = scores.predictions_table(val, network.predict(load(val), batch_size=64, verbose=0), _learned(table))
     found = {"validation": float(scores.outcomes(rows)["correct"].mean())}
     names = {"same_collection": "colours of the same collection", "other_collection": "colours of another collection"}
     found |= {text: swapped[key] for key, text in names.items() if key in swapped}
@@ -195,7 +197,7 @@ def _complete(scored, reveal, outside, table, truth, seed):
                 found["external"]["auc_melanoma_nevus"] = auc
 
 
-def _colours_of(folder, table, seed):
+def colours_of(folder, table, seed):
     """Return a stored network's accuracy by colours, kept in ``colours.json``, as several notebooks ask for it."""
     facts = f"{manifest.fingerprint(table)} {seed}".encode()
     key = hashlib.sha256((folder / "model.keras").read_bytes() + facts).hexdigest()[:12]

@@ -232,7 +232,8 @@ past = head.fit(
 
 # %%
 other_set = evaluate.other_set(run, table)
-frozen = evaluate.numbers(network, load, table, other_set, SEED)
+swapped = evaluate.by_colours(network, load, table, SEED)
+frozen = evaluate.numbers(network, load, table, other_set, swapped)
 frozen_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
 
 # %% [markdown]
@@ -294,7 +295,8 @@ history = callbacks.finish(network, training)
 # collection?
 
 # %%
-tuned = evaluate.numbers(network, load, table, other_set, SEED)
+swapped = evaluate.colours_of(training.folder, table, SEED)
+tuned = evaluate.numbers(network, load, table, other_set, swapped)
 steps = pd.DataFrame({"frozen": frozen, "fine-tuned": tuned})
 manifest.write_text(json.dumps(steps.to_dict(), indent=2), run.folder / "transfer" / "numbers.json")
 steps.T.round(2)
