@@ -1,157 +1,206 @@
-"""Make small wrong changes in helpers, one at a time, and see whether the tests of the room notice.
+"""Make small wrong changes in helpers, one at a time, and see whether a test fails.
 
-    python tests/mutate.py [ROOM ...] [--each 10] [--seed 0]
+    python tests/mutate.py [FILE ...] [--changes 150] [--seed 0] [--known tests.json]
 
-A room is a file or folder of ``ROOMS``; default: all. In each, so many changes are drawn: another comparison, operator,
-number or truth value, ``and`` for ``or``, a ``not`` or an argument less. Changes that no test notices are printed, each
-to be read: some change nothing that anybody could see. The tests run on a copy of the course. It takes hours.
+First the quick tests run once, to see which lines each of them runs. Then changes are drawn from the functions of each
+file (of helpers, default: all) in proportion to its lines: another comparison, operator or truth value, a number plus
+one, a ``not`` or the last keyword argument left out. Each is made in a copy of the course, and the tests that run its
+line are tried. What none of them notices is printed, to be read: some changes make no difference that anybody could
+see. ``--known`` keeps the list of tests and lines in a file for the next time.
 """
 
 import argparse
 import ast
 import copy
+import json
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = {  # what is changed, and the tests that should notice
-    "manifest.py": ["manifest", "runs", "small_changes"],
-    "parameters.py": ["runs", "sweep -k not(cluster)"],
-    "runs.py": ["runs", "small_changes"],
-    "processes.py": ["runs", "sweep -k not(cluster)"],
-    "figures.py": ["small_changes", "lessons"],
-    "augmentation.py": ["augmentation"],
-    "data/splits.py": ["splits"],
-    "data/duplicates.py": ["audit", "small_changes"],
-    "data/labels.py": ["audit", "splits"],
-    "data/classes.py": ["audit", "layouts", "evaluation"],
-    "data/tables.py": ["layouts"],
-    "data/layouts.py": ["layouts"],
-    "data/images.py": ["audit", "pipeline"],
-    "data/datasets.py": ["layouts", "runs"],
-    "training/pipeline.py": ["pipeline", "small_changes"],
-    "training/callbacks.py": ["training", "small_changes"],
-    "training/backbones.py": ["backbones"],
-    "evaluation/scores.py": ["evaluation", "predictions"],
-    "evaluation/intervals.py": ["evaluation", "decisions", "small_changes"],
-    "evaluation/decisions.py": ["decisions"],
-    "evaluation/explain.py": ["explain"],
-    "evaluation/predict.py": ["predict"],
-    "evaluation/report.py": ["report"],
-    "evaluation/shortcut.py": ["shortcut", "evaluation"],
-    "batch/results.py": ["sweep -k not(cluster)", "small_changes"],
-    "batch/sweep.py": ["sweep -k not(cluster)"],
-    "batch/execute.py": ["batch"],
-}
+LEFT_OUT = ["checks", "colab", "docs", "faults", "lint", "notebooks", "slides"]  # files of whole courses, or of style
+LEFT_OUT = [f"--ignore=tests/test_{name}.py" for name in LEFT_OUT] + [
+    "-k",
+    "not that_notebook_04_writes",
+]  # compares text
+SLOW = 10  # seconds of a test that is left out
+PATIENCE = 600  # seconds after which a change has made a loop without an end
+HEAVY = ["keras", "tensorflow", "sklearn.metrics", "scipy.stats", "matplotlib.pyplot", "papermill"]  # imported once
 COMPARISONS = {ast.Lt: ast.LtE, ast.Gt: ast.GtE, ast.Eq: ast.NotEq, ast.In: ast.NotIn, ast.Is: ast.IsNot}
 COMPARISONS |= {other: one for one, other in COMPARISONS.items()}
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
              ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And}  # fmt: skip
 
 
-def changes(tree):
-    """Yield (line, what was changed, the changed tree) for every small change of a module that can be made."""
-    for place, node in enumerate(ast.walk(tree)):
-        for change in (_comparison, _operator, _constant, _negation, _argument):
-            other = copy.deepcopy(tree)
-            target = next(each for number, each in enumerate(ast.walk(other)) if number == place)
-            if change(target):
-                yield node.lineno, f"{ast.unparse(node)[:70]} -> {ast.unparse(target)[:70]}", other
+class Noted:
+    """A plugin of pytest that tells a Coverage which test runs, and notes what each takes and which fail."""
+
+    def __init__(self, cover):
+        self.cover, self.seconds, self.failed = cover, {}, set()
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.cover.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        self.failed |= {report.nodeid} if report.failed else set()
 
 
-def _comparison(node):
+def pytest_main(course, arguments, plugins=(), output=os.devnull):
+    """Run tests of the course in this process, which is there for nothing else; return the exit status."""
+    import pytest
+
+    os.chdir(course)
+    sys.path.insert(0, str(course))
+    sys.dont_write_bytecode = True
+    with open(output, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    return pytest.main(["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *arguments], list(plugins))
+
+
+def note(course, file):
+    """Run the quick tests; write {test: seconds} and {file of helpers: {line: its tests}} into a JSON file."""
+    import coverage
+
+    cover = coverage.Coverage(data_file=None, config_file=False, include=[f"{course}/helpers/*"])
+    noted = Noted(cover)
+    cover.start()
+    pytest_main(course, [*LEFT_OUT, "--durations=60"], [noted], f"{file}.log")
+    cover.stop()
+    data, lines = cover.get_data(), {}
+    quick = {test for test, seconds in noted.seconds.items() if seconds < SLOW} - noted.failed
+    for path in data.measured_files():
+        by_line = data.contexts_by_lineno(path).items()
+        lines[str(Path(path).relative_to(course / "helpers"))] = {line: sorted(quick & {*by}) for line, by in by_line}
+    seconds = {test: round(noted.seconds[test], 2) for test in sorted(quick)}
+    Path(file).write_text(json.dumps({"seconds": seconds, "failed": sorted(noted.failed), "lines": lines}))
+
+
+def try_tests(course, tests):
+    sys.exit(pytest_main(course, ["-x", *tests]))
+
+
+def fails(context, course, tests):
+    """Say whether one of these tests fails, or does not end."""
+    process = context.Process(target=try_tests, args=(course, tests))
+    process.start()
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
+    return process.exitcode != 0
+
+
+def changed(node):
+    """Yield the nodes that a small wrong change makes of this one."""
+    other = copy.copy(node)
     if isinstance(node, ast.Compare):
-        node.ops[0] = COMPARISONS[type(node.ops[0])]()
-        return True
-    return False
+        other.ops = [COMPARISONS[type(node.ops[0])](), *node.ops[1:]]
+    elif isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in OPERATORS:
+        other.op = OPERATORS[type(node.op)]()
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
+        other.value = not node.value if isinstance(node.value, bool) else node.value + 1
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
+        other = node.operand
+    elif isinstance(node, ast.Call) and node.keywords and node.keywords[-1].arg:
+        other.keywords = node.keywords[:-1]
+    else:
+        return
+    yield other
 
 
-def _operator(node):
-    if isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in OPERATORS:
-        node.op = OPERATORS[type(node.op)]()
-        return True
-    return False
+def changes(text, lines):
+    """Yield (node, other node, tests) for each small change of the functions of a module that tests run.
+
+    ``lines`` is {line: tests}. Text is left as it is, also the parts of f-strings.
+    """
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            inside = range(function.body[0].lineno, function.end_lineno + 1)
+            all_tests = {test for line in inside for test in lines.get(str(line), [])}
+            parts = [function.args.defaults, function.body]
+            nodes = [node for part in parts for each in part for node in _walk(each)] if all_tests else []
+            for node in nodes:
+                its = range(node.lineno, node.end_lineno + 1)
+                tests = {test for line in its for test in lines.get(str(line), [])}
+                for other in changed(node):
+                    yield node, other, tests or all_tests
 
 
-def _constant(node):
-    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
-        node.value = not node.value if isinstance(node.value, bool) else node.value + 1
-        return True
-    return False
+def _walk(node):
+    """Yield the expressions in a node, but those in a function of its own, which comes by itself, and in f-strings."""
+    if isinstance(node, ast.expr) and not isinstance(node, ast.JoinedStr):
+        yield node
+    if not isinstance(node, (ast.FunctionDef, ast.JoinedStr)):
+        for child in ast.iter_child_nodes(node):
+            yield from _walk(child)
 
 
-def _negation(node):
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
-        node.op = ast.UAdd()
-        return True
-    return False
+def replaced(text, node, other):
+    """Return a module's text with another expression in the place of one."""
+    lines = text.encode().splitlines(keepends=True)
+    before = b"".join(lines[: node.lineno - 1]) + lines[node.lineno - 1][: node.col_offset]
+    after = lines[node.end_lineno - 1][node.end_col_offset :] + b"".join(lines[node.end_lineno :])
+    return (before + f"({ast.unparse(other)})".encode() + after).decode()
 
 
-def _argument(node):
-    if isinstance(node, ast.Call) and node.keywords and node.keywords[-1].arg:
-        node.keywords.pop()
-        return True
-    return False
-
-
-def noticed(course, tests):
-    """Run tests in a copy of the course; say whether one fails."""
-    for test in tests:
-        name, *options = test.split(" ", 2)
-        options = [option.replace("not(", "not (") for option in options]
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"tests/test_{name}.py",
-            *options,
-        ]
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            if subprocess.run(command, cwd=course, env=environment, capture_output=True, timeout=900).returncode:
-                return True
-        except subprocess.TimeoutExpired:
-            return True
-    return False
+def try_file(context, course, name, known, wanted, seed):
+    """Try so many changes of a file of helpers; print what was not noticed, and (caught, of) with it; return these."""
+    file = course / "helpers" / name
+    text = file.read_text(encoding="utf-8")
+    possible = list(changes(text, known["lines"][name]))
+    drawn = random.Random(f"{seed} {name}").sample(possible, min(wanted, len(possible)))
+    drawn = [(node, other, sorted(tests, key=known["seconds"].get)) for node, other, tests in drawn]
+    chosen, begun, caught = list(dict.fromkeys(test for *_, tests in drawn for test in tests)), time.monotonic(), 0
+    if chosen and fails(context, course, chosen):
+        sys.exit(f"The tests of {name} fail before anything is changed: {' '.join(chosen)}")
+    seconds = time.monotonic() - begun
+    for node, other, tests in sorted(drawn, key=lambda each: each[0].lineno):
+        file.write_text(replaced(text, node, other), encoding="utf-8")
+        if fails(context, course, tests):
+            caught += 1
+        else:
+            what = f"{ast.unparse(node)[:80]} -> {ast.unparse(other)[:80]}"
+            print(f"    not noticed by {len(tests)} tests: {name}:{node.lineno}: {what}", flush=True)
+    file.write_text(text, encoding="utf-8")
+    print(f"{name}, {len(text.splitlines())}, {len(chosen)}, {seconds:.0f}, {caught}, {len(drawn)}", flush=True)
+    return caught, len(drawn)
 
 
 def main():
-    """Draw changes, try each, and print what was not noticed and a table."""
+    """Draw changes, try each, and print a table, and what was not noticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rooms", nargs="*", default=list(ROOMS))
-    parser.add_argument("--each", type=int, default=10)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="such as data/splits.py; default: all")
+    parser.add_argument("--changes", type=int, default=150, help="over all files; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--known", metavar="JSON", help="where to keep which test runs which line")
     given = parser.parse_args()
+    os.nice(10)
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(HEAVY)
     with tempfile.TemporaryDirectory() as folder:
-        course = Path(folder) / "course"
-        shutil.copytree(
-            ROOT, course, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__")
-        )
-        print("room, caught, of")
-        for room in given.rooms:
-            file, caught = course / "helpers" / room, 0
-            text = file.read_text(encoding="utf-8")
-            possible = list(changes(ast.parse(text)))
-            drawn = random.Random(given.seed).sample(possible, min(given.each, len(possible)))
-            if noticed(course, ROOMS[room]):
-                sys.exit(f"The tests of {room} fail before anything is changed.")
-            for line, what, tree in drawn:
-                file.write_text(ast.unparse(tree), encoding="utf-8")
-                if noticed(course, ROOMS[room]):
-                    caught += 1
-                else:
-                    print(f"    not noticed: {room}, line {line}: {what}", flush=True)
-            file.write_text(text, encoding="utf-8")
-            print(f"{room}, {caught}, {len(drawn)}", flush=True)
+        course, noted = Path(folder) / "course", Path(given.known or Path(folder) / "known.json").absolute()
+        left = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__")
+        shutil.copytree(ROOT, course, symlinks=True, ignore=left)
+        if not noted.exists():
+            process = context.Process(target=note, args=(course, noted))
+            process.start()
+            process.join()
+        known = json.loads(noted.read_text(encoding="utf-8"))
+        print(f"{len(known['seconds'])} quick tests, {sum(known['seconds'].values()):.0f} s", flush=True)
+        lines = {name: (course / "helpers" / name).read_text("utf-8").count("\n") for name in sorted(known["lines"])}
+        print("file, lines, tests, their seconds, caught, of", flush=True)
+        wanted = {
+            name: max(1, round(given.changes * lines[name] / sum(lines.values()))) for name in given.files or lines
+        }
+        counts = [try_file(context, course, name, known, share, given.seed) for name, share in wanted.items()]
+        print("all, caught, of:", *map(sum, zip(*counts)))
 
 
 if __name__ == "__main__":
