@@ -344,3 +344,12 @@ def test_augmentors_own_operations_are_performed_as_they_are():
         random.random()
         expected = operation.perform_operation([expected])[0]
     assert ours.tobytes() == expected.tobytes() != image.tobytes()
+
+
+def test_augmentor_finds_the_images_of_a_class_with_brackets_in_its_name(table, tmp_path):
+    table["label"] = table["label"].replace("melanoma", "a [l]")
+    train = manifest.active(table, "train")
+    pipeline = Augmentor.Pipeline(str(augmentation.copy_some(train, tmp_path / "some")), "../../augmented")
+    pipeline.flip_left_right(1)
+    pipeline.sample(2)
+    assert len(pipeline.augmentor_images) == 3 and len(list((tmp_path / "augmented").iterdir())) == 2

@@ -11,7 +11,7 @@ from conftest import rows
 
 from helpers import figures, manifest, runs
 from helpers.batch import results
-from helpers.data import duplicates
+from helpers.data import datasets, duplicates, matching
 from helpers.evaluation import intervals
 from helpers.training import callbacks, pipeline
 
@@ -105,3 +105,26 @@ def test_pixels_kept_in_a_file_are_of_the_shape_that_is_asked_for(tmp_path, writ
     table = rows(path=[str(write_image(tmp_path / "a.png", 1, (40, 20)))], sha256=["1"])
     kept = [pipeline.load(table, 8, tmp_path, keep_aspect, budget=1) for keep_aspect in (False, True)]
     assert not np.array_equal(*kept) and kept[1][0, 0].max() == 0
+
+
+def test_of_two_rows_about_an_image_the_first_is_believed(tmp_path, write_image):
+    for name in ("ant/a", "bee/b"):
+        write_image(tmp_path / f"{name}.png", 1)
+    (tmp_path / "facts.csv").write_text("image,age,sex\na,40,\na,50,male\n")
+    facts = datasets.list_images(datasets.find(tmp_path)).facts
+    assert facts.loc["a", ["age_approx", "sex"]].tolist() == ["40", ""]
+
+
+def test_the_ends_of_a_range_of_ids_belong_to_its_collection(tmp_path, write_image):
+    uda, msk, ham = "ISIC Archive, UDA", "ISIC Archive, MSK and SONIC", "HAM10000"
+    ends = {0: uda, 1199: uda, 1200: msk, 16999: msk, 17000: "", 24305: "", 24306: ham, 34320: ham, 34321: ""}
+    for number in ends:
+        write_image(tmp_path / ("ant", "bee")[number % 2] / f"ISIC_{number:07d}.png", number)
+    table = datasets.list_images(datasets.find(tmp_path)).table.sort_values("image_id")
+    assert table["collection"].tolist() == list(ends.values())
+
+
+def test_an_isic_id_in_a_table_means_every_file_that_begins_with_it_and_a_name_only_its_own(tmp_path):
+    files = matching.Files(["a/ISIC_0000001.jpg", "b/ISIC_0000001_copy.jpg", "a/7.jpg", "a/7_copy.jpg"], "")
+    pairs, twice = files.match(pd.Series(["ISIC_0000001", "7"]), "t.csv")
+    assert sorted(pairs["file"]) == [0, 1, 2] and twice == []
