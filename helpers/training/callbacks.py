@@ -20,7 +20,7 @@ import pandas as pd
 import tensorflow as tf
 
 from helpers import manifest, runs
-from helpers.training.backup import BEST, HISTORY, STOPPED, Backup, read_history, restore
+from helpers.training.backup import BEST, HISTORY, STOPPED, Backup, latest, restore
 
 RESULTS = ("run.json", "predictions.csv", "numbers.json")
 NO_MATTER = {"DATA_DIR", "OUT_DIR", "METADATA", "EXTERNAL_DIR", "TENSORBOARD", "TTA"}  # they shape no weight themselves
@@ -65,17 +65,21 @@ def begin(run, network, table, epochs):
 
     Its folder is the network's name in the folder of ``run``. If just this training (network, optimiser, loss,
     parameters, manifest) was finished there, its result is loaded and kept; if it was stopped, or finished after fewer
-    epochs at a constant learning rate, it goes on, which is said. No training takes what is not its own, and none loses
-    what it has.
+    epochs at a constant learning rate, it goes on, which is said.
     """
-    parameters, fingerprint = {**run.parameters, "EPOCHS": epochs}, manifest.fingerprint(table)
-    key = json.dumps([_description(network), _shaping(parameters), fingerprint], sort_keys=True)
+    parameters, folder = {**run.parameters, "EPOCHS": epochs}, run.folder / network.name
+    key = json.dumps([_description(network), _shaping(parameters), manifest.fingerprint(table)], sort_keys=True)
     key = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder, versions = run.folder / network.name, {"python": platform.python_version()}
-    versions |= {module.__name__: module.__version__ for module in (tf, keras, np)}
-    record = {"name": network.name, "parameters": parameters, "training": key}
-    record |= {"manifest": manifest.fingerprint(table[table["parent"] == ""]), "weights": network.count_params()}
-    training = Training(folder, folder / "state" / f"{key}-{epochs}", record | {"versions": versions})
+    versions = {module.__name__: module.__version__ for module in (tf, keras, np)}
+    record = {
+        "name": network.name,
+        "parameters": parameters,
+        "training": key,
+        "manifest": manifest.fingerprint(table[table["parent"] == ""]),
+        "weights": network.count_params(),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    training = Training(folder, folder / "state" / f"{key}-{epochs}", record)
     network.optimizer.build(network.trainable_variables)  # or its state would not be loaded
     past = runs.recorded(folder, "run")
     trained, alike = past.get("epochs_run", 0), past.get("training") == key
@@ -85,16 +89,14 @@ def begin(run, network, table, epochs):
         print(f"{network.name} is kept: it was trained before on the same images in the same way ({trained} epochs).")
         return training._replace(initial_epoch=epochs, kept=True)
     training.state.mkdir(parents=True, exist_ok=True)
-    done = restore(network, training, epochs)
-    if done:
-        exact = "" if not tf.config.list_physical_devices("GPU") else "; on a GPU its last digits may differ"
-        print(f"Resuming after epoch {done}, where this training stopped{exact}.", flush=True)
-    elif alike and trained > epochs:
-        print(f"{network.name} was trained for {trained} epochs; it starts again: fewer are requested.", flush=True)
-    elif _shaping(past.get("parameters", {})) == _shaping(parameters) and trained != epochs and _scheduled(network):
-        why = "its learning-rate schedule covers all of them"
-        print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts again: {why}.", flush=True)
-    stopped = (training.state / f"epoch-{done:05d}" / STOPPED).exists()
+    if done := restore(network, training, epochs):
+        print(
+            f"Resuming after epoch {done}, where this training stopped (on a GPU, last digits may differ).", flush=True
+        )
+    elif trained != epochs and _shaping(past.get("parameters", {})) == _shaping(parameters):
+        rule = "only the same training, at a constant learning rate and for more epochs, goes on where it ended"
+        print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts again: {rule}.", flush=True)
+    stopped = done and (latest(training.state) / STOPPED).exists()
     return training._replace(initial_epoch=epochs if stopped else done)
 
 
@@ -103,31 +105,26 @@ def upkeep(training, checkpoint, stopping=None, tensorboard=False):
 
     ``checkpoint`` (ModelCheckpoint) and ``stopping`` (EarlyStopping) stand before them in the list that ``fit`` gets.
     """
-    backup = Backup(training, checkpoint, stopping)
     if training.kept:
-        return [backup]
-    return [
-        Progress(training.record["parameters"]["EPOCHS"]),
-        *([keras.callbacks.TensorBoard(training.folder / "tensorboard")] if tensorboard else []),
-        keras.callbacks.TerminateOnNaN(),
-        backup,
-    ]
+        return []
+    board = [keras.callbacks.TensorBoard(training.folder / "tensorboard")] if tensorboard else []
+    return [Progress(), *board, keras.callbacks.TerminateOnNaN(), Backup(training, checkpoint, stopping)]
 
 
 def finish(network, training):
-    """Load the epoch with the lowest validation loss into ``network`` and write the training's files.
+    """Load the epoch with the lowest validation loss into ``network``, write the training's files, return its history.
 
-    ``model.keras``, ``history.csv`` (one row per epoch) and ``run.json`` (parameters, versions, manifest fingerprint,
-    seconds) go into ``training.folder``, in place of what another training left there. Returned is the history, as
-    :func:`read_history` has it. Random numbers start anew from ``SEED``, so that what follows does not depend on
-    whether this training was done here, went on or was kept. RunError if it diverged before its first epoch ended, or
-    was stopped.
+    ``model.keras``, ``history.csv`` (one row an epoch, with ``backup.COLUMNS``) and ``run.json`` (parameters, versions,
+    manifest fingerprint, seconds) go into ``training.folder``, in place of what another training left there. Random
+    numbers start anew from ``SEED``, so that what follows does not depend on whether this training was done here, went
+    on or was kept. RunError if it diverged before its first epoch ended, or was stopped.
     """
-    keras.utils.set_random_seed(training.record["parameters"]["SEED"])
+    parameters, folder = training.record["parameters"], training.folder
+    keras.utils.set_random_seed(parameters["SEED"])
     if training.kept:
-        return pd.read_csv(training.folder / HISTORY)
-    history, parameters = read_history(training.state / HISTORY), training.record["parameters"]
-    stopped = (training.state / f"epoch-{len(history):05d}" / STOPPED).exists()
+        return pd.read_csv(folder / HISTORY)
+    backup = latest(training.state)
+    history, stopped = pd.read_csv(backup / HISTORY), (backup / STOPPED).exists()
     if len(history) < parameters["EPOCHS"] and not stopped:
         raise runs.RunError(f"The training was stopped after epoch {len(history)}; run the cell again to resume.")
     diverged = history[~np.isfinite(history[["loss", "val_loss"]]).all(axis=1)]
@@ -141,19 +138,16 @@ def finish(network, training):
         print(f"The training diverged in epoch {epoch}; the best one before it is kept. To train longer, {advice}.")
     network.load_weights(training.state / BEST)
     for result in RESULTS:  # of another training; a result is written last
-        (training.folder / result).unlink(missing_ok=True)
-    part = training.folder / "part.model.keras"
-    try:
-        network.save(part)
-        part.replace(training.folder / "model.keras")
-    finally:
-        part.unlink(missing_ok=True)
-    manifest.write_text(history.to_csv(index=False), training.folder / HISTORY)
+        (folder / result).unlink(missing_ok=True)
+    network.save(training.state / "model.keras")
+    (training.state / "model.keras").replace(folder / "model.keras")
+    manifest.write_text((backup / HISTORY).read_text(), folder / HISTORY)
     facts = {"epochs_run": len(history), "stopped": stopped}
     facts["best_epoch"] = int(history.loc[history["val_loss"].idxmin(), "epoch"])
     facts["train_seconds"] = round(history["seconds"].sum(), 1)
-    manifest.write_text(json.dumps(training.record | facts, indent=2), training.folder / "run.json")
-    if _scheduled(network):  # more epochs would be another training
+    manifest.write_text(json.dumps(training.record | facts, indent=2), folder / "run.json")
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # in mixed precision
+    if isinstance(optimizer.get_config()["learning_rate"], dict):  # a schedule: more epochs are another training
         shutil.rmtree(training.state)
     return history
 
@@ -161,41 +155,31 @@ def finish(network, training):
 class Progress(keras.callbacks.Callback):
     """Print ten lines a training or one a half minute, whichever is more, and note each epoch's ``seconds``."""
 
-    def __init__(self, epochs):
-        super().__init__()
-        self.epochs, self.begun, self.said = epochs, 0.0, 0.0
+    def on_train_begin(self, logs=None):
+        self.said = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.begun = epoch + 1, time.perf_counter()
-        self.said = self.said or self.begun
 
     def on_train_batch_end(self, batch, logs=None):
-        if (now := time.perf_counter()) - self.said > 30:
-            self.said = now
-            print(
-                f"epoch {self.epoch}, batch: {batch + 1} of {self.params['steps']}, {now - self.begun:.0f} s",
-                flush=True,
-            )
+        seconds = time.perf_counter() - self.begun
+        self._say(f"epoch {self.epoch}, batch: {batch + 1} of {self.params['steps']}, {seconds:.0f} s")
 
     def on_epoch_end(self, epoch, logs=None):
-        now = time.perf_counter()
-        logs["seconds"] = round(now - self.begun, 2)
-        tenth = epoch == 0 or epoch + 1 == self.epochs or (epoch + 1) % -(-self.epochs // 10) == 0
-        if tenth or now - self.said > 30:
-            self.said = now
-            numbers = "  ".join(f"{name} {logs[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
-            print(f"epoch {epoch + 1:3d}/{self.epochs}  {numbers}  {logs['seconds']:.1f} s", flush=True)
+        epochs, logs["seconds"] = self.params["epochs"], round(time.perf_counter() - self.begun, 2)
+        numbers = "  ".join(f"{name} {logs[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        tenth = self.epoch in (1, epochs) or self.epoch % -(-epochs // 10) == 0
+        self._say(f"epoch {self.epoch:3d}/{epochs}  {numbers}  {logs['seconds']:.1f} s", tenth)
+
+    def _say(self, line, at_once=False):
+        if at_once or time.perf_counter() - self.said > 30:
+            self.said = time.perf_counter()
+            print(line, flush=True)
 
 
 def _shaping(parameters):
     """Return the parameters that shape a training, without its length."""
     return {name: value for name, value in parameters.items() if name not in NO_MATTER and not name.endswith("EPOCHS")}
-
-
-def _scheduled(network):
-    """Say whether the learning rate follows a schedule, instead of being one number."""
-    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # in mixed precision
-    return isinstance(optimizer.get_config()["learning_rate"], dict)
 
 
 def _description(network):

@@ -19,10 +19,9 @@ WORKERS = os.cpu_count() or 1  # batches made at once, and kept ready
 def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
     """Decode and resize the images of n manifest rows, once: uint8 array (n, size, size, 3), in the order of ``table``.
 
-    They are read as :func:`helpers.data.images.open_rgb` reads them, and resized with anti-aliasing (Lanczos) to a side
-    of ``size`` pixels; ``keep_aspect`` fits an image into the square, on black, instead of squeezing it. Pixels of more
-    than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError if a file is gone
-    or cannot be decoded, with its path.
+    They are read by :func:`helpers.data.images.open_rgb` and resized with anti-aliasing (Lanczos); ``keep_aspect`` fits
+    an image into the square, on black, instead of squeezing it. Pixels of more than ``budget`` bytes are kept in
+    ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError, with its path, if a file is gone or broken.
     """
     shape = (len(table), size, size, 3)
     paths = table["path"].tolist()
@@ -60,7 +59,6 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     last = len(pixels) - (steps - 1) * batch_size
 
     def draw():
-        """Return the order of the images in an epoch, int64 (n), and a seed for each of its steps, int32 (steps, 2)."""
         if seed is None:
             return np.arange(len(pixels)), np.zeros((steps, 2), "int32")
         random = np.random.default_rng([seed, np.random.randint(2**31)])
@@ -87,13 +85,8 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
-    data = (
-        tf.data.Dataset.range(1)
-        .with_options(fixed)
-        .flat_map(epoch)
-        .apply(tf.data.experimental.assert_cardinality(steps))
-    )
-    data = data.map(pick, num_parallel_calls=WORKERS)
+    data = tf.data.Dataset.range(1).with_options(fixed).flat_map(epoch)
+    data = data.apply(tf.data.experimental.assert_cardinality(steps)).map(pick, num_parallel_calls=WORKERS)
     # One after the other: the layers in ``seeded`` share the state that it sets.
     return data.map(change if augment else lambda seed, *batch: batch).prefetch(WORKERS)
 
@@ -117,8 +110,8 @@ def seeded(layer, images, seed):
 def average_views(network, pixels, all_views=True):
     """Return the network's probabilities (n, classes) for ``pixels`` (n, size, size, 3; 0 to 255).
 
-    They are the mean over the four quarter turns of each image and of its mirror image; ``all_views`` False: of the
-    image alone. This is test-time augmentation.
+    They are the mean over the four quarter turns of each image and of its mirror image (test-time augmentation);
+    with ``all_views`` False, of the image alone.
     """
     images = pixels.astype("float32")
     sides, turns = ([images, images[:, :, ::-1]], range(4)) if all_views else ([images], [0])
@@ -157,6 +150,5 @@ def weights(table, balance, melanoma=1):
 def weights_by_layer(network):
     """Return the layers of a network that have weights: kind, weights (a count) and their share of all, by name."""
     rows = {layer.name: (type(layer).__name__, layer.count_params()) for layer in network.layers}
-    table = pd.DataFrame.from_dict(rows, "index", columns=["kind", "weights"])
-    table["share"] = table["weights"] / network.count_params()
-    return table[table["weights"] > 0]
+    table = pd.DataFrame.from_dict(rows, "index", columns=["kind", "weights"]).query("weights > 0")
+    return table.assign(share=table["weights"] / network.count_params())
