@@ -20,9 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         name = "".join(re.findall("unrecognized arguments: --([a-z_-]+)", message)).upper().replace("-", "_")
-        if name in _parameters():
-            message = f"set a notebook's parameter with -p {name} VALUE"
-        super().error(message)
+        super().error(f"set a notebook's parameter with -p {name} VALUE" if name in _parameters() else message)
 
 
 def _parameters():
@@ -85,8 +83,8 @@ def _parser():
     add = command("build", "Build the notebooks from their sources.")
     add("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all")
     add("--check", action="store_true", help="build nothing; exit 1 if one differs from its source")
-    text = "execute nothing; write this repository into badges and set-up cells; default: git's origin"
-    add("--repository", metavar="OWNER/NAME", nargs="?", const="", help=text)
+    text = "execute nothing; write this repository into badges and set-up cells"
+    add("--repository", metavar="OWNER/NAME", help=text)
     add("--branch", default="main", help="with --repository: its branch; default: main")
     return parser
 
@@ -126,15 +124,11 @@ def _call(given):
         return predict.command(given.run_dir, given.images, given.model, given.csv)
     from helpers.batch import build
 
-    if given.repository is not None:
-        return build.rename(given.repository or build.remote(), given.branch)
+    if given.repository:
+        return build.rename(given.repository, given.branch)
     return build.check(given.notebooks) if given.check else build.build(given.notebooks)
 
 
-def _stop(*_):
-    sys.exit(143)  # as an exception, so that a running notebook's kernel is shut down on the way out
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception: a running notebook's kernel is shut down
     sys.exit(main())

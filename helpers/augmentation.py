@@ -27,10 +27,10 @@ _LONGEST = 100  # bytes of a class or image in a file's name; file systems stop 
 def apply(pipeline, image, seed):
     """Return one random draw of an Augmentor.Pipeline's operations on a PIL image: the same draw for the same seed.
 
-    Each operation is applied with the probability that was written. (``Augmentor`` 0.2.12 compares the probability
-    with a draw rounded to one decimal, ``Pipeline._execute``, and so applies p = 0.5 in 55 % of the cases.) The states
-    of ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole
-    process, so one thread at a time may call this. ``image`` may have any mode and is not changed; ``seed``: int, str.
+    Each operation is applied with the probability that was written; ``Augmentor`` 0.2.12 compares it with a draw
+    rounded to one decimal (``Pipeline._execute``), and so applies p = 0.5 in 55 % of the cases. The states of
+    ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole process,
+    so one thread at a time may call this. ``image`` may have any mode and is not changed; ``seed`` is an int or text.
     """
     digest = hashlib.sha256(str(seed).encode()).digest()
     states = random.getstate(), np.random.get_state()
@@ -67,11 +67,10 @@ def balance(table):
     ``table`` is a manifest that :func:`fill_classes` returned.
     """
     train = manifest.active(table, "train")
-    counts = pd.crosstab(train["label"], np.where(train["parent"] == "", "originals", "copies"))
-    counts = (
-        counts.reindex(columns=["originals", "copies"], fill_value=0).sort_values("originals").rename_axis(columns=None)
-    )
-    return counts.assign(**{"copies per original": (counts["copies"] / counts["originals"]).round(1)})
+    parents = train.groupby("label")["parent"]
+    counts = parents.agg(originals=lambda each: (each == "").sum(), copies=lambda each: (each != "").sum())
+    counts["copies per original"] = (counts["copies"] / counts["originals"]).round(1)
+    return counts.sort_values("originals")
 
 
 def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
@@ -80,12 +79,10 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     Only active training originals are augmented, evenly: none gets a second augmentation before every original of its
     class has one. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
     operations, the seed, the quality and the libraries' versions (``recipe.json``). A file depends on its original, its
-    k and the recipe alone: what is there already is kept, and a stopped run goes on where it was. A smaller target
-    leaves files unlisted; augmented rows that ``table`` has are replaced.
-
-    ``target`` counts originals, too; ``out_dir`` lies outside the image folder; ``workers`` processes work, by default
-    one for few images, else one a core. ValueError if ``out_dir`` is inside the image folder, the pipeline cannot be
-    described, or nothing is there to augment; RuntimeError if a worker process ends early.
+    k and the recipe alone: what is there already is kept, and a stopped run goes on where it was. Augmented rows that
+    ``table`` has are replaced. ``target`` counts originals, too; ``workers``: processes, by default one for few images,
+    else one a core. ValueError if ``out_dir`` is inside the image folder, the pipeline cannot be described, or nothing
+    is there to augment; RuntimeError if a worker process ends early.
     """
     originals = table[table["parent"] == ""]
     source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()
@@ -107,7 +104,6 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
 
 
 def _recipe(pipeline, seed):
-    """Return the text of recipe.json, which says all that a file depends on but its original."""
     if not pipeline.operations:
         raise ValueError("The pipeline has no operations; add some first, for example pipeline.flip_left_right(0.5).")
     recipe = {"operations": [], "seed": seed, "quality": QUALITY, "Augmentor": Augmentor.__version__}
@@ -179,7 +175,6 @@ def _make_all(missing, pipeline, workers):
 
 
 def _make(pipeline, source, path, draw):
-    """Write one augmented image as a JPEG file, whole or not at all, with its seed ``draw`` as the file's comment."""
     image, buffer = apply(pipeline, open_rgb(source), draw).convert("RGB"), io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY, comment=draw.encode())
     manifest.write_bytes(buffer.getvalue(), path)

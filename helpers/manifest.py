@@ -25,15 +25,10 @@ class ManifestError(ValueError):
 def check(table):
     """Return ``table`` if it keeps the manifest's rules, else raise a ManifestError that names the first broken one.
 
-    The rules: exactly the columns of ``COLUMNS``; no path and no image_id twice; known splits and flags;
-    among rows that take part (``flag`` is empty), no group in two splits, no row without a label,
-    and an augmented image (``parent`` is set) only in the training split, beside its parent.
+    They are below; those of labels, groups and augmented images (``parent`` is set) are of rows with an empty ``flag``.
     """
     if odd := sorted(set(table.columns) ^ set(COLUMNS)):
-        raise ManifestError(
-            f"The manifest's columns differ from what is known in {odd}; it is from an older version, or "
-            "was changed by hand: run notebook 01 again."
-        )
+        raise ManifestError(f"The manifest's columns differ from what is known in {odd}; run notebook 01 again.")
     used = active(table)
     train = used.loc[used["split"] == "train", "image_id"]
     added = used[used["parent"] != ""]
@@ -45,8 +40,7 @@ def check(table):
         f"values of split are not known; choose from {SPLITS}": table["split"][~table["split"].isin([*SPLITS, ""])],
         f"values of flag are not known; choose from {FLAGS}": table["flag"][~table["flag"].isin([*FLAGS, ""])],
         "images are used but have no label; flag or label them": used["image_id"][used["label"] == ""],
-        "groups cross splits: one lesion or picture would be in training and in Test; make the manifest again with "
-        "notebook 01": splits.index[splits > 1],
+        "groups cross splits, so training would see what is tested; run notebook 01 again": splits.index[splits > 1],
         "augmented images are not in train beside their original; augment training originals only": orphans,
     }
     for rule, values in broken.items():
@@ -75,7 +69,7 @@ def fingerprint(table):
 def write_text(text, file):
     """Write ``text`` to ``file`` as :func:`write_bytes` does; remove what a killed run began a minute ago or more.
 
-    Names of files that are not UTF-8 (Python reads their bytes as lone surrogates) come out as they were.
+    Names of files that are not UTF-8 come out as they were.
     """
     for old in Path(file).parent.glob(f".{glob.escape(Path(file).name)}.*.part"):
         with contextlib.suppress(FileNotFoundError):  # another process was quicker
@@ -102,8 +96,8 @@ def write_bytes(data, file):
 def write(table, file, root):
     """Check ``table`` and write it to the CSV ``file`` atomically.
 
-    Paths under ``root`` (the image folder) are stored relative to it, paths of augmented images relative to the
-    file's own folder, so that a run folder still reads where the images lie elsewhere.
+    Paths are stored relative to ``root`` (the image folder), of augmented images relative to the file's own folder, so
+    that a run folder still reads where the images lie elsewhere.
     """
     stored = []
     for path, home in zip(check(table)["path"], _homes(table, file, root)):
@@ -114,11 +108,10 @@ def write(table, file, root):
 
 
 def read(file, root):
-    """Read and check a manifest that :func:`write` made of images in the folder ``root``.
+    """Read a manifest that :func:`write` made of images in the folder ``root``, check it and return it.
 
-    Returned is a DataFrame with the columns of ``COLUMNS``: text, empty where unknown, but ``width`` and ``height`` in
-    pixels (int, 0 where the file is unreadable). ``path`` is absolute. ManifestError if it cannot be read or breaks a
-    rule (see :func:`check`).
+    Its columns, ``COLUMNS``, are text, empty where unknown, but ``width`` and ``height`` in pixels (int, 0 where the
+    file is unreadable). ``path`` is absolute. ManifestError if it cannot be read or breaks a rule (:func:`check`).
     """
     types = dict.fromkeys(COLUMNS, str) | {"width": int, "height": int}
     try:

@@ -35,8 +35,8 @@ class Parameter(NamedTuple):
 def declared(text):
     """Return {name: Parameter} of what the text of a notebook's source, or of a cell of one, declares.
 
-    A declaration is a line ``# meaning`` and below it ``NAME = default  # @param {type:"integer", min:1, max:9}``: the
-    form that Colab shows, in which a list ``["a", "b"]`` names all allowed values.
+    A declaration is a line ``# meaning`` and, in the form that Colab shows, ``NAME = default  # @param {type:"integer",
+    min:1, max:9}``, or a list of all allowed values, ``["a", "b"]``.
     """
     found = {}
     for meaning, name, default, form in _LINES.findall(text):
@@ -48,10 +48,7 @@ def declared(text):
 
 
 def checked(name, given, parameter):
-    """Return the value ``given`` for a Parameter in its type; text may stand for any ("5", "true").
-
-    RunError if it is of another type or out of range.
-    """
+    """Return the value ``given`` for a Parameter in its type; text may stand for any ("5", "true"); else RunError."""
     kind, value = type(parameter.default), given
     allowed, accepted = KINDS[kind]
     if kind is not str and isinstance(value, str):

@@ -18,8 +18,7 @@ def apart(notebooks, values, log=subprocess.PIPE, **variables):
     """Run notebooks with these parameters in a process of their own, which ends with this one.
 
     What they print goes to the open file ``log``, by default, line by line, to where this process prints;
-    ``variables`` are set in their environment, unless somebody has set them. RunError says what they say of a failure,
-    or with which status the process ended.
+    ``variables`` are set in their environment, unless somebody has set them. RunError if they fail.
     """
     given = [text for name, value in values.items() for text in ("-p", name, str(value))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
@@ -41,18 +40,16 @@ def apart(notebooks, values, log=subprocess.PIPE, **variables):
                 child.kill()
                 raise
         complaints.seek(0)
-        complaint = complaints.read().strip()[-4000:]
-    if child.returncode:
-        ended = f"{', '.join(notebooks)} ended with status {child.returncode} (negative: killed by that signal)."
-        raise RunError(complaint or ended)
+        if child.returncode:
+            ended = f"{', '.join(notebooks)} ended with status {child.returncode} (negative: killed by that signal)."
+            raise RunError(complaints.read().strip()[-4000:] or ended)
 
 
 def claim(folder, what):
     """Return a lock with which this process alone does ``what`` in ``folder`` (Path), until it is released or ends.
 
-    What this process has claimed before, it gets again. RunError if another process holds it: it is named. Where a file
-    system knows no locks (some network drives), filelock keeps a file instead; processes of other machines may be
-    overlooked there.
+    What this process has claimed before, it gets again. RunError, which names the other process, if another holds it.
+    Where a file system knows no locks (some network drives), processes of other machines may be overlooked.
     """
     writer = folder / ".locks" / f"{what}.txt"
     writer.parent.mkdir(exist_ok=True)
@@ -61,7 +58,8 @@ def claim(folder, what):
         lock.acquire(blocking=False)
     except Timeout:
         known = writer.read_text(encoding="utf-8") if writer.exists() else "another process"
-        end = "Wait for it, or end it (in Jupyter: Kernel > Shut Down Kernel)."
-        raise RunError(f"{what} is already running in {folder}: {known}. {end}") from None
+        raise RunError(
+            f"{what} is already running in {folder}: {known}. Wait for it, or end it (in Jupyter: Kernel > Shut Down)."
+        ) from None
     manifest.write_text(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M')}", writer)
     return lock

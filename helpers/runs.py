@@ -29,28 +29,22 @@ FOLDER = datasets.ROOT / "notebooks"
 
 
 def named(text):
-    """Return the notebook that ``text`` names, which may be the beginning of one name alone; RunError if none is."""
+    """Return the notebook whose name, and no other's, begins with ``text`` (such as "03"); RunError if none does."""
     text = Path(text).name.removesuffix(".ipynb")
-    found = [text] if text in NOTEBOOKS else [name for name in NOTEBOOKS if name.startswith(text)]
+    found = [name for name in NOTEBOOKS if name.startswith(text)]
     if len(found) != 1:
         near = [name for name in NOTEBOOKS if name[:2] == text[:2]] or difflib.get_close_matches(text, NOTEBOOKS)
-        meant = found or near or NOTEBOOKS
-        raise RunError(f"No single notebook matches {text!r}; did you mean {', '.join(meant)}?")
+        raise RunError(f"No single notebook matches {text!r}; did you mean {', '.join(found or near or NOTEBOOKS)}?")
     return found[0]
 
 
 def declared(notebook):
-    """Return {name: Parameter} of a notebook as its source declares them; RunError if there is no such notebook."""
-    if notebook not in NOTEBOOKS:
-        raise RunError(f"There is no notebook {notebook!r}; the course has {', '.join(NOTEBOOKS)}.")
+    """Return {name: Parameter} of a notebook as its source declares them (see ``parameters.declared``)."""
     return parameters.declared((FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8"))
 
 
 def checked(notebook, values):
-    """Return ``values`` {name: value} of a notebook's parameters in their types; text may stand for any ("5", "true").
-
-    RunError on the first value that is of another type or out of range.
-    """
+    """Return ``values`` {name: value} of a notebook's parameters in their types (see ``parameters.checked``)."""
     known = declared(notebook)
     return {name: parameters.checked(name, value, known[name]) for name, value in values.items()}
 
@@ -82,9 +76,9 @@ def open_folder(out_dir):
 def start(notebook, namespace):
     """Check a notebook's parameters, open its run folder, find its images, and return all three as a Run.
 
-    ``namespace`` is the ``globals()`` of the notebook that calls, after its parameters cell; the values that were
-    checked are written back into it, so that text which stands for a number is one from here on. RunError if a
-    parameter is wrong or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
+    ``namespace`` is the ``globals()`` of the notebook, after its parameters cell; the values that were checked are
+    written back into it, so that text which stands for a number is one from here on. RunError if a parameter is wrong
+    or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
     """
     messages.shorten_errors()
     if "OUT_DIR" not in namespace:
@@ -102,12 +96,11 @@ def start(notebook, namespace):
     images = datasets.find(values["DATA_DIR"])
     if values.get("EXTERNAL_DIR") == "" and datasets.KAGGLE_SET in dict(images.sets):
         namespace["EXTERNAL_DIR"] = values["EXTERNAL_DIR"] = archive.clinics_in_colab()
-    for place in (images, *([datasets.find(values["EXTERNAL_DIR"])] if values.get("EXTERNAL_DIR") else [])):
-        keep_outside(folder, place)
-    run = Run(notebook, folder, values, images, processes.claim(folder, notebook))
-    if notebook == NOTEBOOKS[0]:
-        run.seen = datasets.state(images)
-    return run
+    keep_outside(folder, images)
+    if values.get("EXTERNAL_DIR"):
+        keep_outside(folder, datasets.find(values["EXTERNAL_DIR"]))
+    seen = datasets.state(images) if notebook == NOTEBOOKS[0] else ""
+    return Run(notebook, folder, values, images, processes.claim(folder, notebook), seen)
 
 
 def keep_outside(folder, images):
@@ -127,10 +120,7 @@ def existing(run_dir):
 
 
 def begun_with(folder):
-    """Return the ``DATA_DIR`` that a run folder was begun with, "" if notebook 01 has not run there.
-
-    RunError if its record cannot be read any more.
-    """
+    """Return the ``DATA_DIR`` that a run folder was begun with, "" if none; RunError if its record is damaged."""
     record, file = recorded(folder, NOTEBOOKS[0]), folder / f"{NOTEBOOKS[0]}.json"
     if file.exists() and not record:
         raise RunError(f"{file} cannot be read any more; it recorded which images these are: set DATA_DIR to them.")
@@ -138,7 +128,7 @@ def begun_with(folder):
 
 
 def recorded(folder, notebook):
-    """Return what :meth:`Run.done` recorded of a notebook in a run folder; {} if there is nothing that can be read."""
+    """Return what :meth:`Run.done` recorded of a notebook (dict); {} if there is nothing that can be read."""
     try:
         record = json.loads((folder / f"{notebook}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -148,10 +138,10 @@ def recorded(folder, notebook):
 
 @dataclass
 class Run:
-    """One notebook at work: its name, the run ``folder`` (Path), its ``parameters`` (dict), its ``images`` (Images).
+    """One notebook at work, which alone works on that notebook in the run ``folder`` until it is :meth:`done`.
 
-    It alone works on that notebook in the folder until it is :meth:`done`. What it is made from is fixed when it
-    begins: the images that notebook 01 has ``seen``, the manifest that another one reads (``made_from``: fingerprints).
+    What it is made from is fixed when it begins: the state of the images that notebook 01 has ``seen``, the fingerprint
+    of the manifest that another one reads (``made_from``).
     """
 
     notebook: str
@@ -163,19 +153,19 @@ class Run:
     made_from: str = ""
 
     def manifest(self, augmented=False):
-        """Return the run's manifest; notebook 01 makes it first where it is missing or was made of something else.
+        """Return the run's manifest, with the images that notebook 02 wrote if ``augmented``.
 
-        With ``augmented``, the images that notebook 02 wrote are in it, too; it runs first where they are missing.
+        Notebook 01, or 02, runs first where its results are missing or were made of something else.
         """
         self.need(NOTEBOOKS[0])
         table = manifest.read(self.folder / "manifest.csv", self.images.root)
         self.made_from = manifest.fingerprint(table)
         if self.made_from != recorded(self.folder, NOTEBOOKS[0]).get("manifest"):
             print(f"{self.folder / 'manifest.csv'} was changed since {NOTEBOOKS[0]} wrote it; it is used as it is.")
-        if augmented:
-            self.need("02_augmentation")
-            return manifest.read(self.folder / "augmented.csv", self.images.root)
-        return table
+        if not augmented:
+            return table
+        self.need("02_augmentation")
+        return manifest.read(self.folder / "augmented.csv", self.images.root)
 
     def need(self, notebook):
         """Run another notebook first, in a process of its own, unless its results fit; RunError if it fails.
@@ -209,10 +199,7 @@ class Run:
         return recorded(self.folder, notebook).get("answers", {}).get(name, default)
 
     def done(self, **answers):
-        """Record that this notebook has run to its end: its parameters, what it was made from, and what was answered.
-
-        ``answers`` (numbers or text) are what the reader guessed or chose.
-        """
+        """Record that this notebook has run to its end, and the reader's ``answers`` (numbers or text) in it."""
         record = {"parameters": self.parameters, "manifest": self.made_from, "answers": answers}
         if self.notebook == NOTEBOOKS[0]:
             found = ";".join("sample" if folder == datasets.SAMPLE else str(folder) for _, folder in self.images.sets)

@@ -3,8 +3,8 @@
     python tests/bench_training.py DATA_DIR|sample [--size 64] [--images N]
 
 Each figure comes from a process of its own. The reference is the one of Keras's documentation,
-Each figure comes from a process of its own. The reference is the one of Keras's documentation,
-files up to that number. Other load on the machine makes the figures worthless.
+``image_dataset_from_directory(...).cache()``. ``--images`` takes the first images, or repeats them, up to that number.
+Other load on the machine makes the figures worthless.
 """
 
 import argparse

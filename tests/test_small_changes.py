@@ -68,6 +68,7 @@ def test_a_sweep_records_the_best_epoch_and_the_spread_of_seeds_alone(tmp_path):
     (tmp_path / "0" / "tiny" / "run.json").write_text(json.dumps({}))
     history = "epoch,val_loss,val_accuracy\n1,3,.1\n2,1,.7\n3,2,.9\n"
     (tmp_path / "0" / "tiny" / "history.csv").write_text(history)
+    (tmp_path / "0" / "tiny" / "predictions.csv").write_text("image_id,split,label,p_a,p_b\ni,val,a,.9,.1\n")
     assert results.found(tmp_path / "0")["tiny.val_accuracy"] == 0.7
     jobs = [{"name": f"SEED={seed}", "values": {"SEED": seed}} for seed in range(2)]
     ended = {"status": "finished", "seconds": 1, "images": "a set"}

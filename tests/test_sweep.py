@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -53,6 +52,11 @@ def write(tmp_path):
         ("seeds: [0, 1]", "record: [seconds]", "record lists seconds, which is in the table anyway"),
         ("seeds: [0, 1]", "record: [a, SEED, a]", "record lists a, which"),
         ("seeds: [0, 1]", "record: [LEARNING_RATE]", "record lists LEARNING_RATE, which"),
+        (
+            "  LEARNING_RATE: [1e-3, 0.003]",
+            "  - {PATIENCE: [1]}\n  - {}\nrecord: [PATIENCE]",
+            "record lists PATIENCE, which",
+        ),
         ("seeds: [0, 1]", "seeds: &a [0, 1]\nrecord: *a", "aliases .* are not supported"),
         ("EPOCHS: 2", "OUT_DIR: here", "OUT_DIR .*--out-dir"),
         ("LEARNING_RATE", "OUT_DIR", "OUT_DIR .*--out-dir"),
@@ -140,14 +144,11 @@ def test_what_a_run_found_is_read_from_its_folder(tmp_path):
     )
     rows = "image_id,split,label,p_a,p_b\ni,val,a,.9,.1\nj,val,a,.2,.8\nk,val,b,.3,.7\nl,val,b,.1,.9\nm,test,b,.9,.1\n"
     (tmp_path / "baseline" / "predictions.csv").write_text(rows)
-    shutil.copytree(tmp_path / "baseline", tmp_path / "normalised")  # a step of notebook 04: nobody predicts with it
-    (tmp_path / "normalised" / "predictions.csv").unlink()
     metrics = {"data": {"n_test": 7}, "models": {"baseline": {"test": {"audited": {"accuracy": 0.25}}}}}
     (tmp_path / "report" / "metrics.json").write_text(json.dumps(metrics))
     assert results.found(tmp_path) == {
         "baseline.best_epoch": 2, "baseline.val_loss": 1, "baseline.val_accuracy": 0.4,
         "baseline.predicted_val_accuracy": 0.75, "baseline.test.audited.accuracy": 0.25, "data.n_test": 7,
-        "normalised.best_epoch": 2, "normalised.val_loss": 1, "normalised.val_accuracy": 0.4,
     }  # fmt: skip
     assert results.found(tmp_path / "report") == {}
 

@@ -10,11 +10,9 @@ import base64
 import copy
 import hashlib
 import io
-import itertools
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -43,11 +41,10 @@ def settings():
 
 def render(name):
     """Return the notebook made from a source, without outputs: cells, tags, badges, set-up cell and kernel."""
-    text, *parts = (
-        (runs.FOLDER / "src" / f"{part}.py").read_text(encoding="utf-8") for part in (name, "_badge", "_setup")
-    )
-    for key, part in zip(("# {{badge}}\n", "# {{setup}}\n"), parts):
-        text = text.replace(key, part)
+    source = runs.FOLDER / "src"
+    text = (source / f"{name}.py").read_text(encoding="utf-8")
+    for part in ("badge", "setup"):
+        text = text.replace(f"# {{{{{part}}}}}\n", (source / f"_{part}.py").read_text(encoding="utf-8"))
     for key, value in (settings() | {"notebook": name, "quiz": _quiz(name)}).items():
         text = text.replace(f"{{{{{key}}}}}", value)
     notebook = jupytext.reads(text, fmt="py:percent")
@@ -122,16 +119,6 @@ def drawing_code(notebook):
     return hashlib.sha256("\n".join(code).encode()).hexdigest()[:12]
 
 
-def remote():
-    """Return "owner/name" of the GitHub repository that git knows as origin; raise RunError if it knows none."""
-    asked = ["git", "remote", "get-url", "origin"]
-    said = subprocess.run(asked, cwd=datasets.ROOT, capture_output=True, text=True).stdout.strip()
-    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", said)
-    if not found:
-        raise runs.RunError(f"git's origin is {said!r}, not a GitHub repository; give one: --repository owner/name.")
-    return found[1]
-
-
 def rename(repository, branch):
     """Let notebooks, set-up cells, README and CITATION.cff name another repository; execute nothing, keep outputs.
 
@@ -144,9 +131,8 @@ def rename(repository, branch):
     old = settings()
     for file in [datasets.ROOT / name for name in ("pyproject.toml", "README.md", "CITATION.cff")]:
         text = file.read_text(encoding="utf-8").replace(old["repository"], repository)
-        for before, after in (("/blob/", "/"), ('branch = "', '"')):
-            text = text.replace(f"{before}{old['branch']}{after}", f"{before}{branch}{after}")
-        manifest.write_text(text, file)
+        text = text.replace(f"/blob/{old['branch']}/", f"/blob/{branch}/")
+        manifest.write_text(text.replace(f'branch = "{old["branch"]}"', f'branch = "{branch}"'), file)
     for name in runs.NOTEBOOKS:
         _store(name, nbformat.read(runs.FOLDER / f"{name}.ipynb", as_version=4))
 
@@ -159,14 +145,16 @@ def check(names):
 
 
 def differences(name):
-    """Return what differs between a stored notebook or its learner's copy and the source: a list of sentences."""
-    fresh, found = render(name), []
-    for place, wanted in ((f"{name}.ipynb", fresh), (f"exercises/{name}.ipynb", exercises(fresh))):
-        file, parts = runs.FOLDER / place, ["cell_type", "source", "metadata", *(["outputs"] if "/" in place else [])]
+    """Return a sentence for the stored notebook, and for its learner's copy, if it differs from the source: a list."""
+    fresh, found, parts = render(name), [], ["cell_type", "source", "metadata"]
+    for place, wanted, also in (
+        (f"{name}.ipynb", fresh, []),
+        (f"exercises/{name}.ipynb", exercises(fresh), ["outputs"]),
+    ):
+        file = runs.FOLDER / place
         stored = nbformat.read(file, as_version=4).cells if file.exists() else []
-        pairs = enumerate(itertools.zip_longest(stored, wanted.cells, fillvalue={}))
-        odd = [str(number) for number, (old, new) in pairs if any(old.get(part) != new.get(part) for part in parts)]
-        found += [f"{place} differs from its source in cells {', '.join(odd)}"] if odd else []
+        old, new = ([[cell.get(part) for part in parts + also] for cell in cells] for cells in (stored, wanted.cells))
+        found += [f"{place} differs from its source"] * (old != new)
     return found
 
 
@@ -194,7 +182,6 @@ def _quiz(name):
 
 
 def _store(name, executed):
-    """Store a notebook as its source has it, with the outputs of ``executed``, and its learner's copy."""
     notebook = render(name)
     notebook.metadata["drawn_by"] = executed.metadata.get("drawn_by", "")
     for cell, done in zip(notebook.cells, executed.cells, strict=True):

@@ -1,5 +1,6 @@
 """Run notebooks of the course in their order, each with papermill in a kernel of its own."""
 
+import contextlib
 import difflib
 import logging
 import os
@@ -39,7 +40,7 @@ def plan(notebooks, given):
     {parameter: value}; text stands for a value of any type. RunError on an unknown notebook, a parameter that none of
     them has, or a value of the wrong type or range.
     """
-    chosen = list(map(runs.named, notebooks)) or runs.NOTEBOOKS
+    chosen = sorted({*map(runs.named, notebooks)}) or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
     everything = set().union(*known.values())
     if odd := [name for name in given if name not in everything]:
@@ -48,11 +49,8 @@ def plan(notebooks, given):
         raise runs.RunError(
             f"{', '.join(chosen)}: no parameter {odd[0]!r}; {meant}All of them: python -m helpers run --help"
         )
-    return [
-        (notebook, runs.checked(notebook, {name: value for name, value in given.items() if name in known[notebook]}))
-        for notebook in runs.NOTEBOOKS
-        if notebook in chosen
-    ]
+    values = {notebook: {name: given[name] for name in given if name in known[notebook]} for notebook in chosen}
+    return [(notebook, runs.checked(notebook, values[notebook])) for notebook in chosen]
 
 
 def altered(notebook):
@@ -62,16 +60,13 @@ def altered(notebook):
     """
     source = (runs.FOLDER / "src" / f"{notebook}.py").read_text(encoding="utf-8")
     cells = nbformat.read(runs.FOLDER / f"{notebook}.ipynb", as_version=4).cells
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    found = []
-    for number, cell in enumerate(code, 1):
-        tags, text = cell["metadata"].get("tags", []), re.sub("^(?=[%!])", "# ", cell["source"], flags=re.MULTILINE)
-        was = parameters.declared(source)
-        now = parameters.declared(text)
-        other = [
-            f"{name} is {of.default!r}, not {was[name].default!r}" for name, of in now.items() if was.get(name) != of
-        ]
-        found += other or ([f"cell {number}"] if text not in source and "set-up" not in tags else [])
+    was, found = parameters.declared(source), []
+    for number, cell in enumerate((cell for cell in cells if cell["cell_type"] == "code"), 1):
+        text = re.sub("^(?=[%!])", "# ", cell["source"], flags=re.MULTILINE)
+        now = [(name, of.default, was.get(name, of).default) for name, of in parameters.declared(text).items()]
+        other = [f"{name} is {new!r}, not {old!r}" for name, new, old in now if new != old]
+        if other or (text not in source and "set-up" not in cell["metadata"].get("tags", [])):
+            found += other or [f"cell {number}"]
     undo = f"To undo it: git restore notebooks/{notebook}.ipynb"
     return f"notebooks/{notebook}.ipynb was changed ({', '.join(found)}) and runs as changed. {undo}\n" if found else ""
 
@@ -83,24 +78,21 @@ def run(notebooks, given, alone=True):
     another process runs notebooks there (``alone`` False: the one that started this one does); else RunError if a
     notebook fails.
     """
-    begun, steps, lock = time.perf_counter(), dict(plan(notebooks, given)), None
-    places = [datasets.find(place) for place in {values["DATA_DIR"] for values in steps.values()} - {""}]
+    begun, steps = time.perf_counter(), dict(plan(notebooks, given))
+    images = datasets.find(given["DATA_DIR"]) if given["DATA_DIR"] else None
     folder = runs.open_folder(given["OUT_DIR"])
-    for images in places:
+    if images:
         runs.keep_outside(folder, images)
-    if alone:
-        lock = processes.claim(folder, "run")
-    print("".join(map(altered, steps)), end="")
-    for notebook, values in steps.items():
-        print(notebook, flush=True)
-        execute(notebook, values | {"OUT_DIR": str(folder)}, folder)
-    if "05_evaluation" in steps:
-        from helpers.evaluation import report
+    with processes.claim(folder, "run") if alone else contextlib.nullcontext():
+        print("".join(map(altered, steps)), end="")
+        for notebook, values in steps.items():
+            print(notebook, flush=True)
+            execute(notebook, values | {"OUT_DIR": str(folder)}, folder)
+        if "05_evaluation" in steps:
+            from helpers.evaluation import report
 
-        print(report.summary(folder))
+            print(report.summary(folder))
     print(f"Done in {time.perf_counter() - begun:.0f} s. The executed notebooks: {folder / 'notebooks'}")
-    if lock:
-        lock.release()
 
 
 def execute(notebook, values, folder):
@@ -115,13 +107,13 @@ def execute(notebook, values, folder):
     for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
         logging.getLogger(name).setLevel(logging.CRITICAL)
     cells = range(len(nbformat.read(source, as_version=4).cells) + 1)  # papermill adds one, of the parameters
-    sieve, steps = Sieve(), messages.progress(cells, f"Cells of {notebook}")
+    steps = messages.progress(cells, f"Cells of {notebook}")
     try:
         papermill.execute_notebook(
             *(re.sub(r"[{}]", r"\g<0>\g<0>", str(file)) for file in (source, executed)),  # taken as format strings
             values,
             progress_bar=False,
-            stdout_file=sieve,
+            stdout_file=Sieve(),
             on_cell_start=lambda **_: next(steps),
             cwd=runs.FOLDER,
             kernel_name="python3",
@@ -140,9 +132,7 @@ def execute(notebook, values, folder):
             "it again: what is finished in the run folder is kept."
         ) from error
     except DeadKernelError as error:
-        smaller = [name for name in ("IMAGE_SIZE", "BATCH_SIZE") if name in runs.declared(notebook)]
-        advice = f" A smaller {' or '.join(smaller)} (-p NAME VALUE) needs less." if smaller else ""
         raise runs.RunError(
-            f"{notebook}: its kernel died, most likely because the machine ran out of memory.{advice}\n"
-            f"The notebook up to that point: {executed}"
+            f"{notebook}: its kernel died, most likely because the machine ran out of memory. Training needs less with "
+            f"a smaller IMAGE_SIZE or BATCH_SIZE (-p NAME VALUE).\nThe notebook up to that point: {executed}"
         ) from error

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import manifest, page
-from helpers.runs import LEFT, RunError
+from helpers.runs import RunError
 
 MARK = "sweep.json"  # written last: a run whose folder has it is finished
 COLUMNS = ["run", "status", "seconds", "images", "error"]  # of the table, beside parameters and what is recorded
@@ -20,52 +20,49 @@ def finished(job):
     A finished run one of whose files is gone or broken is to do again, which is said. RunError if what is finished
     there was made with other notebooks or parameters, or of other images than ``job["state"]`` says, if it is known.
     """
-    file = Path(job["folder"]) / MARK
-    if not file.exists():
+    folder = Path(job["folder"])
+    if not (folder / MARK).exists():
         return None
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        there, asked = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
-        outcome = record | {"status": "finished", "found": found(file.parent)}
+        record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        there, wanted = ({"notebooks": each["notebooks"], **each["values"]} for each in (record, job))
+        outcome = record | {"status": "finished", "found": found(folder)}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        print(f"{file.parent} is run again: a file of this finished run is missing or damaged ({error}).", flush=True)
+        print(f"{folder} is run again: a file of this finished run is missing or damaged ({error}).", flush=True)
         return None
-    for name in sorted(there.keys() | asked.keys()):
-        was, now = (repr(values[name]) if name in values else "not given" for values in (there, asked))
+    for name in sorted(there.keys() | wanted.keys()):
+        was, now = (repr(values[name]) if name in values else "not given" for values in (there, wanted))
         if was != now:
-            said = f"{file.parent} holds a finished run with {name} {was}, but this sweep says {now}"
-            raise RunError(f"{said}: choose another --out-dir.")
+            raise RunError(
+                f"{folder} holds a finished run with {name} {was}, but this sweep says {now}: choose another --out-dir."
+            )
     if record.get("state") != job.get("state", record.get("state")):
-        raise RunError(
-            f"{file.parent} holds a finished run on other images than those found now: choose another --out-dir."
-        )
+        raise RunError(f"{folder} holds a finished run on other images than those found now: choose another --out-dir.")
     return outcome
 
 
 def found(folder):
     """Return {name: value} of what a run's folder holds.
 
-    ``<model>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of the
-    lowest ``val_loss`` (``history.csv``); ``<model>.predicted_val_accuracy`` (``predictions.csv``); what notebook 06
-    asked of its network (``numbers.json``); and if notebook 05 has run, ``<model>.val...``, ``<model>.test...`` and
-    ``data...`` of ``report/metrics.json``.
+    ``<network>.<name>`` for all in a network's ``run.json`` and for losses and accuracies of its best epoch, that of
+    the lowest ``val_loss`` (``history.csv``); ``<network>.predicted_val_accuracy`` (``predictions.csv``); what notebook
+    06 measures of its network (``numbers.json``); and if notebook 05 has run, ``<network>.val...``,
+    ``<network>.test...`` and ``data...`` of ``report/metrics.json``.
     """
-    facts, needed = {}, {file for files in LEFT.values() for file in files}
+    facts = {}
     for file in sorted(folder.glob("*/run.json")):
         best = pd.read_csv(file.with_name("history.csv")).dropna(subset="val_loss").nsmallest(1, "val_loss")
         best = best.drop(columns=["epoch", "seconds"], errors="ignore").squeeze()
+        rows = pd.read_csv(file.with_name("predictions.csv")).query("split == 'val'")
+        right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
         facts[file.parent.name] = json.loads(file.read_text(encoding="utf-8")) | best.to_dict()
-        own = f"{file.parent.name}/predictions.csv"
-        if own in needed or (folder / own).exists():  # the steps of notebook 04 have none
-            rows = pd.read_csv(folder / own).query("split == 'val'")
-            right = rows.filter(regex="^p_").idxmax(axis=1).str[2:] == rows["label"]
-            facts[file.parent.name]["predicted_val_accuracy"] = right.mean()
+        facts[file.parent.name]["predicted_val_accuracy"] = right.mean()
     for file in sorted(folder.glob("*/numbers.json")):
         facts[file.parent.name] |= json.loads(file.read_text(encoding="utf-8"))
     if (scores := folder / "report" / "metrics.json").exists():
         metrics = json.loads(scores.read_text(encoding="utf-8"))
-        for model, values in (metrics["models"] | {"data": metrics["data"]}).items():
-            facts[model] = facts.get(model, {}) | values
+        for network, values in (metrics["models"] | {"data": metrics["data"]}).items():
+            facts[network] = facts.get(network, {}) | values
     flat = pd.json_normalize([facts]).iloc[0]
     return flat[~flat.index.str.contains(r"^\w+\.(?:parameters|versions)\.")].to_dict()
 
@@ -82,19 +79,22 @@ def write(jobs, outcomes, record, folder):
     record = record or sorted({key for row in rows for key in row.get("found", {}) if key.endswith(".val_accuracy")})
     parameters = dict.fromkeys(name for job in jobs for name in job["values"])
     table = pd.DataFrame(rows, columns=[*COLUMNS[:2], *parameters, *record, *COLUMNS[2:]])
+    defused = table.astype(object).map(_defused).rename(columns=_defused)
     try:
-        _write(table, record, folder)
+        manifest.write_text(defused.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+        page.write(folder / "results.html", f"Sweep {folder.name}", _sections(table, record))
     except PermissionError as error:
-        asked = (
-            "is it open in another program? Close it there: the next run that ends, or the same sweep again, writes it"
-        )
-        print(f"{error.filename} cannot be written; {asked}.", file=sys.stderr, flush=True)
+        said = "is it open in another program? Close it: the next run that ends, or the same sweep again, writes it."
+        print(f"{error.filename} cannot be written; {said}", file=sys.stderr, flush=True)
     return table
 
 
-def _write(table, record, folder):
-    defused = table.astype(object).map(_defused).rename(columns=_defused)
-    manifest.write_text(defused.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+def _defused(value):
+    """Return text such that no spreadsheet runs it as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
+
+
+def _sections(table, record):
     named = table["run"].str.replace(r",?SEED=[^,]*", "", regex=True).str.strip(",").replace(["", "run"], "as given")
     done, failed = (table.assign(combination=named)[table["status"] == status] for status in ("finished", "failed"))
     images = ", ".join(done["images"].unique())
@@ -114,12 +114,7 @@ def _write(table, record, folder):
         axes.invert_yaxis()
         axes.margins(y=0.5 / len(spread))
         sections[key] = figure
-    page.write(folder / "results.html", f"Sweep {folder.name}", sections)
-
-
-def _defused(value):
-    """Return text such that no spreadsheet runs it as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
+    return sections
 
 
 def _short(table):

@@ -1,5 +1,6 @@
 """Run notebooks once for every set of parameters that a small YAML file asks for, and make one table of the results."""
 
+import functools
 import itertools
 import json
 import math
@@ -16,7 +17,6 @@ import yaml
 from helpers import manifest, processes
 from helpers.batch import execute, results
 from helpers.data import datasets
-from helpers.processes import apart
 from helpers.runs import RunError, keep_outside, open_folder
 
 KEYS = {"notebooks": list, "parameters": dict, "grid": (dict, list), "seeds": list, "record": list}
@@ -24,74 +24,79 @@ MOST = 10_000  # runs of a sweep; more is a slip of the pen
 
 
 def plan(file, folder):
-    """Read a sweep's YAML file; return its runs, each with a folder named by its parameters, and what to record.
+    """Read a sweep's YAML file; return its runs (dicts of ``name, folder, notebooks, values``), and what to record.
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
     values}, of which every combination is a run, or a list of such grids (what several ask for is run once); ``seeds``,
     values of ``SEED`` that each combination is run with; ``record``: what goes into the table (see
-    ``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed. A run is a dict of
-    ``name, folder, notebooks, values``. RunError on the first thing that is wrong, with what is allowed.
+    ``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed. A run's folder is named
+    by its parameters. RunError on the first thing that is wrong, with what is allowed.
     """
     try:
-        spec = _read(Path(file).read_text(encoding="utf-8"))
+        return _jobs(_read(Path(file).read_text(encoding="utf-8")), folder)
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}.") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RunError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(spec, dict) or "notebooks" not in spec:
-        raise RunError(f"{file} lists no notebooks; a sweep has the keys {', '.join(KEYS)}.")
-    for key, value in spec.items():
-        if key not in KEYS or not isinstance(value, KEYS[key]) or not value:
-            raise RunError(
-                f"{file}: {reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds "
-                "and what to record, parameters with a value each, and a grid of lists of values or a list of grids."
-            )
-    notebooks, fixed, jobs, count = list(map(str, spec["notebooks"])), spec.get("parameters", {}), {}, 0
-    grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
-    try:
-        for grid in grids if isinstance(grids, list) else [grids]:
-            if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
-                raise RunError(f"a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
-            if twice := [*(grid.keys() & seeds.keys()), *(fixed.keys() & {*grid, *seeds})]:
-                raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
-            if "OUT_DIR" in {*grid, *fixed}:
-                raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
-            count += math.prod(map(len, (grid | seeds).values()))
-            if count > MOST:
-                raise RunError(f"it has more than {MOST:,} runs; make it smaller.")
-            for combination in itertools.product(*(grid | seeds).values()):
-                steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
-                values = {name: value for _, typed in steps for name, value in typed.items()}
-                words = {name: re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(values[name]))[-60:] for name in grid | seeds}
-                name = ",".join(f"{key}={word}" for key, word in words.items()) or "run"
-                job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
-                if jobs.setdefault(name, job) != job:
-                    raise RunError(f"two runs would share the folder {name!r}; choose values whose names differ.")
-        record, columns = list(map(str, spec.get("record", []))), {*results.COLUMNS, *fixed, *grid, *seeds}
-        if odd := [name for name in record if name in columns or record.count(name) > 1]:
-            raise RunError(f"record lists {odd[0]}, which is in the table anyway; leave it out.")
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
-    return list(jobs.values()), record
 
 
 def _read(text):
     """Return what YAML text holds, all values as text, as on the command line: YAML would take 010 for 8, 1:30 for 90.
 
-    ValueError if a name stands in it twice, or if it uses aliases, which may stand for more than any memory holds.
+    RunError if a name stands in it twice, or if it uses aliases, which may stand for more than any memory holds.
     """
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-        raise ValueError("aliases (*name) are not supported; write out their values.")
+        raise RunError("aliases (*name) are not supported; write out their values.")
     nodes = [yaml.compose(text, yaml.BaseLoader)]
     for node in nodes:
-        nodes += node.value if isinstance(node, yaml.SequenceNode) else []
         names = []
         for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
             if name.value in names:
-                raise ValueError(f"{name.value} occurs twice, the second time in line {name.start_mark.line + 1}")
+                raise RunError(f"{name.value} occurs twice, the second time in line {name.start_mark.line + 1}")
             names.append(name.value)
             nodes.append(value)
+        nodes += node.value if isinstance(node, yaml.SequenceNode) else []
     return yaml.load(text, yaml.BaseLoader)
+
+
+def _jobs(spec, folder):
+    """Return the runs that a sweep's file asks for, as read, and what to record."""
+    if not isinstance(spec, dict) or "notebooks" not in spec:
+        raise RunError(f"it lists no notebooks; a sweep has the keys {', '.join(KEYS)}.")
+    for key, value in spec.items():
+        if key not in KEYS or not isinstance(value, KEYS[key]) or not value:
+            raise RunError(
+                f"{reprlib.repr(key)} is {reprlib.repr(value)}, but a sweep takes lists of notebooks, seeds and what "
+                "to record, parameters with a value each, and a grid of lists of values or a list of grids."
+            )
+    notebooks, fixed, jobs, count = list(map(str, spec["notebooks"])), spec.get("parameters", {}), {}, 0
+    grids, seeds = spec.get("grid", {}), {"SEED": spec["seeds"]} if "seeds" in spec else {}
+    for grid in grids if isinstance(grids, list) else [grids]:
+        if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+            raise RunError(f"a grid takes names, each with a list of values; not {reprlib.repr(grid)}.")
+        given = [*fixed, *grid, *seeds]
+        if twice := [name for name in given if given.count(name) > 1]:
+            raise RunError(f"{twice[0]} takes one value in parameters, or one list in grid or seeds.")
+        if "OUT_DIR" in given:
+            raise RunError("OUT_DIR is each run's own folder; --out-dir is the sweep's: leave it out.")
+        count += math.prod(map(len, (grid | seeds).values()))
+        if count > MOST:
+            raise RunError(f"it has more than {MOST:,} runs; make it smaller.")
+        for combination in itertools.product(*(grid | seeds).values()):
+            steps = execute.plan(notebooks, fixed | dict(zip(grid | seeds, combination)))
+            values = {name: value for _, typed in steps for name, value in typed.items()}
+            words = {name: re.sub(r"[^A-Za-z0-9_.+-]+", "-", str(values[name]))[-60:] for name in grid | seeds}
+            name = ",".join(f"{key}={word}" for key, word in words.items()) or "run"
+            job = {"name": name, "folder": f"{folder}/{name}", "notebooks": list(dict(steps)), "values": values}
+            if jobs.setdefault(name, job) != job:
+                raise RunError(f"two runs would share the folder {name!r}; choose values whose names differ.")
+    columns = {*results.COLUMNS, *(name for job in jobs.values() for name in job["values"])}
+    record = list(map(str, spec.get("record", [])))
+    if odd := [name for name in record if name in columns or record.count(name) > 1]:
+        raise RunError(f"record lists {odd[0]}, which is in the table anyway; leave it out.")
+    return list(jobs.values()), record
 
 
 def perform(job):
@@ -106,23 +111,16 @@ def perform(job):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         images = datasets.find(job["values"].get("DATA_DIR", ""))
-        state = datasets.state(images)
+        record = {"notebooks": job["notebooks"], "values": job["values"], "state": datasets.state(images)}
+        record["images"] = images.source + " (synthetic)" * images.synthetic
         with open(folder / "log.txt", "w", encoding="utf-8") as log:
-            apart(job["notebooks"], job["values"] | {"OUT_DIR": str(folder)}, log, **threads)
-        record = {key: job[key] for key in ("notebooks", "values")}
+            processes.apart(job["notebooks"], job["values"] | {"OUT_DIR": str(folder)}, log, **threads)
         record["seconds"] = round(time.perf_counter() - begun, 1)
-        record |= {"images": f"{images.source}{' (synthetic)' if images.synthetic else ''}", "state": state}
         outcome = record | {"status": "finished", "found": results.found(folder)}
         manifest.write_text(json.dumps(record, indent=2), folder / results.MARK)
         return job["name"], outcome
     except Exception as error:  # whatever it is, it belongs to this run, and the sweep goes on
         return job["name"], {"status": "failed", "error": str(error) or repr(error)}
-
-
-def here(jobs, at_once):
-    """Return a generator of what :func:`perform` returns of the jobs, of which so many work at once on this machine."""
-    how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
-    return joblib.Parallel(at_once, **how)(joblib.delayed(perform)(job) for job in jobs)
 
 
 def on_cluster(jobs, scheduler):
@@ -152,47 +150,39 @@ def on_cluster(jobs, scheduler):
         try:
             yield future.result()
         except (Exception, CancelledError) as error:  # the worker's process died with it, or the scheduler is gone
-            yield (
-                names[future],
-                {"status": "failed", "error": f"the cluster lost it ({error or 'no scheduler'}); sweep again"},
-            )
+            lost = f"the cluster lost it ({error or 'no scheduler'}); sweep again"
+            yield names[future], {"status": "failed", "error": lost}
 
 
 def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
-    """Do what a sweep's file asks for and is not finished yet; return the exit status, 1 if a run failed.
+    """Do what a sweep's file (see :func:`plan`) asks for and is not finished yet; return 1 if a run failed, else 0.
 
-    Parameters
-    ----------
-    file : path of the YAML file (see :func:`plan`).
-    out_dir : folder of the sweep, in which one works at a time; "" is ``runs/<name of the file>``.
-    at_once : runs at once on this machine; -1: as many as it has cores.
-    scheduler : address of a Dask scheduler whose workers do the runs instead.
-    dry_run : check, say how many runs there are, and stop.
-
-    Before anything starts, RunError or FileNotFoundError if the file or what it asks for is wrong.
+    ``out_dir`` is the folder of the sweep, in which one works at a time ("": ``runs/<name of the file>``); ``at_once``
+    is how many runs work at once on this machine (-1: one a core); ``scheduler`` is the address of a Dask scheduler
+    whose workers do them instead. With ``dry_run``, they are only listed. Before anything starts, RunError or
+    FileNotFoundError if the file or what it asks for is wrong.
     """
     folder = Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs, record = plan(file, folder)
-    places = {job["values"].get("DATA_DIR", "") for job in jobs}
-    found = {place: datasets.find(place) for place in places if not scheduler}  # a Dask worker finds its own images
-    for job in jobs if found else ():
-        images = found[job["values"].get("DATA_DIR", "")]
+    find, state = functools.cache(datasets.find), functools.cache(datasets.state)
+    for job in [] if scheduler else jobs:  # a Dask worker finds its own images
+        images = find(job["values"].get("DATA_DIR", ""))
         keep_outside(folder, images)
-        job["state"] = datasets.state(images)
+        job["state"] = state(images)
     outcomes = {job["name"]: outcome for job in jobs if (outcome := results.finished(job))}
     left = [job for job in jobs if job["name"] not in outcomes]
     print(f"{len(jobs)} runs, {len(outcomes)} finished, {len(left)} to do. Folder: {folder}", flush=True)
     if dry_run:
         print(*(f"  {job['name']}" for job in left[:100]), *["  …"] * (len(left) > 100), sep="\n")
-        if seconds := [outcome["seconds"] for outcome in outcomes.values()]:
-            hours = sum(seconds) / len(seconds) * len(left) / joblib.effective_n_jobs(at_once) / 3600
-            print(f"About {hours:.1f} hours, if these take as long as the finished ones.")
-        else:
-            print("How long they take is known once one has finished.")
+        seconds = sum(outcome["seconds"] for outcome in outcomes.values()) / max(1, len(outcomes))
+        hours = seconds * len(left) / joblib.effective_n_jobs(at_once) / 3600
+        print(f"About {hours:.1f} hours." if outcomes else "How long they take is known once one has finished.")
         return 0
     print("The log.txt in each run's folder shows how far it is.", flush=True)
+    how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
+    here = joblib.Parallel(at_once, **how)
     with processes.claim(open_folder(folder), "sweep"):
-        ended = on_cluster(left, scheduler) if scheduler else here(left, at_once)
+        ended = on_cluster(left, scheduler) if scheduler else here(joblib.delayed(perform)(job) for job in left)
         for name, outcome in ended:
             if outcome["status"] == "finished" and not (folder / name / results.MARK).exists():
                 outcome = {"status": "failed", "error": f"its worker wrote {folder / name} on another disk: share one"}
@@ -200,8 +190,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
             table = results.write(jobs, outcomes, record, folder)
             said = [f"{key} {value}" for key, value in outcome.get("found", {}).items() if key in table]
             error = outcome.get("error", "").splitlines()[-1:]
-            words = [f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error]
-            print("  ".join(words), flush=True)
+            print(f"{len(outcomes)}/{len(jobs)}", name, outcome["status"], *said, *error, sep="  ", flush=True)
     table = results.write(jobs, outcomes, record, folder)
     failed = int((table["status"] == "failed").sum())
     print(f"{len(table) - failed} runs finished, {failed} failed. Table and plots: {folder / 'results.csv'} and .html")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -26,7 +25,7 @@ CLINICS = Path(__file__).resolve().parents[2] / "data" / "other_clinics.csv"
 LISTED = [*(f"diagnosis_{level}" for level in range(1, 6)), "lesion_id"]  # the list says these of its images itself
 AT_ONCE = 100  # ids in one search, so that its address does not become too long
 PATIENCE = 300  # seconds without a new image: the connection is lost, though isic would still wait
-REASON = r"^(?:[\w.]*Error\b.*|Unable .*|.*must upgrade.*)$"  # what of isic's output says why it failed
+REASON = r"^(?:[\w.]*Error\b.*|Unable .*|.*must upgrade.*|.*Insufficient disk space.*)$"  # why isic failed
 ROOM = 50e6  # bytes; with less left, it is the disk if images did not arrive
 
 
@@ -62,11 +61,10 @@ def clinics_in_colab():
     if not os.environ.get("COLAB_RELEASE_TAG") or os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # set on Kaggle, too
         return ""
     try:
-        fetch("clinics")
+        return fetch("clinics")[0]
     except FileNotFoundError as error:
         print(f"{error} Continuing without images from other clinics.")
         return ""
-    return "isic:clinics"
 
 
 def _download(searches, folder, listed):
@@ -81,10 +79,9 @@ def _download(searches, folder, listed):
         pass
     rows = pd.concat(map(_read, parts)).fillna("")
     arrived = {image.stem for part in parts for image in part.glob("ISIC_*")}
-    lost = rows.loc[~rows["isic_id"].isin(arrived), "isic_id"].tolist()
-    if lost and shutil.disk_usage(folder).free < ROOM:
-        raise FileNotFoundError(_full(folder))
-    if lost:
+    if lost := rows.loc[~rows["isic_id"].isin(arrived), "isic_id"].tolist():
+        if shutil.disk_usage(folder).free < ROOM:
+            raise _failure("the disk is full", parts[0])
         print(f"{len(lost)} of {len(rows)} images did not arrive, though the Archive lists them, such as {lost[0]}.")
     rows = rows[rows["isic_id"].isin(arrived)]
     if listed is not None:
@@ -118,12 +115,10 @@ def _count(query):
     try:
         with urlopen(f"{SEARCH}?{urlencode({'query': query, 'limit': 1})}", timeout=30) as answer:
             return json.load(answer)["count"]
-    except HTTPError as error:
-        why = "it does not understand the search" if error.code == 400 else f"it answers {error.code} {error.reason}"
-        raise FileNotFoundError(f"The ISIC Archive cannot be searched for {query[:60]!r}: {why}.") from error
     except (OSError, ValueError, KeyError) as error:
         raise FileNotFoundError(
-            f"The ISIC Archive does not answer ({error}). Is the network up? What is fetched already is kept."
+            f"The ISIC Archive cannot be searched for {query[:60]!r} ({error}). With HTTP Error 400, it does not "
+            "understand the search; else, is the network up? What is fetched already is kept."
         ) from error
 
 
@@ -145,26 +140,19 @@ def _arriving(command, query, part):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
             process.kill()  # it may wait for its own threads; what it has not finished has a hidden name
-    said = log.read_text("utf-8", "replace")
     if running or process.returncode:
-        if re.search("Insufficient disk space|No space left", said):
-            raise FileNotFoundError(_full(part))
-        reasons = [f"no data arrived for {PATIENCE} s"] if running else re.findall(REASON, said, re.MULTILINE)
-        raise FileNotFoundError(
-            f"The ISIC Archive's images could not be fetched: {(reasons or ['isic failed'])[-1]}. Run this again: what "
-            f"is here is not fetched twice. The full output of isic: {log}"
-        )
+        reasons = re.findall(REASON, log.read_text("utf-8", "replace"), re.MULTILINE) or ["isic failed"]
+        raise _failure(f"no data arrived for {PATIENCE} s" if running else reasons[-1], part)
 
 
 def _read(folder):
-    """Return the table of the images in a folder as isic, or :func:`_download`, writes it; all is text."""
     return pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False)
 
 
-def _full(folder):
-    """Return the sentence for a disk that is too full."""
+def _failure(reason, folder):
     free = shutil.disk_usage(folder).free / 1e6
-    return (
-        f"The disk of {folder} is too full for these images ({free:,.0f} MB left): free some, or name a folder on "
-        "another disk in the environment variable XDG_CACHE_HOME. What is fetched already is kept."
+    return FileNotFoundError(
+        f"The ISIC Archive's images could not be fetched into {folder}: {reason}. Run this again: what is here is not "
+        f"fetched twice. {free:,.0f} MB are free there; the environment variable XDG_CACHE_HOME names another place. "
+        "The full output of isic is in the file .log there."
     )

@@ -25,7 +25,7 @@ def draw(recipe, lesion_rng, photo_rng, clinic):
     angle, zoom, light and artefacts. ``clinic`` is a key of ``CLINICS``: whose colour and frame the photograph has.
     """
     rng, (light, artefacts) = photo_rng, CLINICS[clinic]
-    image = _light(_view(_lesion(_skin(lesion_rng), recipe, lesion_rng), rng), rng, **light)
+    image = _light(_view(_lesion(recipe, lesion_rng), rng), rng, **light)
     for add, chance in artefacts.items():
         if rng.random() < chance:
             add(image, rng)
@@ -70,16 +70,12 @@ def _along(angle):
     return steps * math.cos(angle) + steps[:, None] * math.sin(angle)
 
 
-def _skin(rng):
+def _lesion(recipe, rng):
+    """Return skin (3, CANVAS, CANVAS; 0..1) with a lesion on it: outline, base colour, structures."""
     skin = np.ones((3, CANVAS, CANVAS), np.float32) * _rgb(rng.choice(SKIN))
     _stain(skin, "#d98080", np.clip(0.25 * _noise(rng, 9, 4) + 0.2, 0, 1.2) * rng.uniform(0, 0.9))
     _stain(skin, "#cfa078", np.clip(0.25 * _noise(rng, 10, 3) + 0.1, 0, 1.2) * rng.uniform(0, 0.9))
     skin *= 1 + 0.035 * rng.uniform(0.4, 1.4) * _noise(rng, 32, 3)
-    return skin
-
-
-def _lesion(skin, recipe, rng):
-    """Draw the lesion on the skin, in place, and return it: outline, base colour, structures."""
     angle, stretch, radius = rng.uniform(0, math.pi), rng.uniform(1, 1.3), rng.uniform(0.45, 0.85)
     depth = 1 - np.hypot(_along(angle) / stretch, _along(angle + math.pi / 2) * stretch) / radius  # 1 centre, 0 border
     depth += recipe.wave * _noise(rng, 6) + recipe.jag * _noise(rng, 20, 2)

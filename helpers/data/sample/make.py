@@ -46,8 +46,7 @@ OTHER_CLINIC = ["actinic keratosis", "dermatofibroma", "melanoma", "nevus", "squ
 
 @functools.cache
 def recipes():
-    """Return {class: what classes.csv says of it}: its official code, pictures drawn for Test and Train, mean age,
-    clinic, outline, and the structures found in it with their chances (see ``drawings.draw``)."""
+    """Return {class: what classes.csv says of it}; colours, outline and structures are those of ``drawings.draw``."""
 
     def chances(text):
         return {name: float(chance) for name, chance in (part.rsplit(" ", 1) for part in text.split("; "))}
@@ -61,8 +60,8 @@ def make_sample(folder):
     """Make the sample in ``folder``, which may hold a part of one, and return the folder's Path.
 
     In it: ``Train/<class>/*.jpg`` and ``Test/<class>/*.jpg`` (RGB, 180 x 180 px), the same on every machine with the
-    same NumPy and Pillow; ``metadata.csv`` (the collection of every image, and official label, lesion and patient of
-    most); ``defects.csv`` (what is planted: kind, path, the other file, detail); and, put in last, ``SYNTHETIC.txt``.
+    same NumPy and Pillow; ``metadata.csv`` (the collection of every image, and official label and lesion of most);
+    ``defects.csv`` (what is planted: kind, path, the other file, detail); and, put in last, ``SYNTHETIC.txt``.
     FileExistsError if the folder holds other files than the sample's; nothing in it is touched.
     """
     folder, photos = Path(folder), _plan()
@@ -124,24 +123,21 @@ def _plan():
     for number, (kind, home, detail) in enumerate(COPIES):
         original = _sound(photos, "Train", home)[number]
         photos.append({**original, "kind": kind, "detail": detail, "known": False, "of": original})
-    return _numbered(photos, rng)
+    photos = [photos[i] for i in rng.permutation(len(photos))]
+    early = ("melanoma", "nevus")  # they stand before the Test images that Train files under them
+    photos.sort(key=lambda photo: (photo["split"], photo["split"] == "Test" and photo["home"] not in early))
+    for number, photo in enumerate(photos, start=1):
+        photo["id"] = f"SYN_{number:07d}"
+        photo["path"] = f"{photo['split']}/{photo['home']}/{photo['id']}.jpg"
+        photo["other_path"] = f"Train/{photo['also']}/{photo['id']}.jpg" if photo["also"] else ""
+        photo["paths"] = [path for path in (photo["path"], photo["other_path"]) if path]
+    for photo in photos:
+        photo["other_path"] = photo["of"]["path"] if "of" in photo else photo["other_path"]
+    return photos
 
 
 def _sound(photos, split, home):
     return [photo for photo in photos if (photo["split"], photo["home"], photo["kind"]) == (split, home, "")]
-
-
-def _numbered(photos, rng):
-    """Return the photos in the order of their numbers: Test before Train, each in random order."""
-    early = ("melanoma", "nevus")  # they stand before the Test images that Train files under them
-    photos = [photos[i] for i in rng.permutation(len(photos))]
-    photos.sort(key=lambda photo: (photo["split"], photo["split"] == "Test" and photo["home"] not in early))
-    for number, photo in enumerate(photos, start=1):
-        homes = [f"{photo['split']}/{photo['home']}"] + [f"Train/{photo['also']}"] * bool(photo["also"])
-        photo.update(id=f"SYN_{number:07d}", paths=[f"{home}/SYN_{number:07d}.jpg" for home in homes])
-    for photo in photos:
-        photo["path"], photo["other_path"] = (*photo["paths"], photo["of"]["paths"][0] if "of" in photo else "")[:2]
-    return photos
 
 
 def _metadata(photos):
