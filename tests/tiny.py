@@ -82,7 +82,7 @@ def ended(number):
         return True
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=300):
     """Wait until a condition holds; fail after so many seconds."""
     limit = time.monotonic() + seconds
     while not condition():
