@@ -24,6 +24,7 @@ RESULTS, PICTURES, PAGE = DOCS / "results", DOCS / "figures", DOCS / "results.md
 RECALLED = ["nevus", "melanoma"]
 CALLED = ["nevi", "melanomas"]  # recognised, of those that another collection took
 SHOWN = "colours_exchanged"  # the network of the confusion matrix and the reliability diagram
+NETWORKS = ["baseline", "colours_kept", "colours_exchanged", "transfer"]
 GREY, VALIDATION, TEST = "#999999", figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]
 
 
@@ -67,7 +68,7 @@ def reveal(table):
         "other": ("nevi and melanomas of another clinic (HAM10000)", "#D55E00", "D"),
     }
     table = table.assign(other=table[["other nevus", "other melanoma"]].mean(axis=1))
-    names = [name for name in figures.MODELS if name in set(table["network"])]
+    names = [name for name in NETWORKS if name in set(table["network"])]
     figure, axes = figures.new(9.5, 1.6 + 0.95 * len(names))
     for row, name in enumerate(names):
         for step, (column, (label, colour, marker)) in enumerate(places.items()):

@@ -14,12 +14,6 @@ from helpers.data.images import open_rgb
 
 # Okabe & Ito's colour-blind-safe palette
 SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
-MODELS = {  # a colour, and a marker and a line for those who cannot tell colours apart
-    "baseline": ("#0072B2", "o", "-"),
-    "colours_kept": ("#D55E00", "s", "--"),
-    "colours_exchanged": ("#009E73", "D", "-."),
-    "transfer": ("#CC79A7", "^", ":"),
-}
 GREY = "#767676"
 GUESS = {"color": "black", "linestyle": "--", "linewidth": 2.5}  # the line of the reader's guess
 
@@ -51,11 +45,6 @@ def titled(figure, title, synthetic, alt=""):
     return figure
 
 
-def model_style(name):
-    """Return the colour, marker and line style of a network: the course's own have theirs in every figure."""
-    return MODELS.get(name, (GREY, "v", "-"))
-
-
 def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
     """Show images in rows of ``columns``, each ``inches`` wide under its title, in a Figure with its own ``title``.
 
@@ -80,14 +69,15 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
 def shares(table, guess=None, title="", xlabel="", synthetic=False):
     """Show shares from 0 to 1 as dots, one row each, with intervals and the reader's ``guess`` as a dashed line.
 
-    ``table`` has a row for each share, named by its index, with the columns ``value`` and, where there are intervals,
-    ``low`` and ``high`` (NaN: none).
+    ``table`` has a row for each share, named by its index, with the columns ``value`` and, where there are any, ``low``
+    and ``high`` (ends of the interval, NaN: none) and ``colour``.
     """
+    colours = table.get("colour", SPLIT_COLOURS["train"])
     table = table.reindex(columns=["value", "low", "high"]).astype(float)
-    names, places = [fill(str(name), 34) for name in table.index], np.arange(len(table))
-    figure, axes = new(8, 1.3 + 0.5 * len(table))
-    axes.hlines(places, table["low"], table["high"], color="black", linewidth=2)
-    axes.plot(table["value"], places, "o", color=SPLIT_COLOURS["train"], markersize=11)
+    names, places = [fill(str(name), 40) for name in table.index], np.arange(len(table))
+    figure, axes = new(8, 1.3 + 0.5 * min(len(table), 8) + 0.35 * max(len(table) - 8, 0))
+    axes.hlines(places, table["low"], table["high"], color="black", linewidth=2, zorder=1)
+    axes.scatter(table["value"], places, s=120, c=colours)
     for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
         axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11)
     if guess is not None:
@@ -130,12 +120,14 @@ def curves(histories, title="", synthetic=False):
     """
     figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, squeeze=False)
     for row, (name, history) in zip(places, histories.items()):
-        best = history["val_loss"].idxmin()
+        best = history.loc[[history["val_loss"].idxmin()]]
         for axes, measure in zip(row, ("loss", "accuracy")):
-            lines = (("train", "--", measure, "training"), ("val", "-", f"val_{measure}", "validation"))
-            for split, line, key, label in lines:
-                axes.plot(history["epoch"], history[key], line, color=SPLIT_COLOURS[split], linewidth=2, label=label)
-            axes.plot(history["epoch"][best], history[f"val_{measure}"][best], "o", color="black", label="kept epoch")
+            for key, line, part, colour, label in (
+                (measure, "--", history, SPLIT_COLOURS["train"], "training"),
+                (f"val_{measure}", "-", history, SPLIT_COLOURS["val"], "validation"),
+                (f"val_{measure}", "o", best, "black", "kept epoch"),
+            ):
+                axes.plot(part["epoch"], part[key], line, color=colour, linewidth=2, label=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylabel(measure)
             axes.set_ylim(bottom=0)

@@ -23,8 +23,8 @@ def official_labels(table, facts=None, file=""):
 
     Returns a DataFrame of text, one row per row of ``table``, index ``image_id``, empty where unknown: ``diagnosis``
     (ISIC 2019 code), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``,
-    ``anatom_site_general``. FileNotFoundError or ValueError if ``file`` is not there, cannot be read, or names none of
-    the images.
+    ``anatom_site_general``, ``fitzpatrick_skin_type``. FileNotFoundError or ValueError if ``file`` is not there,
+    cannot be read, or names none of the images.
     """
     sources = [facts, _said(SHIPPED, table)]
     if file:

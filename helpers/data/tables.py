@@ -17,7 +17,7 @@ import pandas as pd
 from helpers.data import classes, matching
 
 SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ""}  # HAM10000 comes as "HAM10000_metadata", without a suffix
-FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general"]
+FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general", "fitzpatrick_skin_type"]
 AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?", "anonymous"}
 NUMBER = r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?"

@@ -13,34 +13,33 @@ QUESTIONS = {  # what is asked of an image, and the images of either answer
 }
 
 
-def measure(outside, predictions, positive, sensitivity=0.9, seed=0):
-    """Return how networks do on validation and on each collection of another set, {network: {place: numbers}}.
+def measure(places, positive, sensitivity=0.9, seed=0):
+    """Return how a network does on validation and on each collection of another set, {place: numbers}; {} without one.
 
-    ``outside`` {network: labelled predictions with a ``collection``}; ``predictions`` {network: those of the manifest};
-    ``positive`` are the classes that a decision is about. The numbers of a place are those of ``scores.score``;
-    promised, the balanced accuracy on validation of the classes that the place has; and for each of ``QUESTIONS`` to
-    which validation and the place have images of both answers, its ``decisions.operating_point`` and
-    ``decisions.area``. The threshold is the highest that finds at least the share ``sensitivity`` on validation.
+    ``places`` are those of ``evaluate.Results``; ``positive`` are the classes that a decision is about. The numbers are
+    those of ``scores.score``; promised, the balanced accuracy on validation of the classes that the place has; and for
+    each of ``QUESTIONS`` to which validation and the place have images of both answers, its
+    ``decisions.operating_point`` and ``decisions.area``. The threshold is the highest that finds at least the share
+    ``sensitivity`` on validation.
     """
+    if "another set" not in places:
+        return {}
+    val, other = places["validation"], places["another set"]
+    thresholds = {question: _threshold(view, sensitivity) for question, view in _views(val, positive).items()}
+    parts = {"validation": val} | dict(list(other.groupby(other["collection"].replace("", "unknown collection"))))
     measured = {}
-    for name, other in outside.items():
-        val = scores.labelled(predictions[name][predictions[name]["split"] == "val"])
-        thresholds = {question: _threshold(view, sensitivity) for question, view in _views(val, positive).items()}
-        parts = {"validation": val} | dict(list(other.groupby(other["collection"].replace("", "unknown collection"))))
-        measured[name] = {}
-        for place, part in parts.items():
-            promised = scores.score(val[val["label"].isin(part["label"])], seed)["balanced_accuracy"]
-            asked = {question: view for question, view in _views(part, positive).items() if question in thresholds}
-            measured[name][place] = scores.score(part, seed) | {"promised": promised}
-            measured[name][place] |= {
-                question: decisions.operating_point(view, thresholds[question]) | decisions.area(view)
-                for question, view in asked.items()
-            }
+    for place, rows in parts.items():
+        promised = scores.score(val[val["label"].isin(rows["label"])], seed)["balanced_accuracy"]
+        measured[place] = scores.score(rows, seed) | {"promised": promised}
+        for question, view in _views(rows, positive).items():
+            if question in thresholds:
+                point = decisions.operating_point(view, thresholds[question])
+                measured[place][question] = point | decisions.area(view)
     return measured
 
 
 def table(measured):
-    """Return what :func:`measure` found as a table for reading: a row for each network and place, 95 % intervals."""
+    """Return what :func:`measure` found of {network: places} as a table for reading, with 95 % intervals."""
     rows = {}
     for name, places in measured.items():
         for place, numbers in places.items():
@@ -57,16 +56,18 @@ def table(measured):
     return pd.DataFrame.from_dict(rows, "index").fillna("").rename_axis(["network", "scored on"])
 
 
-def sentence(measured, name):
-    """Return what the threshold of the network ``name`` keeps of its promise in the collection where it keeps least."""
-    places = measured.get(name, {})
+def sentence(places, name):
+    """Return what the threshold of the network ``name`` keeps of its promise in the place where it keeps least.
+
+    ``places`` are what :func:`measure` found of it.
+    """
     question = next((key for key in QUESTIONS if sum(key in numbers for numbers in places.values()) > 1), None)
     if question is None:
         return "No other set was scored in which there is something to decide (EXTERNAL_DIR)."
     others = {place: numbers[question] for place, numbers in places.items() if question in numbers}
     val = others.pop("validation")
-    place = min(others, key=lambda place: others[place]["sensitivity"])
-    point, (sick, well) = others[place], QUESTIONS[question]
+    place, point = min(others.items(), key=lambda item: item[1]["sensitivity"])
+    sick, well = QUESTIONS[question]
     better = val["sensitivity"] - point["sensitivity"] > max(val["auc"] - point["auc"], 0)
     return (
         f"At the threshold chosen on validation, {plain(name)} finds {val['sensitivity']:.2f} of the {sick} of "
@@ -78,12 +79,8 @@ def sentence(measured, name):
 
 def _views(rows, positive):
     """Return {question: labelled rows with truth and probability} of the questions of which rows have both answers."""
-    views = {"positive or not": decisions.binary(rows, positive)}
-    if {"p_melanoma", "p_nevus"} <= set(rows):
-        pair = rows[rows["label"].isin(["melanoma", "nevus"])]
-        chance = pair["p_melanoma"] / np.maximum(pair["p_melanoma"] + pair["p_nevus"], 1e-12)
-        views["melanoma or nevus"] = pair.assign(truth=pair["label"] == "melanoma", probability=chance)
-    return {question: view for question, view in views.items() if view["truth"].nunique() == 2}
+    both = {"melanoma or nevus": decisions.melanoma_or_nevus(rows), "positive or not": decisions.binary(rows, positive)}
+    return {question: view for question, view in both.items() if view["truth"].nunique() == 2}
 
 
 def _threshold(view, sensitivity):

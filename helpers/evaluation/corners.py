@@ -39,13 +39,12 @@ def shares(train, val, classes, collections):
     kinds = {"class": ("label", classes)}
     if len(set(train["collection"]) - {""}) > 1:
         kinds["collection"] = "collection", collections
-    names, hits = [], []
+    rows = {}
     for kind, (column, predicted) in kinds.items():
         largest = train[column].mode()[0]
-        names += [f"always {largest or 'unknown'}", f"the {kind}, from four corners"]
-        hits += [val[column] == largest, val[column] == predicted]
-    rows = [intervals.share(right, val["group"]) for right in hits]
-    return pd.DataFrame(rows, names, columns=["value", "low", "high"])
+        rows[f"always {largest or 'unknown'}"] = intervals.share(val[column] == largest, val["group"])
+        rows[f"the {kind}, from four corners"] = intervals.share(val[column] == predicted, val["group"])
+    return pd.DataFrame(rows, ["value", "low", "high"]).T
 
 
 def sentence(found, guess):

@@ -6,8 +6,8 @@ from scipy.special import softmax
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from helpers import figures, manifest
-from helpers.data import classes, labels
-from helpers.evaluation import intervals, report, scores, shortcut
+from helpers.data import classes
+from helpers.evaluation import intervals, report, scores
 from helpers.evaluation.intervals import number, share, units
 from helpers.runs import RunError
 
@@ -16,37 +16,22 @@ KINDS = ["found", "missed", "false alarms", "cleared"]  # of patients
 
 def network(results, name):
     """Return the ``name`` of one of the networks of ``results``, "": the recommended; RunError if there is none."""
-    if name and name not in results.test:
-        raise RunError(f"NETWORK is {name!r}, but the run folder has {', '.join(results.test)}.")
+    if name and name not in results.places:
+        raise RunError(f"NETWORK is {name!r}, but the run folder has {', '.join(results.places)}.")
     return name or results.recommended
 
 
-def positive_classes(table, given=""):
-    """Return the classes that a decision is about: those that ``given`` names, or the malignant ones.
+def positive(table, val, test, given=""):
+    """Return the classes that a decision is about: those that ``given`` names, else the malignant ones.
 
-    Where it is not known which are malignant, the rarest class of training is the positive one.
+    ``table`` is the manifest; ``val`` and ``test`` are the labels (Series) of validation and Test, both of which must
+    have images of these classes and of others. If they do not, or no class is known to be malignant, it is the class
+    that is rarest in Test of those of which they do; none ([]) if there is no such class.
     """
-    rows = manifest.active(table, "train")
-    names = sorted({*rows["label"], *table["published_label"]} - {""})
-    if given or all(map(classes.is_known, names)):
-        return classes.malignant(names, given) or [rows["label"].value_counts().idxmin()]
-    return [rows["label"].value_counts().idxmin()]
-
-
-def positive(wanted, val, test):
-    """Return the classes that count as positive: those ``wanted``, if something can be decided about them.
-
-    It can if validation and Test (labelled predictions) both have images of them and of others; else the class with the
-    fewest images of which that is true is returned. RunError if there is none.
-    """
-    singles = test["label"].value_counts(ascending=True).index
-    for names in ([name for name in scores.classes(val) if name in wanted], *([name] for name in singles)):
-        if all(rows["label"].isin(names).nunique() == 2 for rows in (val, test)):
-            return names
-    raise RunError(
-        f"Test has images of {', '.join(singles) or 'no class'} only, so there is nothing to decide; "
-        "a decision takes validation and Test images of a class and of others."
-    )
+    names = sorted({*manifest.active(table, "train")["label"], *table["published_label"]} - {""})
+    wanted = classes.malignant(names, given) if given or all(map(classes.is_known, names)) else []
+    choices = [wanted, *([name] for name in test.value_counts(ascending=True).index)]
+    return next((each for each in choices if all(labels.isin(each).nunique() == 2 for labels in (val, test))), [])
 
 
 def binary(labelled, positive):
@@ -56,17 +41,22 @@ def binary(labelled, positive):
     return labelled.assign(truth=labelled["label"].isin(positive), probability=probability)
 
 
-def places(results, name, table, positive):
-    """Return {place: :func:`binary` predictions} of the network ``name`` of ``results`` (see ``evaluate.evaluate``).
+def melanoma_or_nevus(labelled):
+    """Return the melanomas and nevi among labelled predictions as :func:`binary` does, the probability of the two."""
+    pair = labelled[labelled["label"].isin(["melanoma", "nevus"])]
+    chances = pair.reindex(columns=["p_melanoma", "p_nevus"], fill_value=0.0)
+    probability = chances["p_melanoma"] / chances.sum(axis=1).clip(1e-12)
+    return pair.assign(truth=pair["label"] == "melanoma", probability=probability)
 
-    The places are validation, Test, the Test images whose class training has from other collections only ("Test,
-    another clinic"), and another set; one without images is left out.
+
+def places(results, name):
+    """Return {place: :func:`binary` predictions} of the network ``name`` of ``results`` (``evaluate.Results``).
+
+    RunError if there is nothing to decide.
     """
-    rows, test = results.predictions[name], results.test[name]
-    parts = {"validation": scores.labelled(rows[rows["split"] == "val"]), "Test": test}
-    parts["Test, another clinic"] = test[test["image_id"].isin(shortcut.elsewhere(table))]
-    parts["another set"] = results.outside.get(name, test[:0])
-    return {place: binary(part, positive) for place, part in parts.items() if len(part)}
+    if not results.positive:
+        raise RunError("Validation and Test have no class in common beside others, so there is nothing to decide.")
+    return {place: binary(rows, results.positive) for place, rows in results.places[name].items()}
 
 
 def operating_point(view, threshold):
@@ -87,18 +77,12 @@ def operating_point(view, threshold):
 
 
 def at_threshold(places, threshold):
-    """Return :func:`operating_point` of each of :func:`places`, as a table for reading."""
-    rows = {}
-    for place, view in places.items():
-        point = operating_point(view, threshold)
-        rows[place] = {
-            "positive images found": f"{point['found']} of {point['found'] + point['missed']}",
-            "sensitivity": report.estimate(point, "sensitivity"),
-            "false alarms": f"{point['false_alarms']} of {point['false_alarms'] + point['cleared']}",
-            "specificity": report.estimate(point, "specificity"),
-            "AUC": report.estimate(area(view), "auc"),
-        }
-    return pd.DataFrame(rows).T
+    """Return :func:`operating_point` and :func:`area` of {place: :func:`binary` predictions} as a table for reading."""
+    points = {place: operating_point(view, threshold) | area(view) for place, view in places.items()}
+    names = ("sensitivity", "specificity", "auc")
+    texts = {name: [report.estimate(point, name) for point in points.values()] for name in names}
+    counts = pd.DataFrame(points).T[["found", "missed", "false_alarms", "cleared"]]
+    return counts.assign(**texts).rename(columns={"false_alarms": "false alarms", "auc": "AUC"})
 
 
 def area(view):
@@ -223,28 +207,29 @@ def of_truth(labelled):
     return (scores.probabilities(labelled) * own).sum(axis=1)
 
 
-def subgroups(labelled, table, file):
-    """Return {group: outcomes} of all images, and by age, sex and site where they are known.
+def subgroups(rows):
+    """Return {group: rows} of all images, and by age, sex, site and skin tone (Fitzpatrick) where they are known.
 
-    ``labelled`` are predictions of images of the manifest ``table``, ``file`` is the run's metadata.csv.
+    ``rows`` are those of a place, see ``evaluate.Results``.
     """
-    known = scores.outcomes(labelled).join(labels.official_labels(table, file=file), on="image_id")
-    ages = pd.cut(pd.to_numeric(known["age_approx"], errors="coerce"), [-1, 39, 59, 150])
-    known["age"] = ages.cat.rename_categories(["0 to 39", "40 to 59", "60 and over"]).astype(object)
-    known["site"] = known["anatom_site_general"]
-    parts = {f"all ({len(known)})": known}
-    for column in ("age", "sex", "site"):
-        for value, part in known[known[column] != ""].groupby(column):  # what is unknown has no group
-            parts[f"{column}: {value} ({len(part)})"] = part
+    ages = pd.cut(pd.to_numeric(rows["age_approx"], errors="coerce"), [-1, 39, 59, 150])
+    ages = ages.cat.rename_categories(["0 to 39", "40 to 59", "60 and over"]).astype(object)
+    known = {"age": ages, "sex": rows["sex"], "site": rows["anatom_site_general"]}
+    known["skin tone"] = rows["fitzpatrick_skin_type"]
+    parts = {f"all ({len(rows)})": rows}
+    for name, values in known.items():
+        for value, part in rows[values != ""].groupby(values):  # what is unknown has no group
+            parts[f"{name}: {value} ({len(part)})"] = part
     return parts
 
 
 def multiplicity(groups):
-    """Return in a sentence how many of ``groups`` stand out, and how many would by chance.
+    """Return in a sentence how many of ``groups`` stand out, how many would by chance, and if no skin tone is known.
 
     ``groups`` are the shares of :func:`subgroups` (``intervals.shares``); the first is all images.
     """
     every, rest = groups["value"].iloc[0], groups.iloc[1:]
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
     said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.2f}"
-    return f"{said} (by chance, {0.05 * len(rest):.1f} would)"
+    unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
+    return f"{said} (by chance, {0.05 * len(rest):.1f} would){unknown}"

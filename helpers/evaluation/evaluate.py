@@ -1,17 +1,14 @@
 """Score every network of a run folder once, on validation, on Test and on another set, and write the report."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from helpers import manifest, runs
 from helpers.data import classes, duplicates, labels
-from helpers.evaluation import card, clinics, decisions, explain, pictures, report, scores, shortcut
-from helpers.evaluation.intervals import share, units
+from helpers.evaluation import card, clinics, decisions, explain, intervals, pictures, report, scores, shortcut
 from helpers.training import pipeline
 
 
@@ -19,21 +16,21 @@ from helpers.training import pipeline
 class Results:
     """What :func:`evaluate` found.
 
-    ``predictions`` and ``test`` (labelled Test predictions, audited labels) are {network: DataFrame}, ``outside`` the
-    labelled predictions of another set; ``scored`` are metrics.json's numbers, {network: dict}; ``networks`` (how
-    each was trained), ``accuracies``, ``colours``, ``reveal`` and ``clinics`` (of another set, ``clinic`` in words)
-    are for reading; ``positive`` are the malignant classes, or what counts as positive instead; ``recommended`` is the
-    network with the highest accuracy on validation among those that survive the swap of colours.
+    ``places`` are {network: {place: rows}}: of validation, Test (audited labels), the Test images whose class training
+    has from other collections only ("Test, another clinic") and another set, the outcomes (see ``scores.outcomes``),
+    with all that the manifest and ``labels.official_labels`` say of each image; a place without images is left out.
+    ``scored`` are metrics.json's numbers, {network: dict}. ``networks`` (how each was trained), ``accuracies``,
+    ``colours``, ``reveal`` and ``clinics`` are tables for reading, ``clinic`` a sentence about the last; ``positive``
+    are the malignant classes, or what counts as positive instead; ``recommended`` is the network with the highest
+    accuracy on validation among those that survive the swap of colours.
     """
 
-    predictions: dict
-    test: dict
+    places: dict
     scored: dict
     networks: pd.DataFrame
     accuracies: pd.DataFrame
     colours: pd.DataFrame
     reveal: pd.DataFrame
-    outside: dict
     clinics: pd.DataFrame
     clinic: str
     positive: list
@@ -43,60 +40,56 @@ class Results:
 def evaluate(run, table):
     """Score the networks of a run folder that fit its manifest ``table``, write the report, and return Results.
 
-    ``report/`` gets metrics.json, reveal.csv and report.html. Test is scored with published and with audited labels.
-    EXTERNAL_DIR and MALIGNANT are those of the notebook that calls; what it does not have is taken from notebook 05 as
-    it was run. RunError if no network has predictions of Test images that the audit keeps.
+    ``report/`` gets metrics.json, reveal.csv, report.html and model_card.md. Test is scored with published and with
+    audited labels. EXTERNAL_DIR and MALIGNANT are those of the notebook that calls; what it does not have is taken from
+    notebook 05 as it was run. RunError if no network has predictions of Test images that the audit keeps.
     """
-    given, truth = _given(run), _truth(run, table)
-    seed = given["SEED"]
-    predictions = {
-        name: scores.read_predictions(folder / "predictions.csv", table) for name, folder in run.networks(table).items()
-    }
-    test = {name: scores.labelled(_part(rows, "test"), truth["audited"]) for name, rows in predictions.items()}
-    if not sum(map(len, test.values())):
+    given, other = _given(run), other_set(run, table)
+    official = labels.official_labels(table, file=run.folder / "metadata.csv")
+    facts = table.drop(columns=["split", "label", "group"]).join(official, on="image_id")
+    truth, away, places, scored = _truth(run, table, official), shortcut.elsewhere(table), {}, {}
+    for name, folder in run.networks(table).items():
+        rows = scores.read_predictions(folder / "predictions.csv", table).merge(facts, on="image_id")
+        on_test = {which: scores.labelled(rows[rows["split"] == "test"], label) for which, label in truth.items()}
+        parts = {"validation": scores.labelled(rows[rows["split"] == "val"]), "Test": on_test["audited"]}
+        parts["Test, another clinic"] = parts["Test"][parts["Test"]["image_id"].isin(away)]
+        parts["another set"] = _outside(folder, table, other)
+        places[name] = {place: scores.outcomes(part) for place, part in parts.items() if len(part)}
+        scored[name] = _numbers(places[name], on_test, table, given["SEED"])
+        scored[name]["colours"] = colours_of(folder, table, given["SEED"])
+    if not any("Test" in parts for parts in places.values()):
         raise runs.RunError("No network has predictions of Test images that the audit keeps: 01's ledger says why.")
-    other = other_set(run, table)
-    scored, swapped, outside = {}, {}, {}
-    for name, rows in predictions.items():
-        scored[name] = {"val": scores.score(scores.labelled(_part(rows, "val")), seed)}
-        on_test = {which: scores.labelled(_part(rows, "test"), label) for which, label in truth.items()}
-        scored[name]["test"] = {which: scores.score(part, seed) for which, part in on_test.items()}
-        if (run.folder / name / "model.keras").exists():
-            swapped[name] = scored[name]["colours"] = colours_of(run.folder / name, table, seed)
-            if len(other):
-                outside[name] = predict_other(*explain.open_network(run.folder / name), table, other)
-    reveal = shortcut.reveal(table, predictions, swapped, outside)
-    _complete(scored, reveal, outside, table, truth, seed)
-    positive, best = decisions.positive_classes(table, given.get("MALIGNANT", "")), recommended(scored)
-    measured = clinics.measure(outside, predictions, positive, given.get("SENSITIVITY", 0.9), seed)
-    for name, places in measured.items():
-        scored[name]["clinics"] = places
-    report.write_metrics(run, table, scored)
-    manifest.write_text(reveal.to_csv(), run.folder / "report" / "reveal.csv")
+    best = recommended(scored)
+    labelled = (places[best][place]["label"] for place in ("validation", "Test"))
+    positive = decisions.positive(table, *labelled, given.get("MALIGNANT", ""))
+    for name, parts in places.items():
+        scored[name]["clinics"] = clinics.measure(parts, positive, given.get("SENSITIVITY", 0.9), given["SEED"])
+    measured = {name: found["clinics"] for name, found in scored.items()}
     results = Results(
-        predictions,
-        test,
+        places,
         scored,
         report.networks(run.folder, scored),
         report.accuracies(scored),
         report.colours(scored),
-        reveal,
-        outside,
+        shortcut.reveal(places, {name: found["colours"] for name, found in scored.items()}),
         clinics.table(measured),
-        clinics.sentence(measured, best),
+        clinics.sentence(measured[best], best),
         positive,
         best,
     )
+    report.write_metrics(run, table, scored)
+    manifest.write_text(results.reveal.to_csv(), run.folder / "report" / "reveal.csv")
     card.write(run, table, results)
-    _write_report(run, table, results, given.get("PREVALENCE", 0.02))
+    _write_report(run, results, given.get("PREVALENCE", 0.02))
     return results
 
 
 def other_set(run, table):
     """Return the images of EXTERNAL_DIR that are new and of a learned class, as manifest rows; none without one."""
-    folder = _given(run).get("EXTERNAL_DIR")
-    known = labels.official_labels(table, file=run.folder / "metadata.csv") if folder else None
-    return scores.external(folder, table, _learned(table), known) if folder else table[:0]
+    if not (folder := _given(run).get("EXTERNAL_DIR")):
+        return table[:0]
+    official = labels.official_labels(table, file=run.folder / "metadata.csv")
+    return scores.external(folder, table, _learned(table), official)
 
 
 def by_colours(network, load, table, seed):
@@ -104,15 +97,24 @@ def by_colours(network, load, table, seed):
 
     ``load`` takes manifest rows and returns pixels; the outputs are the classes of training, by alphabet.
     """
-    val = manifest.active(table, "val")
-    predict = partial(network.predict, batch_size=64, verbose=0)
+    val, predict = manifest.active(table, "val"), partial(network.predict, batch_size=64, verbose=0)
     return shortcut.colours(predict, load(val), val, _learned(table), seed)
 
 
+def colours_of(folder, table, seed):
+    """Return a stored network's accuracy by colours, kept in the run's cache; {} if only its predictions are here."""
+    if not (folder / "model.keras").exists():
+        return {}
+    file = explain.cached(folder, "colours-{}.json", manifest.fingerprint(table), seed)
+    if not file.exists():
+        print(f"Scoring {report.plain(folder.name)} with other colours …")
+        manifest.write_text(json.dumps(by_colours(*explain.open_network(folder), table, seed)), file)
+    return report.read_json(file)
+
+
 def predict_other(network, load, table, other):
-    """Return the predictions of the ``other`` set, labelled, with its groups and collections; eight views an image."""
-    rows = scores.predictions_table(other, pipeline.average_views(network, load(other)), _learned(table))
-    return rows.assign(group=other["group"].tolist(), collection=other["collection"].tolist())
+    """Return the labelled predictions of the images of :func:`other_set`, eight views an image."""
+    return scores.predictions_table(other, pipeline.average_views(network, load(other)), _learned(table))
 
 
 def numbers(network, load, table, other, swapped):
@@ -129,18 +131,18 @@ def numbers(network, load, table, other, swapped):
     if len(other):
         outside = predict_other(network, load, table, other)
         recall = scores.per_class(outside)["recall"].reindex(["nevus", "melanoma"]).add_prefix("other set, recall of ")
-        recall["other set, AUC"] = shortcut.melanoma_auc(outside)
+        recall["other set, AUC"] = decisions.area(decisions.melanoma_or_nevus(outside))["auc"]
         found |= recall.dropna().to_dict()
     return found
 
 
 def on_validation(run, table, without):
     """Return the validation accuracy of each network of a run folder but one, as ``figures.shares`` takes them."""
-    rows = {}
+    parts = {}
     for name, folder in run.networks(table).items():
-        val = scores.labelled(_part(scores.read_predictions(folder / "predictions.csv", table), "val"))
-        rows[report.plain(name)] = share(scores.outcomes(val)["correct"], units(val))
-    return pd.DataFrame(rows, ["value", "low", "high"]).T.drop(without, errors="ignore")
+        rows = scores.read_predictions(folder / "predictions.csv", table)
+        parts[report.plain(name)] = scores.outcomes(scores.labelled(rows[rows["split"] == "val"]))
+    return intervals.shares(parts, lambda rows: rows["correct"]).drop(without, errors="ignore")
 
 
 def recommended(scored):
@@ -148,7 +150,7 @@ def recommended(scored):
 
     If none does, the one that keeps most of its accuracy; Test has no say.
     """
-    kept = {name: shortcut.kept(found.get("colours")) for name, found in scored.items()}
+    kept = {name: shortcut.kept(found["colours"]) for name, found in scored.items()}
     fit = [name for name in scored if kept[name] >= shortcut.SURVIVES] or [max(kept, key=kept.get)]
     return max(fit, key=lambda name: scored[name]["val"]["accuracy"])
 
@@ -163,70 +165,61 @@ def _given(run):
     return run.parameters | runs.recorded(run.folder, "05_evaluation").get("parameters", {}) | own
 
 
-def _part(rows, split):
-    return rows[rows["split"] == split]
-
-
-def _truth(run, table):
+def _truth(run, table, official):
     """Return the published and the audited labels of all images, each a Series by image_id."""
     audited = table
     if run.parameters["LABELS"] == "published":
-        official = labels.official_labels(table, file=run.folder / "metadata.csv")
         grouped = duplicates.group(table, official)
         audited = labels.apply_labels(grouped, "audited", official, run.parameters["MIN_CLASS_SIZE"])
-    return {
-        "published": table.set_index("image_id")["published_label"],
-        "audited": audited.set_index("image_id")["label"],
-    }
+    by_image = {"published": table["published_label"], "audited": audited["label"]}
+    return {which: label.set_axis(table["image_id"]) for which, label in by_image.items()}
 
 
-def _complete(scored, reveal, outside, table, truth, seed):
-    """Add to each network's numbers: another clinic's Test images, another set, and the largest class's accuracy."""
+def _numbers(parts, on_test, table, seed):
+    """Return the scores of one network, of whose :class:`Results` these are the places, for metrics.json."""
     largest = manifest.active(table, "train")["label"].mode()[0]
-    test = table.loc[table["split"] == "test", "image_id"]
-    always = {which: float((label[test][label[test] != ""] == largest).mean()) for which, label in truth.items()}
-    for name, found in scored.items():
-        found["majority"] = {"class": largest, **always}
-        if (name, "Test, another clinic") in reveal.index:
-            row = reveal.loc[name, "Test, another clinic"]
-            found["another_clinic"] = {"n": int(row["images"]), "right": int(row["right"]), "accuracy": row["value"]}
-        if name in outside:
-            recall = scores.per_class(outside[name])["recall"].dropna().to_dict()
-            found["external"] = scores.score(outside[name], seed) | {"recall": recall}
-            if not np.isnan(auc := shortcut.melanoma_auc(outside[name])):
-                found["external"]["auc_melanoma_nevus"] = auc
+    found = {"val": scores.score(parts["validation"], seed)}
+    found["test"] = {which: scores.score(rows, seed) for which, rows in on_test.items()}
+    always = {which: float((rows["label"] == largest).mean()) for which, rows in on_test.items()}
+    found["majority"] = {"class": largest} | always
+    if "Test, another clinic" in parts:
+        found["another_clinic"] = scores.score(parts["Test, another clinic"], seed)
+    if "another set" in parts:
+        rows = parts["another set"]
+        found["external"] = scores.score(rows, seed) | {"recall": scores.per_class(rows)["recall"].dropna().to_dict()}
+        found["external"]["auc_melanoma_nevus"] = decisions.area(decisions.melanoma_or_nevus(rows))["auc"]
+    return found
 
 
-def colours_of(folder, table, seed):
-    """Return a stored network's accuracy by colours, kept in ``colours.json``, as several notebooks ask for it."""
-    facts = f"{manifest.fingerprint(table)} {seed}".encode()
-    key = hashlib.sha256((folder / "model.keras").read_bytes() + facts).hexdigest()[:12]
-    kept = report.read_json(folder / "colours.json")
-    if kept.get("key") != key:
-        print(f"Scoring {report.plain(folder.name)} with other colours …")
-        kept = {"key": key, "colours": by_colours(*explain.open_network(folder), table, seed)}
-        manifest.write_text(json.dumps(kept), folder / "colours.json")
-    return kept["colours"]
+def _outside(folder, table, other):
+    """Return a stored network's predictions of another set, kept in the run's cache, and what is known of its images.
+
+    No rows if there is no other set, or only predictions of the network are here.
+    """
+    if other.empty or not (folder / "model.keras").exists():
+        return other[:0]
+    file = explain.cached(folder, "other-{}.csv", manifest.fingerprint(table), manifest.fingerprint(other))
+    if not file.exists():
+        print(f"{report.plain(folder.name).capitalize()} predicts another set …")
+        found = predict_other(*explain.open_network(folder), table, other)
+        manifest.write_text(found.to_csv(index=False), file)
+    return scores.read_predictions(file).drop(columns=["split", "label"]).merge(other, on="image_id")
 
 
-def _write_report(run, table, results, prevalence):
+def _write_report(run, results, prevalence):
     """Write ``report/report.html`` of all networks; what needs one network shows the recommended one."""
-    name, synthetic = results.recommended, run.images.synthetic
-    shown, test = scores.outcomes(results.test[name]), results.scored[name]["test"]["audited"]
-    skin, patients = all(map(classes.is_known, scores.classes(shown))), None
-    if skin and shown["label"].isin(results.positive).nunique() == 2:
-        view = shown.assign(
-            truth=shown["label"].isin(results.positive), probability=shown["predicted"].isin(results.positive)
+    name, synthetic, patients = results.recommended, run.images.synthetic, None
+    test, found = results.places[name]["Test"], results.scored[name]
+    skin = all(map(classes.is_known, scores.classes(test)))
+    if skin and test["label"].isin(results.positive).nunique() == 2:
+        view = test.assign(
+            truth=test["label"].isin(results.positive), probability=test["predicted"].isin(results.positive)
         )
         patients = decisions.per_thousand(decisions.operating_point(view, 0.5), prevalence)
-    majority = results.scored[name]["majority"]
-    words = report.in_words(
-        test, (majority["class"], majority["audited"]), patients, prevalence, results.scored[name].get("external")
-    )
     answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     sections = {
-        "In plain words": [*words, f"These are the numbers of {best}."],
+        "In plain words": [*report.in_words(found, patients, prevalence), f"These are the numbers of {best}."],
         "The camera or the lesion?": [shortcut.figure(results.reveal, answer, None, synthetic), answer],
         "All networks": [
             results.accuracies.reset_index(),
@@ -240,11 +233,11 @@ def _write_report(run, table, results, prevalence):
             "collection.",
         ],
         "Another set": [results.clinics.reset_index(), results.clinic],
-        "Class by class": [scores.per_class(results.test[name], results.positive).round(2), f"Test, {best}."],
-        "Confusion matrix": [scores.confusion(results.test[name], results.positive), "Rows: true; columns: predicted."],
+        "Class by class": [scores.per_class(test, results.positive).round(2), f"Test, {best}."],
+        "Confusion matrix": [scores.confusion(test, results.positive), "Rows: true; columns: predicted."],
         "Predictions": [
-            pictures.examples(results.test[name], name, table, synthetic, run.parameters["SEED"]),
-            "The true class, then the three most probable ones.",
+            pictures.examples(test, name, synthetic, run.parameters["SEED"]),
+            "The true class, then the two most probable ones.",
         ],
     }
     report.write(run, "report", f"{'Skin-lesion' if skin else 'Image'} classification: what the scores mean", sections)

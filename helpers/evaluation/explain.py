@@ -1,5 +1,7 @@
 """What a network looks at: Grad-CAM, and what its last layer receives."""
 
+import hashlib
+
 import keras
 import matplotlib
 import numpy as np
@@ -27,6 +29,15 @@ def open_network(folder):
         raise RunError(f"{file} cannot be read ({reason}); run the notebook that trains it again.") from error
     keep = read_json(folder / "run.json").get("parameters", {}).get("KEEP_ASPECT", False)
     return network, lambda rows: pipeline.load(rows, network.input_shape[1], folder.parent / "cache", keep)
+
+
+def cached(folder, name, *made_of):
+    """Return the file in the run's cache for what the network in ``folder`` and other facts make: "name-{}.suffix".
+
+    Another network, or other facts, have another file.
+    """
+    facts = (folder / "model.keras").read_bytes() + repr(made_of).encode()
+    return folder.parent / "cache" / name.format(hashlib.sha256(facts).hexdigest()[:12])
 
 
 def predict(network, pixels):

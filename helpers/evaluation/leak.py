@@ -66,13 +66,10 @@ def shares(compared):
 
     ``value`` is the mean of three splits, ``low`` and ``high`` are the lowest and the highest of them.
     """
-    names = {"augmented, then split": WAYS[0], "split first, then augmented": WAYS[2]}
-    found = {}
-    for name, way in names.items():
-        part = compared[compared["way"] == way]
-        for split, title in (("validation", "validation"), ("test", "Test")):
-            found[f"{name}: {title}"] = part[split].mean(), part[split].min(), part[split].max()
-    return pd.DataFrame(found, ["value", "low", "high"]).T
+    found = compared.groupby("way", sort=False)[["validation", "test"]].agg(["mean", "min", "max"])
+    found = found.loc[[WAYS[0], WAYS[2]]].stack(0, future_stack=True).set_axis(["value", "low", "high"], axis=1)
+    ways, splits = ("augmented, then split", "split first, then augmented"), ("validation", "Test")
+    return found.set_axis([f"{way}: {split}" for way in ways for split in splits])
 
 
 def sentence(found, guess):

@@ -7,13 +7,12 @@ from helpers.evaluation import explain, scores, shortcut
 from helpers.evaluation.report import plain
 
 
-def examples(labelled, name, table, synthetic, seed=0):
-    """Return a Figure of Test images: four that were classified correctly, and the four surest errors.
+def examples(shown, name, synthetic, seed=0):
+    """Return a Figure of images of a place: four that were classified correctly, and the four surest errors.
 
-    ``labelled`` are the labelled Test predictions of the network ``name``, ``table`` is the manifest. Above each image:
-    the true class, and the two most probable ones.
+    ``shown`` are its rows of the network ``name`` (see ``evaluate.Results``). Above each image: the true class, and the
+    two most probable ones.
     """
-    shown = scores.outcomes(labelled).merge(table[["image_id", "path"]], on="image_id")
     right = shown[shown["correct"]].sample(frac=1, random_state=seed).head(4)
     wrong = shown[~shown["correct"]].nlargest(4, "confidence")
     titles = []

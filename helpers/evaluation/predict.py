@@ -32,7 +32,7 @@ def predict(run_dir, pictures, model="colours_exchanged"):
     models = {name: place for name, place in run.networks(table).items() if (place / "model.keras").is_file()}
     if model not in models:
         raise runs.RunError(f"{run_dir} has no network {model!r} to use; it has {', '.join(models) or 'none'}.")
-    train, val = (manifest.active(table, split).reset_index(drop=True) for split in ("train", "val"))
+    train = manifest.active(table, "train")
     network, load = explain.open_network(models[model])
     names = scores.classes(scores.read_predictions(models[model] / "predictions.csv"))
     if names != sorted(train["label"].unique()):
@@ -43,23 +43,26 @@ def predict(run_dir, pictures, model="colours_exchanged"):
     contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in readable]
     pixels = load(pd.DataFrame({"path": readable, "sha256": contents}))
     chances = explain.predict(network, pixels)
-    made_of = (models[model] / "model.keras").read_bytes() + manifest.fingerprint(table).encode()
-    file = folder / "cache" / f"features-{hashlib.sha256(made_of).hexdigest()[:12]}.npz"
-    if not file.exists():
-        kept = io.BytesIO()
-        np.savez(kept, train=explain.features(network, load(train)), val=explain.features(network, load(val)))
-        manifest.write_bytes(kept.getvalue(), file)
-    features = np.load(file)
-    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(features["train"])
-    usual, _ = memory.kneighbors(features["val"])
+    memory, limit = _memory(network, load, models[model], table)
     distances, places = (part[:, 0] for part in memory.kneighbors(explain.features(network, pixels)))
     found = pd.DataFrame({"image": readable, "predicted": np.array(names)[chances.argmax(axis=1)]})
     found["probability"] = chances.max(axis=1)
     found[[f"p_{name}" for name in names]] = chances
     found["nearest"], found["nearest_label"] = train[["image_id", "label"]].to_numpy()[places].T
     found["distance"] = distances
-    found["like_training"] = np.where(distances > np.quantile(usual, 0.99), "unlike the training images", "yes")
+    found["like_training"] = np.where(distances > limit, "unlike the training images", "yes")
     return found, reasons
+
+
+def unlike(folder, table, rows):
+    """Return whether images are unlike those that a network was trained on, see :func:`predict`: bool (n).
+
+    ``folder`` is that of the network, ``table`` the manifest; ``rows`` say ``path`` and ``sha256`` of the n images.
+    """
+    network, load = explain.open_network(folder)
+    memory, limit = _memory(network, load, folder, table)
+    distances, _ = memory.kneighbors(explain.features(network, load(rows)))
+    return distances[:, 0] > limit
 
 
 def command(run_dir, pictures, model, csv):
@@ -71,6 +74,22 @@ def command(run_dir, pictures, model, csv):
     print("\n".join([*reasons, report.NOTICE]), file=sys.stderr)
     print(f"{len(found)} of {len(pictures)} pictures: {csv}" if csv else text.rstrip("\n"))
     return int(bool(reasons))
+
+
+def _memory(network, load, folder, table):
+    """Return the neighbours of training images, by features, and the distance that 99 % of validation images keep.
+
+    The features are kept in the run's cache.
+    """
+    file = explain.cached(folder, "features-{}.npz", manifest.fingerprint(table))
+    if not file.exists():
+        kept = io.BytesIO()
+        parts = {split: explain.features(network, load(manifest.active(table, split))) for split in ("train", "val")}
+        np.savez(kept, **parts)
+        manifest.write_bytes(kept.getvalue(), file)
+    features = np.load(file)
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(features["train"])
+    return memory, np.quantile(memory.kneighbors(features["val"])[0], 0.99)
 
 
 def _readable(pictures):

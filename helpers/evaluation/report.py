@@ -30,18 +30,12 @@ def read_json(file):
 
 def summary(out_dir):
     """Return the closing lines of a run that 05 has scored: each network's accuracy, and where to look."""
-    file, rows = Path(out_dir) / "report" / "metrics.json", {}
-    found = read_json(file)
-    data = found["data"]
-    for name, model in found["models"].items():
-        scored = {"validation": model["val"]} | {f"Test, {labels}": of for labels, of in model["test"].items()}
-        rows[name] = {place: estimate(values, "accuracy") for place, values in scored.items()}
-        if away := model.get("another_clinic"):
-            rows[name]["Test, another clinic"] = f"{away['accuracy']:.2f} ({away['right']} of {away['n']})"
+    file = Path(out_dir) / "report" / "metrics.json"
+    data, models = (read_json(file)[part] for part in ("data", "models"))
     sizes = ", ".join(f"{data[f'n_{split}']} {split}" for split in manifest.SPLITS)
     about = f"Images: {data['source']}{' (synthetic)' * data['synthetic']}, labels {data['labels']}: {sizes}. Accuracy:"
-    where = f"All scores: {file}\nExecuted notebooks, with every figure: {Path(out_dir) / 'notebooks'}"
-    return "\n".join([about, pd.DataFrame(rows).T.to_string(), where])
+    table = accuracies(models)["accuracy"].unstack(sort=False).to_string(na_rep="")
+    return f"{about}\n{table}\nAll scores: {file}\nExecuted notebooks, with every figure: {Path(out_dir) / 'notebooks'}"
 
 
 def write_metrics(run, table, scored):
@@ -76,35 +70,25 @@ def estimate(values, name):
     return f"{values[name]:.2f} " + (f"({low:.2f} to {high:.2f})" if low < high else "(interval unknown)")
 
 
-def p_value(p):
-    """Return a p-value as it is written: "p = .012", and "p < .001" where it is smaller than that."""
-    return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
-
-
-def in_words(scored, majority, patients, prevalence, external=None):
+def in_words(scored, patients, prevalence):
     """Return the first screen of a report: cards of the main numbers, and sentences that claim no more than they can.
 
-    ``scored`` are scores on Test, ``external`` those on another set, if there is one; ``majority`` is (class, accuracy)
-    of always predicting the largest training class on Test; ``patients`` is ``decisions.per_thousand`` at this
+    ``scored`` are a network's numbers as metrics.json has them; ``patients`` is ``decisions.per_thousand`` at this
     ``prevalence`` for "malignant or not", None where that cannot be asked.
     """
-    low, high = (f"{100 * end:.0f}" for end in scored["accuracy_interval"])
-    right = f"of {scored['n']} Test images classified correctly (95 % interval {low} to {high} %)"
-    cards = [
-        (f"{scored['accuracy']:.0%}", right),
-        (f"{majority[1]:.0%}", f"is the accuracy of always predicting {majority[0]}"),
-    ]
-    if patients is None:
-        said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."]
-    else:
-        sick = round(1000 * prevalence)
-        texts = {"found": f"of {sick} patients with cancer found", "missed": f"of these {sick} missed"}
-        texts["false alarms"] = f"of {1000 - sick} others sent on: false alarms"
-        rows = patients.loc[list(texts)]
-        cards += [(str(n), f"{texts[kind]} ({low} to {high})") for kind, n, low, high in rows.itertuples()]
+    test, majority, external = scored["test"]["audited"], scored["majority"], scored.get("external")
+    low, high = (f"{end:.0%}" for end in test["accuracy_interval"])
+    right = f"of {test['n']} Test images classified correctly (95 % interval {low} to {high})"
+    always = f"is the accuracy of always predicting {majority['class']}"
+    cards = [(f"{test['accuracy']:.0%}", right), (f"{majority['audited']:.0%}", always)]
+    said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."]
+    if patients is not None:
+        rows = patients.drop(index="cleared").itertuples()
+        cards += [(str(n), f"{kind} ({low} to {high})") for kind, n, low, high in rows]
         said = [
-            f"Patients are counted out of 1,000, of whom {sick} are assumed to have cancer: images do not show that. "
-            "A patient is sent on when a malignant class is predicted. In brackets: the range that so few images allow."
+            f"Found, missed and false alarms are of 1,000 patients, of whom {round(1000 * prevalence)} are assumed to "
+            "have cancer; images do not show that. A patient is sent on when a malignant class is predicted. In "
+            "brackets: the range that so few images allow."
         ]
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")
@@ -151,18 +135,21 @@ def networks(folder, scored):
 def accuracies(scored):
     """Return the scores of every network, on validation and on Test, as a table for reading."""
     rows = {}
-    kinds = ("accuracy", "balanced_accuracy", "macro_f1")
     for name, found in scored.items():
         places = {"validation": found["val"]}
         places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
+        places |= {"Test, another clinic": found["another_clinic"]} if "another_clinic" in found else {}
         for place, values in places.items():
-            texts = {key.replace("_", " "): estimate(values, key) for key in kinds}
+            texts = {plain(key): estimate(values, key) for key in ("accuracy", "balanced_accuracy", "macro_f1")}
             rows[plain(name), place] = {"images": values["n"], **texts}
     return pd.DataFrame(rows).T.rename_axis(["network", "scored on"])
 
 
 def colours(scored):
     """Return each network's accuracy on validation by the colours it is shown: a table for reading."""
-    rows = {plain(name): found.get("colours", {}) for name, found in scored.items()}
-    table = pd.DataFrame(rows).T.rename(columns=lambda name: f"colours: {name.replace('_', ' ')}")
-    return table.round(2).rename_axis("network")
+    why = {"colours": "unknown: validation has fewer than two known collections, or only predictions are here"}
+    rows = {
+        plain(name): {f"colours: {plain(kind)}": round(value, 2) for kind, value in found["colours"].items()} or why
+        for name, found in scored.items()
+    }
+    return pd.DataFrame(rows).T.rename_axis("network")

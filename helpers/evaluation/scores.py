@@ -9,7 +9,6 @@ import re
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
-from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers import manifest as manifests
 from helpers.data import classes as names_of
@@ -62,12 +61,10 @@ def read_predictions(file, manifest=None):
         raise RunError(f"{file}, line 1: {odd}; write {needed}. {remade}")
     names = [f"p_{name}" for name in sorted(classes(table))]
     values = table[names].apply(pd.to_numeric, errors="coerce").astype(float)
-    outside, sums = ((values < 0) | (values > 1)).any(axis=1), values.sum(axis=1)
+    right = values.ge(0).all(axis=1) & values.le(1).all(axis=1) & values.sum(axis=1).sub(1).abs().le(1e-3)
     strange = [] if manifest is None else ~table["image_id"].isin(manifest["image_id"])
     for bad, reason in (
-        (values.isna().any(axis=1), "a probability is missing or not a number; write a number from 0 to 1"),
-        (outside, "a probability lies outside 0 to 1; write softmax outputs, not logits or per cent"),
-        ((sums - 1).abs() > 1e-3, "the probabilities do not sum to 1; write softmax outputs of all classes"),
+        (~right, "its values are not probabilities from 0 to 1 that sum to 1; write softmax outputs of all classes"),
         (table["image_id"].duplicated(), "the image is already in a row above; keep one row per image"),
         (strange, "the manifest has no such image; write its image_id (file name without suffix)"),
     ):
@@ -113,24 +110,24 @@ def labelled(predictions, truth=None):
     return predictions.assign(label=label)[label != ""].reset_index(drop=True)
 
 
-def external(data_dir, table, classes, metadata=None):
+def external(data_dir, table, classes, metadata):
     """Return the readable images of another set that are new to the manifest ``table`` and of one of ``classes``.
 
     "MEL", "Melanoma" and "melanoma" are one class (:func:`helpers.data.classes.standard`). Not new is an image that is
     in the table, or nearly (see ``duplicates.near_duplicates``), or that shares a lesion or patient with the table: ids
-    of public sets, as ``metadata`` (``labels.official_labels`` of the table; None: the facts that come with the course)
-    and the other set say. Returned are manifest rows with groups, labelled with the name in ``classes``; a
-    sentence says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
+    of public sets, as ``metadata`` (``labels.official_labels`` of the table) and the other set say. Returned are
+    manifest rows with groups, labelled with the name in ``classes``, and what is officially known of them; a sentence
+    says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
     """
     own = {names_of.plain(names_of.standard(name)): name for name in classes}
     listed, facts, _ = datasets.list_images(datasets.find(data_dir))
-    rows = duplicates.inspect(listed).query("flag == ''")
-    table = table[(table["parent"] == "") & (table["picture"] != "")]
-    known = labels.official_labels(table) if metadata is None else metadata.reindex(table["image_id"]).fillna("")
-    pictures, lesions, group = _shared(table, known, rows, labels.official_labels(rows, facts))
+    rows = duplicates.inspect(listed).query("flag == ''").reset_index(drop=True)
+    rows = rows.join(labels.official_labels(rows, facts), on="image_id")
+    table = table[(table["parent"] == "") & (table["picture"] != "")].join(metadata, on="image_id")
+    known, group = _groups(table, rows)
     label = rows["label"].map(lambda name: own.get(names_of.plain(names_of.standard(name)), ""))
-    left = {"are of other classes": label == "", "are pictures that the course already has": pictures}
-    left |= {"are of lesions or patients that are known": lesions & ~pictures}
+    left = {"are of other classes": label == ""}
+    left |= {"show pictures, lesions or patients that the course already has": group.isin(known)}
     left |= {"are augmented copies": families.originals(rows) != ""}
     found = rows.assign(label=label, group=group)[~np.any([*left.values()], axis=0)].reset_index(drop=True)
     print(f"{len(found)} of {len(rows)} images are new and of classes that the networks learned.")
@@ -139,24 +136,19 @@ def external(data_dir, table, classes, metadata=None):
     return found
 
 
-def _shared(table, known, rows, facts):
-    """Say of the ``rows`` of another set whether they are, and whether they show lesions or patients, of a ``table``.
-
-    ``known`` and ``facts`` are their official labels. Returns two arrays of bool, and the groups of the rows.
-    """
+def _groups(table, rows):
+    """Return the groups of a manifest's images and of another set's, both with what is officially known of them."""
 
     def marked(said, mark):  # an id that is not public is of its own set only
         ids = said[["lesion_id", "patient_id"]].map(str.split)
         return ids.map(lambda names: " ".join(f"{'' if re.match(datasets.PUBLIC_ID, n) else mark}{n}" for n in names))
 
     both = pd.concat([table.assign(image_id="own " + table["image_id"]), rows], ignore_index=True).assign(group="")
-    said = pd.concat([marked(known, "own:"), marked(facts, "new:")]).set_axis(both["image_id"])
-    ids = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("").to_numpy()
-    pairs, seen = duplicates.near_duplicates(both), []
-    for ties in (said.assign(lesion_id=ids, patient_id=""), said.assign(lesion_id=said["lesion_id"] + " " + ids)):
-        group = duplicates.group(both, ties, pairs)["group"]
-        seen.append(group[len(table) :].isin(group[: len(table)]).to_numpy())
-    return *seen, group[len(table) :].to_numpy()
+    ties = pd.concat([marked(table, "own:"), marked(rows, "new:")]).set_axis(both["image_id"])
+    ids = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("")
+    ties["lesion_id"] += " " + ids.to_numpy()  # a public id in a file's name ties as a lesion does
+    group = duplicates.group(both, ties, duplicates.near_duplicates(both))["group"].to_numpy()
+    return group[: len(table)], pd.Series(group[len(table) :])
 
 
 def outcomes(labelled):
@@ -191,9 +183,8 @@ def per_class(labelled, malignant=()):
     result = pd.DataFrame(dict(zip(["precision", "recall", "f1", "support"], values)), pd.Index(names, name="class"))
     own = [table[table["label"] == name] for name in names]
     result[["recall_low", "recall_high"]] = [share(rows["correct"], units(rows))[1:] for rows in own]
-    few = {0: "no images", 1: "only 1 image"} | {n: f"only {n} images" for n in range(2, FEW)}
-    learned = classes(labelled)
-    result["warning"] = [few.get(len(rows), "") if name in learned else "not learned" for name, rows in zip(names, own)]
+    result["warning"] = np.where(result["support"] < FEW, "few images", "")
+    result.loc[~result.index.isin(classes(labelled)), "warning"] = "not learned"
     return result[["precision", "recall", "recall_low", "recall_high", "f1", "support", "warning"]]
 
 
@@ -204,9 +195,8 @@ def score(labelled, seed=0):
     and of the predicted ones), and <score>_interval: 95 %, [low, high], by lesion (``group``); Wilson's, bootstraps'.
     """
     table = outcomes(labelled)
-    every = sorted({*classes(labelled), *table["label"]})
-    truth, called = (pd.Categorical(table[column], every).codes.astype(int) for column in ("label", "predicted"))
-    is_of, is_called = (np.eye(len(every))[codes] for codes in (truth, called))
+    every = np.array(sorted({*classes(labelled), *table["label"]}), object)
+    is_of, is_called = ((table[column].to_numpy()[:, None] == every).astype(float) for column in ("label", "predicted"))
 
     def means(weights):
         right, support = weights @ (is_of * is_called), weights @ is_of
@@ -222,23 +212,15 @@ def score(labelled, seed=0):
 
 
 def compare(a, b, seed=0):
-    """Compare two models on the same labelled images, else raise RunError; return a dictionary.
+    """Compare two models on the same labelled images; RunError if they are not the same.
 
-    n, only_a_right, only_b_right (images); mcnemar_p (exact, two-sided; McNemar 1947; it takes images as independent);
-    difference (accuracy of ``a`` less that of ``b``; None with no image) and difference_interval (of a paired bootstrap
-    by lesion; None with fewer than two).
+    Returns a dictionary: only_a_right, only_b_right (images), difference (accuracy of ``a`` less that of ``b``; None
+    with no image) and difference_interval (95 %, of a paired bootstrap by lesion; None with fewer than two).
     """
     first, second = (outcomes(table).set_index("image_id", drop=False).sort_index() for table in (a, b))
     if not first["label"].equals(second["label"]):
         raise RunError("The two models were scored on other images or labels; give labelled() the same truth.")
     gain = first["correct"].astype(int) - second["correct"].astype(int)
-    only_a, only_b = int((gain == 1).sum()), int((gain == -1).sum())
     interval = bootstrap(lambda weights: ratio(weights @ gain, weights.sum(axis=1))[:, None], units(first), seed)[0]
-    return {
-        "n": len(gain),
-        "only_a_right": only_a,
-        "only_b_right": only_b,
-        "mcnemar_p": float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue),
-        "difference": number(gain.mean()),
-        "difference_interval": interval,
-    }
+    found = {"only_a_right": int((gain == 1).sum()), "only_b_right": int((gain == -1).sum())}
+    return found | {"difference": number(gain.mean()), "difference_interval": interval}

@@ -6,22 +6,20 @@ It is found out by images whose class training has from other collections only.
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from helpers import figures, manifest
-from helpers.evaluation import scores
-from helpers.evaluation.intervals import share, units
+from helpers.evaluation import intervals, scores
 from helpers.evaluation.report import plain
 
 FEWEST = 10  # with fewer Test images from elsewhere, validation with swapped colours is shown beside them
 SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
 DRAWS = 3  # partners of each image whose colours are swapped
-PLACES = {  # where a network is scored: the colour and the marker of the place
-    "validation": (figures.SPLIT_COLOURS["val"], "o"),
-    "Test": (figures.SPLIT_COLOURS["test"], "s"),
-    "Test, another clinic": ("#D55E00", "D"),
-    "validation, colours of another clinic": ("#CC79A7", "v"),
-    "another set": ("#000000", "^"),
+PLACES = {  # where a network is scored, and the colour of the place in figures
+    "validation": figures.SPLIT_COLOURS["val"],
+    "Test": figures.SPLIT_COLOURS["test"],
+    "Test, another clinic": "#D55E00",
+    "validation, colours of another clinic": "#CC79A7",
+    "another set": "#000000",
 }
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
@@ -86,50 +84,29 @@ def kept(found):
     return found["other_collection"] / max(found["same_collection"], 1e-9) if found else 1.0
 
 
-def melanoma_auc(rows):
-    """Return how well melanomas and nevi are ranked, the area under the ROC curve (AUC); NaN unless there are both."""
-    pair = rows[rows["label"].isin(["melanoma", "nevus"])]
-    if pair["label"].nunique() < 2:
-        return np.nan
-    chance = pair["p_melanoma"] / (pair["p_melanoma"] + pair["p_nevus"])
-    return float(roc_auc_score(pair["label"] == "melanoma", chance))
+def reveal(places, swapped):
+    """Return what each network gets right in each of its ``places`` (see ``evaluate.Results``).
 
-
-def reveal(table, predictions, swapped, outside):
-    """Return what each network gets right on validation, on Test, and where its class comes from another clinic.
-
-    ``predictions`` {network: predictions of the manifest ``table``}, ``swapped`` {network: :func:`colours`} and
-    ``outside`` {network: labelled predictions of another set}. The DataFrame has a row for each network and place:
-    right and images (counts; right is NaN for swapped colours), value (accuracy), low, high (95 %, by lesion).
+    ``swapped`` are {network: :func:`colours`}, shown where few Test images are from another clinic. The DataFrame has a
+    row for each network and place: images and right (counts; NaN for swapped colours), value (accuracy), low, high
+    (95 %, by lesion).
     """
-    away, rows = elsewhere(table), {}
-    for name, predicted in predictions.items():
-        known = scores.outcomes(scores.labelled(predicted))
-        parts = {"validation": known[known["split"] == "val"], "Test": known[known["split"] == "test"]}
-        parts["Test, another clinic"] = known[known["image_id"].isin(away)]
-        if name in outside:
-            parts["another set"] = scores.outcomes(outside[name])
-        for place, part in parts.items():
-            if len(part):
-                value, low, high = share(part["correct"], units(part))
-                rows[name, place] = [part["correct"].sum(), len(part), value, low, high]
-        if len(away) < FEWEST and swapped.get(name):
-            place = "validation, colours of another clinic"
-            rows[name, place] = [np.nan, np.nan, swapped[name]["other_collection"], np.nan, np.nan]
-    columns = ["right", "images", "value", "low", "high"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns).set_index(
-        pd.MultiIndex.from_tuples(rows, names=["network", "place"])
-    )
+    parts = {(name, place): rows for name, of_network in places.items() for place, rows in of_network.items()}
+    found = intervals.shares(parts, lambda rows: rows["correct"]).rename_axis(["network", "place"])
+    found["right"] = (found["value"] * found["images"]).round()
+    for name, accuracies in swapped.items():
+        if accuracies and len(places[name].get("Test, another clinic", [])) < FEWEST:
+            found.loc[(name, "validation, colours of another clinic"), "value"] = accuracies["other_collection"]
+    return found
 
 
 def hard_place(found):
-    """Return the place of :func:`reveal` that is most telling: another clinic, another set, swapped colours, Test."""
+    """Return the place of :func:`reveal` that says most: another clinic, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
-    places = found.index.get_level_values("place")
     if counts.get("Test, another clinic", 0) >= FEWEST:
         return "Test, another clinic"
     order = ["another set", "validation, colours of another clinic", "Test, another clinic", "Test", "validation"]
-    return next(place for place in order if place in places)
+    return next(place for place in order if place in counts)
 
 
 def answer(found, choice):
@@ -159,56 +136,30 @@ def headline(found, choice, guess):
     return f"{plain(choice).capitalize()}: {promised:.2f} on validation; {place}: {kept:.2f}; you guessed {guess:.2f}"
 
 
-def of_colours(scored, choice):
-    """Return a sentence of what is left of a network's accuracy with other colours; ``scored`` are its numbers."""
-    if not (found := scored.get("colours")):
-        return "No two collections are known on validation, so no colours were swapped."
-    own, same, other = (f"{found[name]:.2f}" for name in ("own", "same_collection", "other_collection"))
-    start = f"{plain(choice).capitalize()} is right on {own} with the images' own colours"
-    return f"{start}, on {same} with others of the same collection, on {other} with those of another one."
-
-
 def figure(found, title="", guess=None, synthetic=False):
-    """Show :func:`reveal`: a row for each network, a mark for each place with its interval, and the ``guess``."""
-    names = list(found.index.unique("network"))
-    shown = [place for place in PLACES if place in found.index.unique("place")]
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line of the guess
-    picture, axes = figures.new(9, 1.8 + 0.32 * len(names) * len(shown))
-    for row, name in enumerate(names):
-        for step, place in enumerate(shown):
-            if (name, place) in found.index:
-                each, height = found.loc[name, place], row + (step - (len(shown) - 1) / 2) * 0.8 / len(shown)
-                colour, marker = PLACES[place]
-                label = place if name == names[0] else None
-                axes.hlines(height, each["low"], each["high"], color=colour, linewidth=2)
-                axes.plot(each["value"], height, marker, color=colour, markersize=9, label=label)
-                count = "" if np.isnan(each["right"]) else f"  ({each['right']:.0f} of {each['images']:.0f})"
-                end = np.nanmax([each["value"], each["high"]])
-                axes.text(end + 0.02, height, f"{each['value']:.2f}{count}", va="center", fontsize=10, bbox=box)
-    if guess is not None:
-        axes.axvline(guess, label=f"your guess: {guess:.2f}", zorder=0, **figures.GUESS)
-    axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=12)
-    axes.set(xlim=(0, 1.18), ylim=(len(names) - 0.5, -0.5), xlabel="accuracy, with its 95 % interval")
-    axes.set_xticks(np.linspace(0, 1, 6))
-    picture.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=10)
-    values = "; ".join(f"{plain(name)}, {place}: {value:.2f}" for (name, place), value in found["value"].items())
-    return figures.titled(picture, title, synthetic, values)
+    """Show :func:`reveal`: a row for each network and place, with its interval and counts, and the ``guess``."""
+    names = found.index.unique("network")
+    rows = found.loc[[(name, place) for name in names for place in PLACES if (name, place) in found.index]]
+    labels = [f"{plain(name)}: {place}" for name, place in rows.index]
+    counts = ["" if pd.isna(row.right) else f" ({row.right:.0f} of {row.images:.0f})" for row in rows.itertuples()]
+    rows = rows.assign(colour=[PLACES[place] for _, place in rows.index])
+    rows.index = [label + count for label, count in zip(labels, counts)]
+    return figures.shares(rows, guess, title, "accuracy, with its 95 % interval", synthetic)
 
 
-def error_kinds(labelled, table):
-    """Count what the misclassified images of a labelled Test table have in common, beside those that are right.
+def error_kinds(rows, table):
+    """Count what the misclassified images among ``rows`` (see ``evaluate.Results``) have in common, beside the others.
 
-    A kind explains something only if it is rarer among the latter. A label is doubtful where the audit changed or
-    contradicted it. ``table`` is the manifest.
+    A kind explains something only if it is rarer among those that are right. A label is doubtful where the audit
+    changed or contradicted it. ``table`` is the manifest.
     """
-    shown = scores.outcomes(labelled).merge(table[["image_id", "published_label", "flag"]], on="image_id")
     kinds = pd.DataFrame(
         {
-            "doubtful label": (shown["label"] != shown["published_label"]) | (shown["flag"] == "contradiction"),
-            "class never learned": ~shown["label"].isin(scores.classes(labelled)),
-            "class never seen from this clinic": shown["image_id"].isin(elsewhere(table)),
-            "surer than 0.9": shown["confidence"] > 0.9,
+            "doubtful label": (rows["label"] != rows["published_label"]) | (rows["flag"] == "contradiction"),
+            "class never learned": ~rows["label"].isin(scores.classes(rows)),
+            "class never seen from this clinic": rows["image_id"].isin(elsewhere(table)),
+            "surer than 0.9": rows["confidence"] > 0.9,
         }
     )
-    sides = {"misclassified": ~shown["correct"], "classified correctly": shown["correct"]}
+    sides = {"misclassified": ~rows["correct"], "classified correctly": rows["correct"]}
     return pd.DataFrame({f"of {side.sum()} {name}": kinds[side].sum() for name, side in sides.items()})

@@ -78,9 +78,9 @@ results.networks
 # what it does on Test. Above each image stand the true class and the two most probable ones.
 
 # %% tags=["slide"]
-test = results.test[choice]  # its predictions of Test, with audited labels
+test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
 pictures.examples(
-    test, choice, table,
+    test, choice,
     seed=SEED,
     synthetic=SYNTHETIC,
 )
@@ -179,9 +179,6 @@ pictures.swapped(folder, val, SYNTHETIC, SEED)
 # %% tags=["nbval-check-output"]
 results.colours
 
-# %%
-print(shortcut.of_colours(results.scored[choice], choice))
-
 # %% [markdown]
 # ## The misclassified
 #
@@ -219,8 +216,8 @@ public.drop(columns=["address", "feasible"], errors="ignore")
 # `sweeps/seeds_04.yml` repeats both trainings.
 
 # %%
-exchanged = scores.outcomes(results.test["colours_exchanged"])
-kept = scores.outcomes(results.test["colours_kept"])
+exchanged = results.places["colours_exchanged"]["Test"]
+kept = results.places["colours_kept"]["Test"]
 both = pd.crosstab(exchanged["correct"], kept["correct"], rownames=["exchanged"], colnames=["kept"])
 both
 
@@ -247,8 +244,7 @@ print(report.summary(OUT_DIR))
 # largest.
 
 # %%
-paths = table.set_index("image_id")["path"]
-picture = pictures.own(PICTURE, default=paths[shown["image_id"].iloc[0]])
+picture = pictures.own(PICTURE, default=shown["path"].iloc[0])
 found, unreadable = predict.predict(run.folder, [picture], choice)
 print(report.NOTICE, *unreadable)
 found.drop(columns="image").round(2).T.set_axis(["answer"], axis=1)
@@ -288,7 +284,7 @@ sure_and_wrong = None
 ### BEGIN SOLUTION
 sure_and_wrong = shown[shown["image_id"].isin(away) & ~shown["correct"]]["confidence"].mean()
 ### END SOLUTION
-checks.sure_and_wrong(sure_and_wrong, results.test[choice], away)
+checks.sure_and_wrong(sure_and_wrong, test, away)
 
 # %% [markdown]
 # ### Exercise 2
@@ -305,7 +301,7 @@ low, high = proportion_confint(right, images, method="wilson")
 low_4, high_4 = proportion_confint(4 * right, 4 * images, method="wilson")
 ratio = (high_4 - low_4) / (high - low)
 ### END SOLUTION
-checks.ratio_of_widths(ratio, results.test[choice])
+checks.ratio_of_widths(ratio, test)
 
 # %% [markdown]
 # ### Exercise 3

@@ -12,7 +12,7 @@
 # - **count** the patients it finds, misses and alarms among a thousand, after a guess;
 # - **calibrate** the probabilities, and see whether it helped;
 # - **admit** doubt: predict several classes where one is not enough;
-# - **divide** the accuracy by age, sex and site;
+# - **divide** the accuracy by age, sex, site and skin tone;
 # - **look** at heatmaps, and test whether they deserve trust.
 #
 # This goes beyond the case study. It is teaching material, not a medical device: nothing here may be used to judge
@@ -54,7 +54,7 @@ from sklearn.metrics import RocCurveDisplay, log_loss, roc_curve
 
 from helpers import figures, runs
 from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, report,
-                                scores)
+                                predict, scores)
 from notebooks.checks import scores as checks
 
 # %% tags=["nbval-check-output"]
@@ -74,33 +74,31 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %%
 results = evaluate.evaluate(run, table)
 name = decisions.network(results, NETWORK)
-test = results.test[name]
+test = results.places[name]["Test"]
 
 # %% [markdown]
 # Look at some of its predictions. What would you do with these patients?
 
 # %% tags=["slide"]
-pictures.examples(test, name, table, SYNTHETIC, SEED)
+pictures.examples(test, name, SYNTHETIC, SEED)
 
 # %% [markdown]
 # ## Positive or negative
 #
 # Nobody acts on a list of probabilities. The decision is whether to refer a patient. So the malignant classes are
 # **positive**, the others **negative**, and the probabilities of the positive classes are added up. (Of a set whose cancers
-# are not known, the rarest class is positive, unless `MALIGNANT` names some.)
+# are not known, the rarest class of Test is positive, unless `MALIGNANT` names some.)
 
 # %% tags=["nbval-check-output"]
-rows = results.predictions[name]
-val = scores.labelled(rows[rows["split"] == "val"])
-positive = decisions.positive(results.positive, val, test)
+positive = results.positive
 print("Positive:", ", ".join(positive))
 
 # %% [markdown]
-# The same two columns are added to the predictions of every place where the network was tried: the truth, and the
+# Two columns are added to the predictions of every place where the network was tried: the truth, and the
 # probability of being positive.
 
 # %%
-places = decisions.places(results, name, table, positive)
+places = decisions.places(results, name)
 places["validation"][["image_id", "label", "truth", "probability"]].head(3).round(2)
 
 # %% [markdown]
@@ -283,12 +281,29 @@ covering
 # The coverage is guaranteed only for images like those of validation. Whether it is reached elsewhere, the sets themselves do
 # not show: only labelled images from there do.
 #
-# ## For whom does it work?
-#
-# Accuracy by age, sex and site, where they are known, with the number of images in brackets.
+# Without labels, one can at least ask whether an image is like those that the network learned from. Here it is **unlike the
+# training images** if its nearest training image, by the features that the last layer receives, is farther off than that of
+# 99 % of the validation images (Sun and others, 2022).
 
 # %%
-parts = decisions.subgroups(test, table, run.folder / "metadata.csv")
+unlike = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
+doubt = pd.DataFrame({
+    "share that the sets cover": coverage["value"],
+    "share unlike the training images": unlike["value"],
+})
+doubt.round(2)
+
+# %% [markdown]
+# On validation that share is about one in a hundred by definition. Where it is larger, the images may come from somewhere
+# that the network does not know, and then neither its probabilities nor its sets need to hold. Where it is as small, they
+# may still be wrong: look at the coverage beside it.
+#
+# ## For whom does it work?
+#
+# Accuracy by age, sex, site and skin tone (Fitzpatrick's types), where they are known, with the number of images in brackets.
+
+# %%
+parts = decisions.subgroups(test)
 groups = intervals.shares(parts, lambda rows: rows["correct"])
 
 # %% tags=["slide"]
@@ -307,16 +322,15 @@ subgroups
 
 # %%
 network, load = explain.open_network(run.folder / name)
-shown = before.merge(table[["image_id", "path", "sha256"]], on="image_id")
-pixels = load(shown)
-predicted = pd.Categorical(shown["predicted"], CLASSES).codes
+pixels = load(test)
+predicted = pd.Categorical(test["predicted"], CLASSES).codes
 heat = explain.grad_cam(network, pixels, predicted)
 
 # %% tags=["slide"]
 middle = explain.in_the_middle(heat)
 title = (f"{middle:.0%} of a heatmap's light lies in the central half of the area (median); "
          "an even map would have 50 %")
-cam = pictures.heatmaps(shown, pixels, heat, title, SYNTHETIC)
+cam = pictures.heatmaps(test, pixels, heat, title, SYNTHETIC)
 cam
 
 # %% [markdown]
@@ -344,6 +358,7 @@ sections = {
     "Is it worth it?": [worth, "It helps only where its curve lies above both others."],
     "Sets of classes": [
         covering, "Coverage is guaranteed only for images like those of validation.",
+        doubt.round(2), "Unlike: farther from the training images than 99 % of validation.",
     ],
     "For whom does it work?": [subgroups, "A gap is a question, not a finding."],
     "What did it look at?": [cam, "Bright: evidence for the class.", sanity.round(2)],
@@ -413,6 +428,6 @@ covered, without_lesion = pixels.copy(), None
 quarter = covered.shape[1] // 4
 covered[:, quarter:-quarter, quarter:-quarter] = 128
 again = explain.predict(network, covered).argmax(axis=1)
-without_lesion = (np.array(CLASSES)[again] == shown["label"]).mean()
+without_lesion = (np.array(CLASSES)[again] == test["label"]).mean()
 ### END SOLUTION
-checks.covered_lesions(without_lesion, covered, pixels, shown, network)
+checks.covered_lesions(without_lesion, covered, pixels, test, network)
