@@ -35,7 +35,7 @@ def save(root, place, image, **options):
 def facts(table, **rows):
     """Metadata of the images of ``table`` from ``isic_id="diagnosis"`` or ``isic_id=("diagnosis", "lesion")``."""
     rows = {key: (value, "") if isinstance(value, str) else value for key, value in rows.items()}
-    known = pd.DataFrame([[*row, "", "", "", ""] for row in rows.values()], index=list(rows), columns=labels.FACTS)
+    known = pd.DataFrame([[*row, *[""] * 5] for row in rows.values()], index=list(rows), columns=labels.FACTS)
     ids = table["image_id"].str.replace(r"[@(].*", "", regex=True)
     return known.reindex(ids).fillna("").set_axis(table["image_id"])
 

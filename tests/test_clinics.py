@@ -19,13 +19,16 @@ RANKED = rows("", "B", ("melanoma", 0.92), *[("melanoma", 0.6)] * 3, *[("nevus",
 NEVI = rows("", "C", *[("nevus", 0.3)] * 3)
 
 
+def of(other):
+    return clinics.measure({"validation": VALIDATION, "another set": other}, ["melanoma"])
+
+
 def measured():
-    outside = {"net": pd.concat([RANKED, NEVI], ignore_index=True)}
-    return clinics.measure(outside, {"net": VALIDATION}, ["melanoma"])
+    return of(pd.concat([RANKED, NEVI], ignore_index=True))
 
 
 def test_the_threshold_of_validation_is_used_elsewhere():
-    places = measured()["net"]
+    places = measured()
     point = places["B"]["melanoma or nevus"]
     assert point["threshold"] == places["validation"]["positive or not"]["threshold"] == 0.9
     assert (point["found"], point["missed"], point["cleared"], point["auc"]) == (1, 3, 5, 1.0)
@@ -34,11 +37,12 @@ def test_the_threshold_of_validation_is_used_elsewhere():
 
 
 def test_a_row_for_each_place_and_what_is_not_there_is_empty():
-    found = clinics.table(measured())
+    found = clinics.table({"net": measured()})
     assert found.index.tolist() == [("net", "validation"), ("net", "B"), ("net", "C")]
     assert found.loc[("net", "B"), "melanomas found"] == "0.25 (0.05 to 0.70)"
     assert found.loc[("net", "C"), "melanomas found"] == ""
-    assert len(clinics.table({})) == 1
+    alone = clinics.measure({"validation": VALIDATION}, ["melanoma"])
+    assert alone == {} and len(clinics.table({"net": alone})) == 1
 
 
 def test_the_sentence_says_that_the_ranking_survives_only_where_it_does():
@@ -46,5 +50,5 @@ def test_the_sentence_says_that_the_ranking_survives_only_where_it_does():
     assert "finds 0.90 of the melanomas of validation and 0.25 of those of B; it clears 0.80 and 1.00 of" in said
     assert "The AUC is 0.72 and 1.00: the ranking survives" in said
     worse = RANKED.assign(p_melanoma=0.95 - RANKED["p_melanoma"] * 0.01, p_nevus=0.0)
-    assert "survives" not in clinics.sentence(clinics.measure({"net": worse}, {"net": VALIDATION}, ["melanoma"]), "net")
+    assert "survives" not in clinics.sentence(of(worse), "net")
     assert clinics.sentence({}, "net").startswith("No other set was scored")

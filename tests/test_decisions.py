@@ -39,37 +39,28 @@ def test_views_sum_the_classes_that_mean_yes():
     np.testing.assert_allclose(found["probability"], data["p_melanoma"] + data["p_basal cell carcinoma"])
 
 
-def test_positive_are_the_wanted_classes_or_the_rarest_that_can_be_decided():
-    data = drawn(50)
-    assert decisions.positive(["melanoma", "wart"], data, data) == ["melanoma"]
-    for wanted in (["wart"], NAMES):  # none of the classes, or all of them
-        assert decisions.positive(wanted, data, data) == [data["label"].value_counts().index[-1]]
-    benign = data[data["label"] != "melanoma"]
-    assert decisions.positive(["melanoma"], data, benign) == [benign["label"].value_counts().index[-1]]
-    with pytest.raises(RunError, match="Test has images of nevus only, so there is nothing to decide"):
-        decisions.positive(["melanoma"], data, data[data["label"] == "nevus"])
+def test_positive_are_the_malignant_classes_or_the_rarest_that_can_be_decided():
+    label = drawn(50)["label"]
+    table = rows(
+        published_label=[*NAMES, "wart"], label=[*NAMES, ""], split="train", flag=[*[""] * 4, "class too small"]
+    )
+    assert decisions.positive(table[:4], label, label) == NAMES[:2]
+    rarest = [label.value_counts().index[-1]]
+    for given in ("wart", ",".join(NAMES)):  # none of the images, or all of them
+        assert decisions.positive(table, label, label, given) == rarest
+    assert decisions.positive(table, label, label) == rarest  # of a wart it is not known
+    benign = label[label != "melanoma"]
+    assert decisions.positive(table, label, benign, "melanoma") == [benign.value_counts().index[-1]]
+    assert decisions.positive(table, label, label[label == "nevus"], "melanoma") == []
+    with pytest.raises(RunError, match="nothing to decide"):
+        decisions.places(SimpleNamespace(positive=[]), "n")
 
 
 def test_the_network_that_decides_is_named_or_recommended():
-    results = SimpleNamespace(test={"baseline": None, "mine": None}, recommended="mine")
+    results = SimpleNamespace(places={"baseline": None, "mine": None}, recommended="mine")
     assert decisions.network(results, "") == "mine" and decisions.network(results, "baseline") == "baseline"
     with pytest.raises(RunError, match="NETWORK is 'theirs', but the run folder has baseline, mine"):
         decisions.network(results, "theirs")
-
-
-def test_places_are_where_the_network_was_tried():
-    train = rows(image_id=["a"], split=["train"], label=["melanoma"], collection=["A"])
-    new = rows(image_id=["i0", "i1"], split=["test"] * 2, label=["melanoma"] * 2, collection=["A", "B"])
-    data = drawn(4).assign(split=["test", "test", "val", "val"], group="")
-    results = SimpleNamespace(predictions={"n": data}, test={"n": data[:2]}, outside={})
-    found = decisions.places(results, "n", pd.concat([train, new]), ["melanoma"])
-    assert {place: list(part["image_id"]) for place, part in found.items()} == {
-        "validation": ["i2", "i3"],
-        "Test": ["i0", "i1"],
-        "Test, another clinic": ["i1"],
-    }
-    results.outside = {"n": data[:1], "other": data}
-    assert len(decisions.places(results, "n", train, ["melanoma"])["another set"]) == 1
 
 
 def test_area_is_scikit_learns_and_never_certain():
@@ -126,8 +117,9 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
 def test_at_a_threshold_what_is_not_defined_is_said():
     places = {"Test": view([True, False], [0.9, 0.1]), "another set": view([False], [0.9])}
     found = decisions.at_threshold(places, 0.5)
-    assert list(found["positive images found"]) == ["1 of 1", "0 of 0"]
-    assert list(found.loc["another set"])[1:3] == ["not defined", "1 of 1"] and found["AUC"].iloc[1] == "not defined"
+    assert found[["found", "missed", "false alarms", "cleared"]].to_numpy().tolist() == [[1, 0, 0, 1], [0, 0, 1, 0]]
+    assert found["specificity"].tolist() == ["1.00 (0.21 to 1.00)", "0.00 (0.00 to 0.79)"]
+    assert found.loc["another set", ["sensitivity", "AUC"]].tolist() == ["not defined"] * 2
 
 
 def calibration_error(labelled):
@@ -195,25 +187,25 @@ def test_sets_of_classes_cover_what_they_promise():
     assert decisions.of_truth(test.assign(label="wart")).max() == 0
 
 
-def test_subgroups_are_those_that_are_known(tmp_path):
-    facts = pd.DataFrame({"image": ["i0", "i1", "i2"], "age_approx": [40, "", 90], "sex": ["male", "female", ""]})
-    facts.to_csv(tmp_path / "facts.csv", index=False)
-    table = rows(image_id=["i0", "i1", "i2"], path=["i0.jpg", "i1.jpg", "i2.jpg"])
-    parts = decisions.subgroups(drawn(3), table, tmp_path / "facts.csv")
-    assert list(parts) == [
+def test_subgroups_are_those_that_are_known():
+    facts = {"age_approx": ["40", "", "90"], "sex": ["male", "female", ""], "anatom_site_general": ""}
+    data = scores.outcomes(drawn(3)).assign(**facts, fitzpatrick_skin_type=["", "V", "V"])
+    found = intervals.shares(decisions.subgroups(data), lambda part: part["correct"])
+    assert list(found.index) == [
         "all (3)",
         "age: 40 to 59 (1)",
         "age: 60 and over (1)",
         "sex: female (1)",
         "sex: male (1)",
+        "skin tone: V (2)",
     ]
-    found = intervals.shares(parts, lambda part: part["correct"])
-    assert found["images"].tolist() == [3, 1, 1, 1, 1] and (found["low"] <= found["value"]).all()
+    assert found["images"].tolist() == [3, 1, 1, 1, 1, 2] and (found["low"] <= found["value"]).all()
+    assert "unknown" not in decisions.multiplicity(found)
+    assert decisions.multiplicity(found[:-1]).endswith("; skin tones are unknown")
 
 
 def test_of_many_groups_some_stand_out_by_chance():
-    groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]})
-    assert decisions.multiplicity(groups) == (
-        "The intervals of 2 of 3 groups exclude the overall accuracy, 0.50 (by chance, 0.2 would)"
-    )
+    groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]}, [*"abcd"])
+    said = "The intervals of 2 of 3 groups exclude the overall accuracy, 0.50 (by chance, 0.2 would); skin"
+    assert decisions.multiplicity(groups).startswith(said)
     assert decisions.multiplicity(groups[:1]).startswith("The intervals of 0 of 0 groups")

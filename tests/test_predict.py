@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import rows
 from keras import layers
 from PIL import Image
 
@@ -127,3 +128,16 @@ def test_most_of_the_validation_images_are_like_training(run_folder, image_set):
     table = manifest.active(manifest.read(run_folder / "manifest.csv", image_set), "val")
     found, _ = predict.predict(run_folder, table["path"])
     assert (found["like_training"] == "yes").any() and len(found) == 2
+
+
+def test_one_in_a_hundred_of_validation_is_unlike_training_and_so_is_what_is_farther(tmp_path, monkeypatch):
+    """Pictures are angles to the only training image: 200 of validation, up to 45 degrees, and two of another set."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.keras").touch()
+    angles = np.radians([0, *np.linspace(0, 45, 200), 44, 60])
+    features = dict(zip(map(str, range(203)), np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+    monkeypatch.setattr(explain, "open_network", lambda folder: (None, lambda rows: list(rows["image_id"])))
+    monkeypatch.setattr(explain, "features", lambda network, pixels: np.array([features[name] for name in pixels]))
+    table = rows(image_id=[*features], split=["train", *["val"] * 200, "", ""], flag="")
+    assert predict.unlike(tmp_path / "mine", table, manifest.active(table, "val")).sum() == 2
+    assert predict.unlike(tmp_path / "mine", table, table[201:]).tolist() == [False, True]

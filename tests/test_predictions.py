@@ -10,6 +10,7 @@ from helpers.runs import RunError
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAMES = ["melanoma", "nevus"]
+NO_PROBABILITIES = ["0.5", "0.5,NaN", "0.5,x", "0.5,inf", "1.5,-0.5", "40,60", "0.5,0.49"]
 
 
 @pytest.fixture
@@ -77,13 +78,7 @@ def test_the_manifest_says_split_and_label(tmp_path, rows):
 @pytest.mark.parametrize(
     "bad, words",
     [
-        ("b,0.5", "line 4, image 'b': a probability is missing"),
-        ("b,0.5,NaN", "line 4, image 'b': a probability is missing or not a number"),
-        ("b,0.5,x", "line 4, image 'b': a probability is missing or not a number"),
-        ("b,0.5,inf", "line 4, image 'b': a probability lies outside 0 to 1"),
-        ("b,1.5,-0.5", "line 4, image 'b': a probability lies outside 0 to 1"),
-        ("b,40,60", "line 4, image 'b': a probability lies outside 0 to 1"),
-        ("b,0.5,0.49", "line 4, image 'b': the probabilities do not sum to 1"),
+        *[(f"b,{values}", "line 4, image 'b': its values are not probabilities") for values in NO_PROBABILITIES],
         ("a,0.5,0.5", "line 4, image 'a': the image is already in a row above"),
         ("z,0.5,0.5", "line 4, image 'z': the manifest has no such image"),
     ],

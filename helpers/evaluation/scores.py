@@ -143,7 +143,8 @@ def _groups(table, rows):
         ids = said[["lesion_id", "patient_id"]].map(str.split)
         return ids.map(lambda names: " ".join(f"{'' if re.match(datasets.PUBLIC_ID, n) else mark}{n}" for n in names))
 
-    both = pd.concat([table.assign(image_id="own " + table["image_id"]), rows], ignore_index=True).assign(group="")
+    both = pd.concat([table.assign(image_id="own " + table["image_id"]), rows], ignore_index=True)
+    both = both[manifests.COLUMNS].assign(group="")
     ties = pd.concat([marked(table, "own:"), marked(rows, "new:")]).set_axis(both["image_id"])
     ids = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("")
     ties["lesion_id"] += " " + ids.to_numpy()  # a public id in a file's name ties as a lesion does

@@ -92,7 +92,8 @@ def reveal(places, swapped):
     (95 %, by lesion).
     """
     parts = {(name, place): rows for name, of_network in places.items() for place, rows in of_network.items()}
-    found = intervals.shares(parts, lambda rows: rows["correct"]).rename_axis(["network", "place"])
+    found = intervals.shares(parts, lambda rows: rows["correct"])
+    found.index = pd.MultiIndex.from_tuples(parts, names=["network", "place"])
     found["right"] = (found["value"] * found["images"]).round()
     for name, accuracies in swapped.items():
         if accuracies and len(places[name].get("Test, another clinic", [])) < FEWEST:
