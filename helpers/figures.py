@@ -16,6 +16,7 @@ from helpers.data.images import open_rgb
 SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 GREY = "#767676"
 GUESS = {"color": "black", "linestyle": "--", "linewidth": 2.5}  # the line of the reader's guess
+COVER = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind text that may lie on that line
 
 
 class Figure(matplotlib.figure.Figure):
@@ -79,7 +80,7 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     axes.hlines(places, table["low"], table["high"], color="black", linewidth=2, zorder=1)
     axes.scatter(table["value"], places, s=120, c=colours)
     for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
-        axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11)
+        axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11, bbox=COVER)
     if guess is not None:
         axes.axvline(guess, label=f"your guess: {guess:.2f}", **GUESS)
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

@@ -141,10 +141,11 @@ def figure(found, title="", guess=None, synthetic=False):
     """Show :func:`reveal`: a row for each network and place, with its interval and counts, and the ``guess``."""
     names = found.index.unique("network")
     rows = found.loc[[(name, place) for name in names for place in PLACES if (name, place) in found.index]]
-    labels = [f"{plain(name)}: {place}" for name, place in rows.index]
-    counts = ["" if pd.isna(row.right) else f" ({row.right:.0f} of {row.images:.0f})" for row in rows.itertuples()]
-    rows = rows.assign(colour=[PLACES[place] for _, place in rows.index])
-    rows.index = [label + count for label, count in zip(labels, counts)]
+    rows = rows.assign(colour=rows.index.get_level_values("place").map(PLACES))
+    rows.index = [
+        f"{plain(name)}: {place}" + ("" if pd.isna(right) else f" ({right:.0f}\u00a0of\u00a0{images:.0f})")
+        for (name, place), right, images in rows[["right", "images"]].itertuples()
+    ]
     return figures.shares(rows, guess, title, "accuracy, with its 95 % interval", synthetic)
 
 
