@@ -59,25 +59,24 @@ def evaluate(run, table):
         scored[name]["colours"] = colours_of(folder, table, given["SEED"])
     if not any("Test" in parts for parts in places.values()):
         raise runs.RunError("No network has predictions of Test images that the audit keeps: 01's ledger says why.")
-    best = recommended(scored)
-    labelled = (places[best][place]["label"] for place in ("validation", "Test"))
-    positive = decisions.positive(table, *labelled, given.get("MALIGNANT", ""))
-    for name, parts in places.items():
-        scored[name]["clinics"] = clinics.measure(parts, positive, given.get("SENSITIVITY", 0.9), given["SEED"])
-    measured = {name: found["clinics"] for name, found in scored.items()}
+    best, swapped = recommended(scored), {name: found["colours"] for name, found in scored.items()}
+    true = (places[best][place]["label"] for place in ("validation", "Test"))
+    positive = decisions.positive(table, *true, given.get("MALIGNANT", ""))
+    how = given.get("SENSITIVITY", 0.9), given["SEED"]
+    measured = {name: clinics.measure(parts, positive, *how) for name, parts in places.items()}
     results = Results(
         places,
         scored,
         report.networks(run.folder, scored),
         report.accuracies(scored),
         report.colours(scored),
-        shortcut.reveal(places, {name: found["colours"] for name, found in scored.items()}),
+        shortcut.reveal(places, swapped),
         clinics.table(measured),
         clinics.sentence(measured[best], best),
         positive,
         best,
     )
-    report.write_metrics(run, table, scored)
+    report.write_metrics(run, table, {name: found | {"clinics": measured[name]} for name, found in scored.items()})
     manifest.write_text(results.reveal.to_csv(), run.folder / "report" / "reveal.csv")
     card.write(run, table, results)
     _write_report(run, results, given.get("PREVALENCE", 0.02))

@@ -41,8 +41,8 @@ def read_predictions(file, manifest=None):
 
     Columns may come in any order; other ones are left out. If a ``manifest`` is given, it must hold every image, every
     label of its active rows must have a column, every readable image of its validation and Test a row, and split, label
-    and group come from it; without it there is no group. RunError if the file is no such table, if a probability is not
-    in [0, 1], if a row does not sum to 1 within 0.001, or if an image is unknown, missing or there twice.
+    and group come from it; without it there is no group. RunError if the file is no such table, or a row's values are
+    no probabilities (0 to 1, with a sum of 1 within 0.001).
     """
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
@@ -113,11 +113,11 @@ def labelled(predictions, truth=None):
 def external(data_dir, table, classes, metadata):
     """Return the readable images of another set that are new to the manifest ``table`` and of one of ``classes``.
 
-    "MEL", "Melanoma" and "melanoma" are one class (:func:`helpers.data.classes.standard`). Not new is an image that is
-    in the table, or nearly (see ``duplicates.near_duplicates``), or that shares a lesion or patient with the table: ids
-    of public sets, as ``metadata`` (``labels.official_labels`` of the table) and the other set say. Returned are
-    manifest rows with groups, labelled with the name in ``classes``, and what is officially known of them; a sentence
-    says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
+    "MEL", "Melanoma" and "melanoma" are one class. Not new is an image that is in the table, or nearly (see
+    ``duplicates.near_duplicates``), or of one of its lesions or patients: ids of public sets, as ``metadata``
+    (``labels.official_labels`` of the table) and the other set say. Returned are manifest rows with groups, labelled
+    with the name in ``classes``, and what is officially known of them; a sentence says how many of how many. Errors are
+    those of ``datasets.find`` and ``datasets.list_images``.
     """
     own = {names_of.plain(names_of.standard(name)): name for name in classes}
     listed, facts, _ = datasets.list_images(datasets.find(data_dir))
