@@ -244,7 +244,7 @@ def test_official_labels_read_the_shipped_facts():
     known = labels.official_labels(named(*shipped["isic_id"], "ISIC_0028132(1)", "my_ISIC_0028132"))
     assert list(known.columns) == labels.FACTS and len(known) == 1917 and known.index.is_unique
     assert set(known["diagnosis"]) == {*CODES, ""}
-    assert known.loc["ISIC_0028132"].tolist() == ["SCC", "HAM_0005413", "", "80", "female", "head/neck"]
+    assert known.loc["ISIC_0028132"].tolist() == ["SCC", "HAM_0005413", "", "80", "female", "head/neck", ""]
     assert known.loc["ISIC_0028132(1)"].equals(known.loc["ISIC_0028132"].rename("ISIC_0028132(1)"))
     assert known.loc["ISIC_0000002", "lesion_id"] == "" and (known.loc["my_ISIC_0028132"] == "").all()
 
@@ -309,12 +309,14 @@ def test_official_labels_read_the_shipped_facts():
     ],
 )
 def test_the_archives_own_table_is_understood(tmp_path, columns, values, code):
-    text = f"isic_id,attribution,copyright_license,{columns},diagnosis_confirm_type,sex\n"
-    (tmp_path / "m.csv").write_text(f"{text}ISIC_9999999,someone,CC-BY,{values},histopathology,male\n")
+    text = f"isic_id,attribution,copyright_license,{columns},diagnosis_confirm_type,sex,fitspatrick\n"
+    (tmp_path / "m.csv").write_text(f"{text}ISIC_9999999,someone,CC-BY,{values},histopathology,male,5.0\n")
     unknown = pytest.warns(UserWarning, match="1 diagnoses of .*m.csv have no ISIC 2019 class, such as")
     with unknown if values and not code else contextlib.nullcontext():
         known = labels.official_labels(named("ISIC_9999999", "other"), file=tmp_path / "m.csv")
-    assert known.loc["ISIC_9999999"].tolist() == [code, "", "", "", "male", ""] and (known.loc["other"] == "").all()
+    assert (
+        known.loc["ISIC_9999999"].tolist() == [code, "", "", "", "male", "", "5"] and (known.loc["other"] == "").all()
+    )
 
 
 def test_sources_are_combined_fact_by_fact_and_the_result_reads_back(tmp_path):
@@ -322,8 +324,8 @@ def test_sources_are_combined_fact_by_fact_and_the_result_reads_back(tmp_path):
     (tmp_path / "mine.csv").write_text("isic_id,diagnosis,lesion_id,sex\nISIC_0028132,melanoma,IL_1,\nSYN_1,,,male\n")
     own = facts(table, ISIC_0028132="NV", SYN_1="BKL").assign(age_approx=["40", "35"])
     known = labels.official_labels(table, own, tmp_path / "mine.csv")
-    assert known.loc["ISIC_0028132"].tolist() == ["MEL", "HAM_0005413 IL_1", "", "40", "female", "head/neck"]
-    assert known.loc["SYN_1"].tolist() == ["BKL", "", "", "35", "male", ""]
+    assert known.loc["ISIC_0028132"].tolist() == ["MEL", "HAM_0005413 IL_1", "", "40", "female", "head/neck", ""]
+    assert known.loc["SYN_1"].tolist() == ["BKL", "", "", "35", "male", "", ""]
     assert labels.official_labels(table, own).loc["ISIC_0028132", "diagnosis"] == "NV"
     known.to_csv(tmp_path / "metadata.csv")
     again = labels.official_labels(table, file=tmp_path / "metadata.csv")

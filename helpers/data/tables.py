@@ -182,6 +182,7 @@ def _facts(table, file):
     return given.assign(
         **{name: given[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")},
         age_approx=age.str.removesuffix(".0"),
+        fitzpatrick_skin_type=given["fitzpatrick_skin_type"].str.removesuffix(".0"),
         sex=given["sex"].str.lower().replace({"m": "male", "f": "female"}),
         split=split,
         diagnosis=codes,
