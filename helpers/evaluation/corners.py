@@ -32,9 +32,8 @@ def describe(blocks):
 def shares(train, val, classes, collections):
     """Return the shares of validation images that are right: always the largest class of training, and four corners.
 
-    ``train`` and ``val`` are manifest rows; ``classes`` and ``collections`` are what was predicted for ``val`` from the
-    corners. The table has the columns ``value``, ``low`` and ``high`` (0 to 1, the ends of the 95 % interval, see
-    ``intervals.share``). Two more rows do the same for the collection, where training has several known ones.
+    ``train`` and ``val`` are manifest rows, ``classes`` and ``collections`` what was predicted for ``val``. Returned
+    are value, low and high (see ``intervals.share``); two more rows for the collection, where training has several.
     """
     kinds = {"class": ("label", classes)}
     if len(set(train["collection"]) - {""}) > 1:

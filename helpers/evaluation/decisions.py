@@ -11,8 +11,6 @@ from helpers.evaluation import intervals, report, scores
 from helpers.evaluation.intervals import number, share, units
 from helpers.runs import RunError
 
-KINDS = ["found", "missed", "false alarms", "cleared"]  # of patients
-
 
 def network(results, name):
     """Return the ``name`` of one of the networks of ``results``, "": the recommended; RunError if there is none."""
@@ -107,7 +105,8 @@ def per_thousand(point, prevalence):
     for name, of in (("sensitivity", sick), ("specificity", 1000 - sick)):
         value, low, high = (round(of * part) for part in (point[name], *point[f"{name}_interval"]))
         rows += [[value, low, high], [of - value, of - high, of - low]]
-    return pd.DataFrame(rows, ["found", "missed", "cleared", "false alarms"], ["value", "low", "high"]).loc[KINDS]
+    table = pd.DataFrame(rows, ["found", "missed", "cleared", "false alarms"], ["value", "low", "high"])
+    return table.loc[["found", "missed", "false alarms", "cleared"]]
 
 
 def thousand(patients, guess, synthetic):
@@ -156,7 +155,7 @@ def rescale(labelled, temperature):
     return scaled
 
 
-def calibration(parts, seed=0, draws=1000):
+def calibration(parts, seed=0):
     """Return the calibration error of each of {name: labelled predictions}, and what chance alone would give.
 
     The error is the mean distance between probability and share of correct predictions in ten bins of equal width,
@@ -167,19 +166,17 @@ def calibration(parts, seed=0, draws=1000):
     for name, part in parts.items():
         found = scores.outcomes(part)
         confidence = found["confidence"].to_numpy()
-        chance = [_calibration_error(confidence, draw < confidence) for draw in random.random((draws, len(found)))]
+        chance = [_calibration_error(confidence, draw < confidence) for draw in random.random((1000, len(found)))]
         error = _calibration_error(confidence, found["correct"].to_numpy())
         rows[name] = {"calibration error": error, "by chance, up to": np.percentile(chance, 95)}
     return pd.DataFrame(rows).T
 
 
 def calibration_in_words(found):
-    """Say what became of the error on Test, the last two rows of :func:`calibration`, and whether chance allows it."""
+    """Say what became of the error on Test, the last two rows of :func:`calibration`, and what chance alone gives."""
     (first, chance), (then, chance_then) = found.to_numpy()[-2:].tolist()
-    within = {(True, True): "both are", (True, False): "only the first is", (False, True): "only the second is"}
-    said = within.get((first <= chance, then <= chance_then), "neither is")
-    errors = f"{first:.3f} as trained, {then:.3f} after scaling"
-    return f"Calibration error on Test: {errors}; {said} within what chance allows"
+    by_chance = f"chance alone gives up to {chance:.3f} and {chance_then:.3f}"
+    return f"Calibration error on Test: {first:.3f} as trained, {then:.3f} after scaling; {by_chance}"
 
 
 def _calibration_error(confidence, correct):

@@ -74,15 +74,15 @@ def grad_cam(model, images, classes):
     return np.concatenate([_heatmaps(both, *part) for part in zip(parts, _batches(np.asarray(classes, int)))])
 
 
-def sanity(network, pixels, classes, seed=0, draws=3):
+def sanity(network, pixels, classes, seed=0):
     """Return how alike Grad-CAM maps stay when the network's weights are drawn at random (Adebayo and others, 2018).
 
-    For each of the ``draws``, the median, min and max over the images of Spearman's rank correlation between the map of
+    For each of three draws, the median, min and max over the images of Spearman's rank correlation between the map of
     the trained network and that of the random one: near 1, the maps show nothing that was learned. Arguments are those
     of :func:`grad_cam`; an image whose map is constant is left out.
     """
     keras.utils.set_random_seed(seed)
-    copies = [keras.models.clone_model(network) for _ in range(draws)]
+    copies = [keras.models.clone_model(network) for _ in range(3)]
     own, *others = (
         pd.DataFrame(grad_cam(each, pixels, classes).reshape(len(pixels), -1)).T.rank() for each in (network, *copies)
     )

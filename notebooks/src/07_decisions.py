@@ -281,9 +281,9 @@ covering
 # The coverage is guaranteed only for images like those of validation. Whether it is reached elsewhere, the sets themselves do
 # not show: only labelled images from there do.
 #
-# Without labels, one can at least ask whether an image is like those that the network learned from. Here it is **unlike the
-# training images** if its nearest training image, by the features that the last layer receives, is farther off than that of
-# 99 % of the validation images (Sun and others, 2022).
+# Without labels, one can at least ask whether an image is like those that the network learned from, or **out of
+# distribution**. Here it counts as unlike them if its nearest training image, by the features that the last layer receives,
+# is farther off than that of 99 % of the validation images (Sun and others, 2022).
 
 # %%
 unlike = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
