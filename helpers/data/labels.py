@@ -38,7 +38,8 @@ def official_labels(table, facts=None, file=""):
         if uncoded := sources[0]["uncoded"][sources[0]["uncoded"] != ""].tolist():
             said = f"{len(uncoded)} diagnoses of {file} have no ISIC 2019 class, such as {uncoded[0]!r}"
             warnings.warn(f"{said}; they count as unknown.", stacklevel=2)
-    sources = [source.reindex(table["image_id"])[FACTS].fillna("") for source in sources if source is not None]
+    sources = [source.reindex(table["image_id"])[FACTS] for source in sources if source is not None]
+    sources = [source.astype(object).fillna("") for source in sources]  # an empty column is one of floats
     known = reduce(lambda first, next_one: first.mask(first == "", next_one), sources)
     ids = [sorted(set(" ".join(names).split())) for names in zip(*(source["lesion_id"] for source in sources))]
     return known.assign(lesion_id=list(map(" ".join, ids)))

@@ -8,7 +8,6 @@ import re
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from helpers import manifest as manifests
 from helpers.data import classes as names_of
@@ -179,9 +178,11 @@ def per_class(labelled, malignant=()):
 
     The malignant come first. NaN: the precision of a class never predicted, the recall of a class without images.
     """
-    table, names = outcomes(labelled), by_malignancy([*classes(labelled), *labelled["label"]], malignant)
-    values = precision_recall_fscore_support(table["label"], table["predicted"], labels=names, zero_division=np.nan)
-    result = pd.DataFrame(dict(zip(["precision", "recall", "f1", "support"], values)), pd.Index(names, name="class"))
+    table, counts = outcomes(labelled), confusion(labelled, malignant)
+    names, right = counts.index.rename("class"), np.diag(counts)
+    support, predicted = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
+    result = pd.DataFrame({"precision": ratio(right, predicted), "recall": ratio(right, support)}, names)
+    result = result.assign(f1=ratio(2 * right, support + predicted), support=support)
     own = [table[table["label"] == name] for name in names]
     result[["recall_low", "recall_high"]] = [share(rows["correct"], units(rows))[1:] for rows in own]
     result["warning"] = np.where(result["support"] < FEW, "few images", "")
