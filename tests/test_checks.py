@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from test_lessons import corner_set, everything, turns  # noqa: F401  fixtures
 
 from helpers.evaluation import corners, decisions
-from notebooks.checks import data, networks, scores
+from notebooks.checks import compare, data, entry, networks, number, scores
 
 RANDOM = np.random.default_rng(0)
 KINDS = np.arange(60) % 3
@@ -38,6 +38,24 @@ def refused(check, *given):
     return ""
 
 
+@pytest.mark.parametrize("form", [float, np.float32, lambda n: [n], lambda n: pd.Series([n]), keras.ops.array])
+def test_a_right_answer_may_have_another_form(form):
+    assert number(form(0.25), "share", 1) == 0.25
+    assert entry(pd.Series({"a": form(0.25)}), "kept", "a", 1) == 0.25
+
+
+@pytest.mark.parametrize("form", [True, "0.25", {0.25}, [0.1, 0.2], pd.Series(dtype=float)])
+def test_an_answer_that_is_no_number_is_named(form):
+    assert "share is " in refused(number, form, "share") and "not a number" in refused(number, form, "share")
+    assert "not a dictionary" in refused(entry, 0.25, "kept", "a")
+
+
+def test_a_mistake_is_named_even_if_it_lies_near_the_truth():
+    facts = 0.333, {"counted twice": 0.334}, "not it", 0.01
+    assert refused(compare, 0.334, *facts) == "counted twice" and refused(compare, 0.4, *facts) == "not it"
+    assert not refused(compare, 0.33, *facts)
+
+
 def test_01_1_collection_rule(corner_set):  # noqa: F811
     table = corner_set.assign(collection=["north", "south", "south"] * 13 + ["north"], label=list("xxyz") * 10)
     table.loc[30:, "collection"] = ["north", "south"] * 5
@@ -52,20 +70,30 @@ def test_01_2_groups_on_both_sides(corner_set):  # noqa: F811
     table = corner_set.assign(group=[str(number // 4) for number in range(38)] + ["x", "y"])
     right = [given for given in range(41) if not refused(data.groups_on_both_sides, given, table, 0.5, 0)]
     assert len(right) == 1
-    wrong = (None, "still None"), (0, "does not divide 0"), (10, "all groups of several"), (12, "all groups;")
+    wrong = (
+        (None, "still None"),
+        (0, "None are divided"),
+        (3, "does not divide 3"),
+        (10, "all groups of several"),
+        (12, "all groups;"),
+    )
     judge(data.groups_on_both_sides, right, wrong, table, 0.5, 0)
 
 
 def test_01_3_corners_in_grey_whatever_the_learner_made_of_the_corners(corner_set):  # noqa: F811
     train, val = corner_set[:30], corner_set[30:]
-    blocks = [corners.cut(rows["path"]).mean(axis=3, keepdims=True).repeat(3, axis=3) for rows in (train, val)]
-    forest = data.RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=0)
-    forest.fit(corners.describe(blocks[0]), train["label"])
-    grey = forest.score(corners.describe(blocks[1]), val["label"])
-    wrong = [(None, "still None"), (1.0, "in colour"), ("half", "not a number"), (grey / 3, "not what a forest")]
-    assert grey == 0.4 and (val["label"] == "rose").mean() == 0.5  # near enough to pass, were it another mistake
-    wrong += [(0.5, "always predicting the largest")]
-    judge(data.corners_in_grey, (grey,), wrong, train, val, 0)
+    colour = [corners.cut(rows["path"]) for rows in (train, val)]
+    grey = [blocks.mean(axis=3, keepdims=True).repeat(3, axis=3) for blocks in colour]
+
+    def predicted(first, second):
+        forest = data.RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=0)
+        return forest.fit(corners.describe(first), train["label"]).predict(corners.describe(second))
+
+    half = predicted(colour[0], grey[1])
+    wrong = [(None, "still None"), (0.4, "shape"), (predicted(*colour), "in colour"), (half, "learn from grey")]
+    wrong += [(["north"] * 10, "is not a class"), (["tulip", "rose"] * 5, "not what a forest")]
+    judge(data.corners_in_grey, (predicted(*grey),), wrong, train, val, 0)
+    assert not refused(data.corners_in_grey, pd.Series(predicted(*grey)), train, val, 0)
 
 
 def test_02_1_unchanged():
@@ -73,13 +101,16 @@ def test_02_1_unchanged():
     pipeline.flip_left_right(probability=0.5)
     pipeline.zoom(probability=0.2, min_factor=1.1, max_factor=1.2)
     wrong = [(None, "still None"), (0.1, "all operations"), (0.6, "is changed"), (0.65, "multiply"), (40, "percentage")]
-    judge(data.unchanged, (0.4,), [*wrong, (0.5, "not the probability")], pipeline)
+    wrong += [(0.9, "not true that all"), (0.25, "not one half"), (0.5, "not the probability")]
+    judge(data.unchanged, (0.4,), wrong, pipeline)
+    assert not refused(data.unchanged, 0.39, pipeline)  # simulated
 
 
 def test_02_2_twice_the_largest():
     names = pd.Series(["a"] * 5 + ["b"] * 2)
     wrong = [((None, 4), "new_images is still None"), ((20, 4), "originals as well"), ((3, 4), "twice as much")]
     wrong += [((13, 5), "not its own copy"), ((6, 4), "doubles"), ((12, 4), "altogether"), ((13, 1.5), "once the la")]
+    wrong += [((13, 8), "for each original"), ((13, 13 / 7), "over all classes"), ((13, 1), "the smallest needs most")]
     judge(data.twice_the_largest, (13, 4), wrong, names)
 
 
@@ -93,6 +124,8 @@ def test_02_3_without_a_leak(everything):  # noqa: F811
         ((everything[~held & originals], everything[held & originals]), "lost its copies"),
         ((everything[~held].head(100), everything[held & originals]), "neither side"),
         ((everything[~held], everything[:0]), "empty"),
+        ((everything[everything["code"] != 0], everything[(everything["code"] == 0) & originals]), "lacks a class"),
+        ((everything, everything[originals].assign(image_id="of Test")), "rows from `everything`"),
     ]
     judge(data.without_a_leak, (everything[~held], everything[held & originals]), wrong, everything)
 
@@ -102,7 +135,11 @@ def test_03_1_horizontal_edges():
     slope = ndimage.sobel(lesion, axis=0, mode="reflect")
     wrong = [(None, "still None"), (slope, "ReLU"), (lesion, "not what a kernel"), (lesion[0], "has the shape")]
     vertical = np.maximum(ndimage.sobel(lesion, axis=1, mode="reflect"), 0)
-    judge(networks.horizontal_edges, (np.maximum(slope, 0),), [*wrong, (vertical, "for vertical edges")], lesion)
+    wrong += [(vertical, "for vertical edges"), (np.abs(slope), "absolute values"), (vertical.T, "to be turned")]
+    wrong += [(np.maximum(ndimage.sobel(lesion, axis=0, mode="constant"), 0), "border of the image")]
+    judge(networks.horizontal_edges, (np.maximum(slope, 0),), wrong, lesion)
+    for right in (np.maximum(-slope, 0).tolist(), np.maximum(ndimage.prewitt(lesion, axis=0), 0).astype("float32")):
+        assert not refused(networks.horizontal_edges, right, lesion)
 
 
 @pytest.fixture(scope="module")
@@ -117,22 +154,30 @@ def test_03_2_weights_after_global_pooling(baseline):
     right = convolutions + 65 * 128 + 129 * 5
     whole = baseline.count_params()
     wrong = [(None, "still None"), (whole, "unchanged"), (convolutions, "alone"), (right - 245, "bias as well")]
-    wrong += [(whole - right, "saves"), (1000, "another number than 1,000")]
+    wrong += [(whole - right, "saves"), (65 * 128, "first Dense layer alone"), (1000, "another number than 1,000")]
+    wrong += [(whole - 257 * 128, "still there")]
     judge(networks.weights_after_global_pooling, (right,), wrong, baseline)
 
 
 def test_03_3_surest_error():
     rows = pd.DataFrame({"image_id": list("abcd"), "split": ["val"] * 3 + ["test"], "label": list("xxyy")})
     rows = rows.assign(p_x=[0.9, 0.3, 0.6, 1.0], p_y=[0.1, 0.7, 0.4, 0.0])
-    wrong = [(None, "still None"), ("d", "validation image"), ("a", "is right on a"), ("c", "Wrong, but at 0.60")]
+    wrong = [
+        (None, "still None"),
+        ("d", "validation image"),
+        ("a", "is right on a"),
+        ("c", "Wrong, but at 0.60"),
+        (1, "not one"),
+    ]
     judge(networks.surest_error, ("b",), wrong, rows)
+    assert not refused(networks.surest_error, pd.Series(["b"]), rows)
 
 
 def test_04_1_lesion_erased():
     image = RANDOM.random((1, 16, 16, 3)) * 255
     erased, all_grey, small = image.copy(), np.full_like(image, 128), image.copy()
     erased[:, 4:12, 4:12], small[:, 6:10, 6:10] = 128, 128
-    wrong = [(image, "Nothing has changed"), (image[:, ::-1], "still be seen"), (all_grey, "border"), (small, "seen")]
+    wrong = [(image, "nothing has changed"), (image[:, ::-1], "still be seen"), (all_grey, "border"), (small, "seen")]
     judge(networks.lesion_erased, (erased,), [*wrong, (image[0], "has the shape")], image)
 
 
@@ -147,6 +192,7 @@ def test_04_2_accuracy_in_grey():
         ({"looks": 1.0}, "in colour"),
         ({"looks": 50}, "percentage"),
         ({"looks": 0.7}, "not 0.7"),
+        (0.5, "not a dictionary"),
     ]
     judge(networks.accuracy_in_grey, ({"looks": 0.5},), wrong, [looks], pixels, labels, classes)
 
@@ -165,16 +211,20 @@ LABELLED = pd.DataFrame({"image_id": list("abcdef"), "label": list("xxyyxy"), "p
 LABELLED["p_y"] = 1 - LABELLED["p_x"]
 
 
-def test_05_1_sure_and_wrong():
-    away = ["b", "c", "d"]  # b and c are wrong at .8 and .7, d is right at .9; f is wrong elsewhere at .95
-    wrong = [
-        (None, "still None"),
-        ((0.8 + 0.7 + 0.95) / 3, "usual clinics"),
-        (0.8, "right ones too"),
-        (75, "percentage"),
+def test_05_1_doubtful_labels():
+    p_x = np.append(np.linspace(0.99, 0.6, 19), 0.1)  # the last is misclassified, and rightly labelled
+    p_x[10] = 0.55
+    known = pd.DataFrame({"image_id": [f"i{n}" for n in range(20)], "label": "x", "p_x": p_x, "p_y": 1 - p_x})
+    typed = known.assign(label=known["label"].mask(known.index.isin([0, 10]), "y"))
+    wrong = [(None, "still None"), (2, "not a list"), (["i0", "i99"], "'i99' is not"), (["i0"], "are 1 images")]
+    wrong += [
+        (["i1", "i2"], "most probable ones"),
+        (["i0", "i10"], "go by the prob"),
+        (["i4", "i5"], "Some other labels"),
     ]
-    judge(scores.sure_and_wrong, (0.75,), [*wrong, (2 / 3, "the share that is wrong")], LABELLED, away)
-    scores.sure_and_wrong(float("nan"), LABELLED, [])
+    wrong += [(["i10", "i19"], "before they were mistyped"), (["i10", "i18"], "unsure of any class")]
+    judge(scores.doubtful_labels, (["i0", "i19"],), wrong, typed, known)
+    assert (scores.mistype(known, 0)["label"] == "y").sum() == 2 and (known["label"] == "x").all()
 
 
 def test_05_2_ratio_of_widths():
@@ -182,7 +232,9 @@ def test_05_2_ratio_of_widths():
 
     one, four = (np.diff(proportion_confint(3 * n, 6 * n, method="wilson")).item() for n in (1, 4))
     wrong = [(None, "still None"), (0.25, "quarter"), (one / four, "old to new"), (0.5, "thumb"), (four, "divide it")]
+    wrong += [(1 - four / one, "how much narrower")]
     judge(scores.ratio_of_widths, (four / one,), wrong, LABELLED)
+    assert not refused(scores.ratio_of_widths, round(four / one, 2), LABELLED)
 
 
 def test_05_3_kept_with_other_colours():
@@ -195,12 +247,19 @@ def test_05_3_kept_with_other_colours():
         (both | {"colours_kept": 0.35}, "its"),
     ]
     wrong += [(both | {"colours_kept": 0.9}, "not what is left"), (both | {"colours_kept": "half"}, "not a number")]
+    wrong += [(0.5, "not a dictionary"), (both | {"colours_kept": 2}, "upside down")]
     judge(scores.kept_with_other_colours, (both,), wrong, scored)
 
 
 def test_06_1_weights_of_a_head():
     head = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
-    wrong = [(None, "still None"), (24, "bias as well"), (25, "One bias a class"), (30, "does not count 30")]
+    wrong = [
+        (None, "still None"),
+        (24, "bias as well"),
+        (25, "One bias a class"),
+        (32, "not to a feature"),
+        (30, "does not count 30"),
+    ]
     judge(scores.weights_of_a_head, (27,), wrong, head)
 
 
@@ -241,7 +300,7 @@ def test_07_1_more_false_alarms():
         "validation": view([1, 1, 0], [0.9, 0.4, 0.1]),
         "Test": view([1, 1, 0, 0, 0, 0], [0.8, 0.3, 0.95, 0.5, 0.35, 0.1]),
     }  # to find half: from .9 on, one false alarm; to find all: from .4 on, two; chosen on Test: from .3 on, three
-    wrong = [(None, "still None"), (-1, "other way round"), (7, "lowest probability"), (0, "Not 0")]
+    wrong = [(None, "still None"), (-1, "other way round"), (0, "on validation"), (3, "refers everybody"), (7, "Not 7")]
     judge(scores.more_false_alarms, (1,), wrong, places, 0.5)
     places["Test"].loc[3, "probability"] = 0.2
     assert refused(scores.more_false_alarms, 1, places, 0.5) and not refused(scores.more_false_alarms, 0, places, 0.5)

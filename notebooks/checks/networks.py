@@ -3,21 +3,32 @@
 import numpy as np
 from scipy import ndimage
 
-from notebooks.checks import compare, number
+from notebooks.checks import compare, entry, number
 
 
 def horizontal_edges(given, lesion):
     """Check the activation of a kernel that finds horizontal edges (03, exercise 1)."""
     assert given is not None, "horizontal is still None: put the activation into it."
-    given, slope = np.asarray(given), ndimage.sobel(lesion, axis=0, mode="reflect")
+    given, slope = np.asarray(given, float), ndimage.sobel(lesion, axis=0, mode="reflect")
     assert given.shape == lesion.shape, f"The activation has the shape {given.shape}; the image has {lesion.shape}."
     assert given.min() >= 0, "There are numbers below zero: the feature map still has to pass through ReLU."
-    right = np.maximum(slope, 0), np.maximum(-slope, 0)
+
+    def same(slope, given=given):
+        return any(np.allclose(given, np.maximum(sign * slope, 0), atol=1e-5) for sign in (1, -1))
+
     vertical = ndimage.sobel(lesion, axis=1, mode="reflect")
-    same = any(np.allclose(given, np.maximum(sign * vertical, 0)) for sign in (1, -1))
-    assert not same, "This is the kernel for vertical edges: left and right are subtracted, not above and below."
-    assert any(np.allclose(given, each) for each in right), (
-        "This is not what a kernel for horizontal edges gives; turn `kernel` by a quarter, and use the same mode and border."
+    assert not same(vertical), (
+        "This is the kernel for vertical edges: it subtracts left from right, not above from below."
+    )
+    assert not np.allclose(given, np.abs(slope), atol=1e-5), (
+        "These are absolute values; ReLU sets negative ones to zero."
+    )
+    turned = same(slope, given.T) or same(vertical, given.T)
+    assert not turned, "The kernel has to be turned, not the image or its activation."
+    zeros = ndimage.sobel(lesion, axis=0, mode="constant")
+    assert not same(zeros), "The border of the image has become an edge: use the same boundary as above."
+    assert same(slope) or same(ndimage.prewitt(lesion, axis=0, mode="reflect")), (
+        "This is not what a kernel for horizontal edges gives on `lesion`: which pixels should `kernel` subtract?"
     )
     print("Right: the kernel's rows are subtracted instead of its columns.")
 
@@ -27,7 +38,7 @@ def weights_after_global_pooling(given, network):
     import keras
     from keras import layers
 
-    number(given, "by_hand")
+    given = number(given, "by_hand")
     x = inputs = keras.Input(network.input_shape[1:])
     for layer in network.layers[:7]:
         x = layer(x)
@@ -41,6 +52,10 @@ def weights_after_global_pooling(given, network):
             layer.count_params() for layer in network.layers[:7]
         ),
         "Each kernel and each unit has a bias as well.": truth - biases,
+        "The first Dense layer is still there; it has other weights now.": network.count_params()
+        - network.layers[-2].count_params(),
+        "That is the first Dense layer alone; how many weights has the whole network?": 64 * network.layers[-2].units
+        + network.layers[-2].units,
     }
     compare(
         given, truth, slips, f"Keras counts another number than {given:,}; which layer differs? Try them one by one."
@@ -53,6 +68,8 @@ def surest_error(given, predictions):
     rows = predictions[predictions["split"] == "val"].set_index("image_id").drop(columns=["split", "label"])
     label = predictions.set_index("image_id")["label"]
     assert given is not None, "surest is still None: put an image_id into it."
+    given = np.asarray(given, object).item() if np.size(given) == 1 else given
+    assert isinstance(given, str), f"surest is {given!r:.60}, not one image_id."
     assert given in rows.index, f"{given!r} is not the image_id of a validation image."
     predicted = rows.idxmax(axis=1).str.removeprefix("p_")
     assert predicted[given] != label[given], f"The network is right on {given}: look at the wrong predictions only."
@@ -69,7 +86,9 @@ def lesion_erased(given, original):
     assert given.shape == original.shape, f"spoiled has the shape {given.shape}; the image has {original.shape}."
     low, high = size // 4, size - size // 4
     middle, was = (part[:, low:high, low:high] for part in (given, np.asarray(original, float)))
-    assert not np.allclose(given, original), "Nothing has changed yet."
+    assert not np.allclose(given, original), (
+        "spoiled equals the image: nothing has changed (count the axes), or `lesions` with it (change a copy)."
+    )
     assert middle.std(axis=(1, 2)).max() < 1, "Something can still be seen in the middle half: is it of one colour?"
     outside = np.ones((size, size), bool)
     outside[low:high, low:high] = False
@@ -80,16 +99,14 @@ def lesion_erased(given, original):
 def accuracy_in_grey(given, networks, pixels, labels, classes):
     """Check two networks' accuracies on grey validation images (04, exercise 2)."""
     grey = (np.asarray(pixels, float) @ [0.2989, 0.587, 0.114])[..., None].repeat(3, axis=-1)
-    for network in networks:
-        assert network.name in given, f"in_grey has no entry {network.name!r}: one accuracy a network."
-        number(given[network.name], f"in_grey[{network.name!r}]", 1)
+    given = {network.name: entry(given, "in_grey", network.name, 1) for network in networks}
     for network in networks:
         own, truth = (
             np.mean(np.array(classes)[network.predict(np.asarray(images, "float32"), verbose=0).argmax(1)] == labels)
             for images in (pixels, grey)
         )
         slips = {f"{network.name}: that is its accuracy in colour; has `grey` been predicted?": own}
-        wrong = f"{network.name}: on the grey images its accuracy is not {given[network.name]:.3f}."
+        wrong = f"{network.name}: on grey images, one view of each, its accuracy is not {given[network.name]:.3f}."
         compare(given[network.name], truth, slips, wrong, within=1.01 / len(labels))
         print(f"{network.name}: {own:.2f} in colour, {truth:.2f} in grey")
 
@@ -99,7 +116,7 @@ def weights_with_flatten(given, network):
     import keras
     from keras import layers
 
-    number(given, "last_layer")
+    given = number(given, "last_layer")
     config, classes = network.get_config(), network.output_shape[-1]
     side = network.input_shape[1]
     config["layers"][0]["config"]["batch_shape"] = (None, 2 * side, 2 * side, 3)

@@ -434,8 +434,8 @@ checks.groups_on_both_sides(divided, rows, VAL_FRACTION, SEED)
 # ### Exercise 3
 #
 # Is it the colour of the corners, or their darkness, that reveals the class? Make `learned` and `held` grey (in each
-# pixel, the mean of the three channels in all three), train the forest again to predict the class, and put its
-# accuracy on validation in `grey`.
+# pixel, the mean of the three channels in all three), train the forest again, and put the classes that it predicts for
+# the validation images in `grey`. How many are correct, and how many were in colour?
 
 # %% tags=["solution"]
 # @title Solution 3
@@ -444,6 +444,6 @@ grey = None
 grey_learned, grey_held = (blocks.mean(axis=3, keepdims=True).repeat(3, axis=3)
                            for blocks in (learned, held))
 forest.fit(corners.describe(grey_learned), train["label"])
-grey = forest.score(corners.describe(grey_held), val["label"])
+grey = forest.predict(corners.describe(grey_held))
 ### END SOLUTION
 checks.corners_in_grey(grey, train, val, SEED)

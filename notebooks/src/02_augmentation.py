@@ -410,7 +410,7 @@ checks.twice_the_largest(new_images, copies, train["label"])
 #
 # **Find the leak.** The first three lines of the cell below are a whole experiment, and it leaks, for three reasons.
 # Find them, and write below the three lines a `learned` and a `checked` that have none of them, from the rows of
-# `everything` and its columns `group` and `copy`. What becomes of the score on validation?
+# `everything` and its columns `group` and `copy`. Leave out no more rows than you must. What becomes of the score?
 
 # %% tags=["solution"]
 # @title Solution 3

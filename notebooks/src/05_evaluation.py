@@ -274,17 +274,20 @@ pictures.explained(
 # %% [markdown]
 # ### Exercise 1
 #
-# How sure is your choice when it is wrong on images of another clinic? From `shown` (Test, with `correct` and `confidence`) and
-# `away` (the ids of these images), compute the mean confidence of the wrong predictions as `sure_and_wrong`.
+# Whose mistake is it? An image may be misclassified because its *label* is wrong. In `typed`, a tenth of the validation
+# labels were mistyped. Which images would you look at again? Put into `doubtful` the `image_id` of the tenth whose `label`
+# your choice finds least probable. How many of them were mistyped, and how many would be by chance?
 
 # %% tags=["solution"]
 # @title Solution 1
-away = shortcut.elsewhere(table)
-sure_and_wrong = None
+known = results.predictions[choice].query("split == 'val'")
+typed = checks.mistype(known, SEED)
+doubtful = None
 ### BEGIN SOLUTION
-sure_and_wrong = shown[shown["image_id"].isin(away) & ~shown["correct"]]["confidence"].mean()
+typed["own"] = [row["p_" + row["label"]] for _, row in typed.iterrows()]
+doubtful = typed.nsmallest(len(typed) // 10, "own")["image_id"]
 ### END SOLUTION
-checks.sure_and_wrong(sure_and_wrong, test, away)
+checks.doubtful_labels(doubtful, typed, known)
 
 # %% [markdown]
 # ### Exercise 2
@@ -306,8 +309,9 @@ checks.ratio_of_widths(ratio, test)
 # %% [markdown]
 # ### Exercise 3
 #
-# Would you have chosen better by another rule? For each network that notebook 04 trained, compute how much of its accuracy
-# with colours of the *same* collection is left with colours of *another* one, as a dictionary `remaining` by network. Only
+# Would you have chosen better by another rule? For each network that notebook 04 trained (`colours_kept`,
+# `colours_exchanged`), what share of its accuracy with colours of the *same* collection is left with colours of *another*
+# one? Put it into a dictionary `remaining` by network. The accuracies are in `results.scored[name]["colours"]`; only
 # validation is used.
 
 # %% tags=["solution"]
