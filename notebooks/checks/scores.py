@@ -210,7 +210,7 @@ def half_are_right(given, point):
         "That is the share of the healthy; what is that of the patients with cancer?": 1 - truth,
         "Those are odds, sick to healthy; what share of all patients are the sick?": (1 - low) / sensitivity,
         "The sensitivity matters, too: not all of the sick are referred.": half(low, 1),
-        "That is a percentage; put a share from 0 to 1.": 100 * truth,
+        "Half of those who are referred, not of all patients.": 0.5,
     }
     alarms = (1 - given) * (1 - low)
     referred = given * sensitivity + alarms
@@ -231,7 +231,8 @@ def covered_lesions(given, covered, pixels, rows, network):
     assert part > 0.98, "The grey square is not the middle half of width and height, or not 128."
     names = np.unique(rows.filter(like="p_").columns.str[2:])
     predicted = names[network.predict(own, verbose=0).argmax(axis=1)]
-    truth, whole = (float((name == rows["label"]).mean()) for name in (predicted, rows["predicted"]))
+    uncovered = names[network.predict(pixels, verbose=0).argmax(axis=1)]
+    truth, whole = (float((name == rows["label"]).mean()) for name in (predicted, uncovered))
     slips = {
         "That is the accuracy on the uncovered images.": whole,
         "Those are the errors; what is right?": 1 - truth,
