@@ -124,7 +124,10 @@ def test_02_3_without_a_leak(everything):  # noqa: F811
         ((everything[~held & originals], everything[held & originals]), "lost its copies"),
         ((everything[~held].head(100), everything[held & originals]), "neither side"),
         ((everything[~held], everything[:0]), "empty"),
-        ((everything[everything["code"] != 0], everything[(everything["code"] == 0) & originals]), "lacks a class"),
+        (
+            (everything[everything["code"] != 0], everything[(everything["code"] == 0) & originals]),
+            "No class is on both",
+        ),
         ((everything, everything[originals].assign(image_id="of Test")), "rows from `everything`"),
     ]
     judge(data.without_a_leak, (everything[~held], everything[held & originals]), wrong, everything)

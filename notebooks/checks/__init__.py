@@ -23,16 +23,17 @@ def entry(given, name, key, most=np.inf):
     return number(given[key], f"{name}[{key!r}]", most)
 
 
-def compare(given, truth, slips, otherwise, within=0.0):
+def compare(given, truth, slips, otherwise, within=0.0, same=0.0):
     """Check that an answer is the truth; say which mistake it comes from, if it is one of ``slips``: {sentence: value}.
 
-    An answer that lies as near to the truth as ``within`` will do, unless it is exactly what a mistake gives.
+    An answer that lies as near to the truth as ``within`` will do, unless it is exactly what a mistake gives. Answers
+    nearer than ``same`` cannot be distinguished from it: the last digits differ from machine to machine.
     """
-    exactly = 1e-6 * max(1, abs(truth))
-    if abs(given - truth) <= exactly:
+    tiny = 1e-6 * max(1, abs(truth))
+    if abs(given - truth) <= max(same, tiny):
         return
     close = abs(given - truth) <= within
     off = {sentence: abs(given - value) for sentence, value in slips.items()}
     likely = min(off, key=off.get)
-    assert off[likely] > (exactly if close else max(exactly, min(within, 5e-3))), likely
+    assert off[likely] > (tiny if close else max(tiny, min(within, 5e-3))), likely
     assert close, otherwise

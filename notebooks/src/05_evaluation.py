@@ -280,7 +280,7 @@ pictures.explained(
 
 # %% tags=["solution"]
 # @title Solution 1
-known = results.predictions[choice].query("split == 'val'")
+known = results.places[choice]["validation"]
 typed = checks.mistype(known, SEED)
 doubtful = None
 ### BEGIN SOLUTION
