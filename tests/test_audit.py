@@ -631,7 +631,7 @@ def test_a_clean_set_and_a_single_image_accuse_nothing(tmp_path):
         save(tmp_path, f"only class/{number}.png", picture(number))
         (tmp_path / "only class/notes.txt").write_text("no image")
         (tmp_path / "only class/.hidden.png").write_bytes(b"")
-        table = duplicates.inspect(listed(tmp_path))
+        table = duplicates.inspect(datasets.list_images(datasets.find(tmp_path), "folders").table)
         found = audit.findings(table, facts(table))
         assert found.pop("images") == number + 1
         assert found.pop("collections")["cramers_v"] is None and not any(found.pop("lesions").values())

@@ -11,6 +11,7 @@ from conftest import rows
 from PIL import Image
 
 from helpers import __main__ as command
+from helpers import manifest
 from helpers.data import audit, classes, datasets, families, labels, matching, splits
 
 A_B = ("ant", "bee")
@@ -90,7 +91,9 @@ def test_each_folder_may_have_a_table_of_the_same_names(make):
     assert found == {"p/1.png": "ant", "p/2.png": "bee", "q/2.png": "bee", "q/3.png": "ant"}
 
 
-@pytest.mark.parametrize("name, label", [("sample_submission.csv", "bee"), ("test.csv", "0")])
+@pytest.mark.parametrize(
+    "name, label", [("sample_submission.csv", "bee"), ("test.csv", "0"), ("test.csv", "bee"), ("predicted.csv", "ant")]
+)
 def test_made_up_labels_are_none(make, name, label):
     places = {"train.csv": table("image,label", *LINES[:2]), name: table("image,label", f"9.png,{label}")}
     found, understood = read(make(files("train/1.png", "train/2.png", "test/9.png") | places))
@@ -104,10 +107,11 @@ def test_made_up_labels_are_none(make, name, label):
         ("images/{}.png", "masks/{}.png", True),
         ("{label}/{}.png", "{label}/{}_mask_1.png", False),
         ("part_1/{}.png", "segmentations/{}_segmentation.png", True),
+        ("{label}/image_{}.png", "{label}/mask_{}.png", False),
     ],
 )
 def test_masks_and_superpixels_are_left_aside_in_words(make, image, mask, labelled):
-    names = [f"ISIC_000000{n}" for n in range(4)]
+    names = [f"{'ISIC_' if labelled else ''}000000{n}" for n in range(4)]
     root = make(
         {image.format(name, label=A_B[at % 2]): None for at, name in enumerate(names)}
         | ({"t": table("image,label", *(f"{name},{A_B[at % 2]}" for at, name in enumerate(names)))} if labelled else {})
@@ -132,7 +136,15 @@ def test_hospitals_beside_an_unknown_class_are_no_classes(make):
 
 @pytest.mark.parametrize(
     "names",
-    [("-1", "1"), ("HER2+", "HER2-"), ("<1 mm", ">1 mm"), ("C++", "C"), ("काला", "काली", "कील"), ("a-1", "a -1")],
+    [
+        ("-1", "1"),
+        ("HER2+", "HER2-"),
+        ("<1 mm", ">1 mm"),
+        ("C++", "C"),
+        ("काला", "काली", "कील"),
+        ("a-1", "a -1"),
+        ("ß", "ss"),
+    ],
 )
 def test_names_that_differ_in_other_characters_are_other_classes(names):
     assert len(set(map(classes.plain, names))) == len(names)
@@ -177,7 +189,7 @@ def test_the_archives_third_level_is_the_class_in_its_standard_name(make):
     assert [*found.values()] == ["melanoma", "melanoma", "nevus"] and "Label: diagnosis_3" in understood
 
 
-@pytest.mark.parametrize("name", ["PatientID", "patientid", "Patient ID", "subject_id"])
+@pytest.mark.parametrize("name", ["PatientID", "patientid", "Patient ID", "subject_id", "Patient-Nr.", "MRN"])
 def test_patients_are_known_by_any_spelling(make, name):
     csv = table(f"image,label,{name}", *(f"{line},P{at // 2}" for at, line in enumerate(LINES)))
     assert "groups: patient_id" in read(make(FOUR | {"labels.csv": csv}))[1]
@@ -239,10 +251,10 @@ def test_the_draft_is_a_table_that_can_be_corrected_and_given(make, tmp_path):
     assert list(found.values()) == ["ant", "bee", "ant"] and "given splits: train, test" in understood
 
 
-@pytest.mark.parametrize("name", ["metadata.jsonl", "labels.xlsx"])
+@pytest.mark.parametrize("name", ["metadata.jsonl", "labels.xlsx", "cohort/labels.parquet"])
 def test_labels_in_another_form_are_named(make, name):
     with pytest.raises(ValueError, match=re.escape(name)):
-        read(make(files("images/1.png", "images/2.png") | {name: "{}"}))
+        read(make(files("cohort/1.png", "cohort/2.png") | {name: "{}"}))
 
 
 @pytest.mark.parametrize("name", ["moles.npz", "hmnist_8_8_L.csv"])
@@ -251,10 +263,16 @@ def test_a_folder_without_image_files_is_refused_with_what_it_holds(make, name):
         datasets.find(make({name: "pixel0,label\n1,2\n"}))
 
 
-def test_several_classes_of_one_image_are_refused(make):
-    flags = table("filename,Acne,Scar", "1.png,1,1", "2.png,0,1", "3.png,1,0")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("filename,Acne,Scar", "1.png,1,1", "2.png,0,1", "3.png,1,0"),
+        ("image,Finding,label", "1.png,x,Acne|Scar", "2.png,y,Scar", "3.png,z,Acne"),
+    ],
+)
+def test_several_classes_of_one_image_are_refused(make, lines):
     with pytest.raises(ValueError, match="l.csv says several classes of 1 images"):
-        read(make(FOUR | {"l.csv": flags}))
+        read(make(FOUR | {"l.csv": table(*lines)}))
 
 
 def test_a_folder_for_each_picture_is_no_class(make):
@@ -287,6 +305,11 @@ UUID = "0b1c2d3e-1234-4abc-9def-0123456789ab"
         ("Copy of ISIC_1", "ISIC_1"),
         ("ISIC_1 (1)", "ISIC_1"),
         ("ISIC_1_flip__aug1", "ISIC_1"),
+        ("ISIC_1_perspective_v_2", "ISIC_1"),
+        ("rotated90_ISIC_1", "ISIC_1"),
+        ("Copie de ISIC_1", "ISIC_1"),
+        ("aug_0_8431", families.UNKNOWN),
+        ("_0_8431", families.UNKNOWN),
         ("ISIC_1_2", ""),
         ("ISIC_12", ""),
         ("ISIC_1_left", ""),
@@ -305,6 +328,27 @@ def test_one_of_roboflows_versions_stands_for_the_original_and_numbers_do_in_a_f
     listed = rows(image_id=names, path=[f"{p}/{n}.jpg" for p, n in zip(places, names)], published_label="x")
     listed["split"] = ["train", "test", "train", "train"]
     assert families.originals(listed).tolist() == [names[1], "", "", "b"]
+
+
+@pytest.mark.parametrize("names", ["a1_aug_0 a1_aug_1", "rot0_a1 rot90_a1", "aug_a1_0_12 aug_a1_0_99"])
+def test_one_of_the_copies_stands_for_an_original_that_is_not_there(names):
+    listed = rows(image_id=names.split(), path=[f"/d/{name}.jpg" for name in names.split()], published_label="x")
+    assert families.originals(listed).tolist() == ["", names.split()[0]]
+
+
+def test_a_copy_of_the_same_name_is_known_by_its_folder():
+    listed = rows(image_id=["a", "b"], path=["/d/augmented/x/1.jpg", "/d/x/1.jpg"], published_label="x")
+    assert families.originals(listed).tolist() == ["b", ""]
+
+
+def test_copies_of_what_is_not_known_are_left_out(make):
+    named = [f"Train/{label}/{label}{n}.png" for label in A_B for n in range(9)]
+    root = make(files(*named, *(f"Train/{label}/aug_{n}_8{n}.png" for label in A_B for n in range(3))))
+    table, known = inspected(root)
+    done = labels.apply_labels(audit.duplicates.group(table, known), "audited", known, 1)
+    assert (done["flag"] == "augmented copy").sum() == 6
+    assert not manifest.active(done)["image_id"].str.startswith("aug_").any()
+    assert "6 files are augmented copies of pictures that" in audit.summary(audit.findings(table, known))[1][-1]
 
 
 def test_copies_stay_with_their_original_in_train_and_are_left_out_elsewhere(make):

@@ -36,11 +36,10 @@ def findings(table, metadata, pairs=None):
 
     Takes a manifest that ``duplicates.inspect`` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
     ``pairs`` as ``duplicates.near_duplicates`` does (None: they are searched). Returns a dict for ``json.dumps``: the
-    counts of ``COUNTS``; ``lesions``: how many are known, and the part of those with several pictures that a random
-    20 % for validation is expected to tear apart (0 to 1); ``families``: how many originals have augmented copies, and
-    the part of such a validation that would have another version in training; by pair of labels, with the number of
-    pictures (``images``), ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as
-    :func:`collections` returns them; ``lists``: the files behind the counts.
+    counts of ``COUNTS``; ``lesions`` and ``families``: how many are known, and the part (0 to 1) that a random 20 % for
+    validation is expected to tear apart, or to leak; by pair of labels, with the number of pictures (``images``),
+    ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as :func:`collections` returns
+    them; ``lists``: the files behind the counts.
     """
     pairs = duplicates.near_duplicates(table) if pairs is None else pairs
     table = table.join(metadata, on="image_id").sort_values("image_id")
@@ -68,7 +67,8 @@ def findings(table, metadata, pairs=None):
         "near_duplicate_pairs": pairs.round({"similarity": 3}).to_dict("records"),
         "augmented_copies": known[known["original"] != ""][[*LISTED, "original"]].to_dict("records"),
     }
-    family = known["original"].mask(known["original"] == "", known["image_id"])
+    named = known["original"].where(known["original"] != families.UNKNOWN, "")
+    family = named.mask(named == "", known["image_id"])
     leaked = float((1 - 0.2 ** (family.map(family.value_counts()) - 1)).mean()) if len(known) else 0.0
     lesions = known.drop_duplicates("picture")["lesion_id"].str.split().explode().replace("", None).value_counts()
     several = lesions[lesions > 1]
@@ -78,7 +78,7 @@ def findings(table, metadata, pairs=None):
         **{name: len(rows) for name, rows in lists.items()},
         "lesions_with_several_pictures": len(several),
         "lesions": {"known": len(lesions), "pictures_of_several": int(several.sum()), "torn": round(torn, 3)},
-        "families": {"originals": len(set(known["original"]) - {""}), "leaked": round(leaked, 3)},
+        "families": {"originals": len(set(named) - {""}), "leaked": round(leaked, 3)},
         "contradictory_folders": _counted(filed[contradictory].rename("folders").to_frame()),
         "official_label_disagreements": _counted(disagreements[["published", "official"]]),
         "collections": collections(known)[1],
@@ -90,9 +90,9 @@ def collections(table):
     """Say how far the collection gives the class away in a manifest.
 
     Returns the images by published class (rows) and collection (columns; "unknown" where it is empty), a DataFrame, and
-    a dict: ``cramers_v`` (0: unrelated, 1: one determines the other; Cramer 1946; None if there are fewer than two
-    classes or collections; images of unknown collection are left out), ``one_collection_only`` ({class: its only
-    collection}, {} if there is but one collection), ``images`` (the counts as dicts).
+    a dict of what is known: ``cramers_v`` (0: unrelated, 1: one determines the other; Cramer 1946; None if there are
+    fewer than two classes or collections), ``one_collection_only`` ({class: its only collection}, {} if there is but
+    one), ``images`` (the counts as dicts).
     """
     counts = pd.crosstab(table["published_label"], table["collection"].replace("", "unknown"))
     known = counts.drop(columns="unknown", errors="ignore")
@@ -129,18 +129,12 @@ def command(data_dir, json_file="", html_file="", metadata="", **named):
 
 
 def page(file, found, table, synthetic):
-    """Write the findings as one self-contained HTML page, with the first 200 groups of pictures of each kind.
-
-    ``found`` is what :func:`findings` made of the manifest ``table``; the files shown are read once more. The page says
-    whether the images are drawings (``synthetic``).
-    """
+    """Write what :func:`findings` found in a manifest as one HTML page, with up to 200 groups of pictures of a kind."""
     from helpers import page as html  # it imports matplotlib, which the rest of the audit does without
 
     counts, sentences = summary(found)
-    sections = {
-        "Counts": pd.DataFrame({"count": counts}),
-        "Collections and lesions": [collections(table)[0], *sentences],
-    }
+    sections = {"Counts": pd.DataFrame({"count": counts})}
+    sections["Collections and lesions"] = [collections(table)[0], *sentences]
     files = table.assign(caption=table["split"] + " " + table["published_label"] + ", " + table["image_id"])
     files = files.set_index("image_id")
     lists, note = found["lists"], "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}"
@@ -176,11 +170,14 @@ def summary(found):
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
             f"a random 20 % for validation would split {lesions['torn']:.0%} of them."
         )
-    if copies := found["augmented_copies"]:
+    every = [row["original"] for row in found["lists"]["augmented_copies"]]
+    if copies := len(every) - every.count(families.UNKNOWN):
         sentences.append(
             f"{copies} files are augmented copies of {found['families']['originals']} pictures; of a random 20 % for "
             f"validation, {found['families']['leaked']:.0%} would have another version in training."
         )
+    if unknown := len(every) - copies:
+        sentences.append(f"{unknown} files are augmented copies of pictures that their names do not say.")
     return counts, sentences
 
 

@@ -25,12 +25,7 @@ def plain(name):
     Every other character counts: "-1" is not "1", "HER2+" not "HER2-", "C++" not "C".
     """
     name = unicodedata.normalize("NFC", str(name)).strip()
-    return re.sub(r"(?<=[^\W_])(?:[\s_]+|-|\s+-\s+)(?=[^\W_])", " ", name).casefold()
-
-
-def words(name):
-    """Return the words of a name of a file or folder in lower case, without the numbers at their ends."""
-    return [word.rstrip("0123456789") for word in re.findall(r"[^\W_]+", name.lower())]
+    return re.sub(r"(?<=[^\W_])(?:[\s_]+|-|\s+-\s+)(?=[^\W_])", " ", name).lower()
 
 
 def standard(name):
@@ -40,28 +35,27 @@ def standard(name):
     return next(meant, " ".join(str(name).split()))
 
 
-def from_archive(diagnosis):
-    """Return the standard name of a diagnosis in the ISIC Archive's words ("Melanoma, NOS"), else ``diagnosis``."""
-    row = _diagnosed(diagnosis)
-    return row["name"] if row else standard(diagnosis)
+def key(name):
+    """Return what all names and spellings of one class have in common."""
+    return plain(standard(name))
 
 
 def is_known(name):
     """Say whether a class's name is a standard one, one of its abbreviations, "benign", "malignant" or "cancer"."""
-    said = plain(standard(name))
-    return said in ("benign", "malignant", "cancer") or any(row["name"] == said for row in known())
+    return key(name) in ["benign", "malignant", "cancer", *(row["name"] for row in known())]
 
 
 def subject(names):
     """Return "skin-lesion" if at least half of the class ``names`` mean lesions of the skin, else "image"."""
-    lesions = {row["name"] for row in known()}
-    return "skin-lesion" if 2 * sum(standard(name) in lesions for name in names) >= max(len(names), 1) else "image"
+    lesions = [row["name"] for row in known()]
+    return "skin-lesion" if 2 * sum(key(name) in lesions for name in names) >= max(len(names), 1) else "image"
 
 
-def code(name):
-    """Return the ISIC 2019 code of a diagnosis in anybody's words, "" if it has none."""
-    row = _diagnosed(name)
-    return row["isic_2019"] if row else ""
+def diagnosed(diagnosis):
+    """Return the row of classes.csv that a diagnosis in anybody's words means ("Melanoma, NOS"), {} if none."""
+    meant, said = key(diagnosis), diagnosis.strip().lower()
+    rows = (row for row in known() if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said))
+    return next(rows, {})
 
 
 def coded(diagnosis):
@@ -72,9 +66,7 @@ def coded(diagnosis):
 def kind(positive):
     """Return what images of the ``positive`` classes are, in words: malignant lesions if all are known to be that."""
     cancers = {row["name"] for row in known() if row["malignant"] == "yes"}
-    if {plain(standard(name)) for name in positive} <= cancers:
-        return "malignant lesions"
-    return f"images of {', '.join(positive)}"
+    return "malignant lesions" if set(map(key, positive)) <= cancers else f"images of {', '.join(positive)}"
 
 
 def malignant(names, given=""):
@@ -83,22 +75,13 @@ def malignant(names, given=""):
     ``given`` names the malignant classes, separated by commas; "": what is known of the standard names. ValueError if
     it names a class that is not there, or nothing is given and a name is no standard one.
     """
-    spelled = {plain(standard(name)): name for name in names}
-    if given.strip():
-        wanted = [plain(standard(part)) for part in given.split(",")]
-        if strange := [part for part in wanted if part not in spelled]:
-            raise ValueError(f"MALIGNANT lists {strange[0]!r}, but the classes are {', '.join(names)}.")
-    else:
+    wanted = [key(part) for part in given.split(",") if part.strip()]
+    if strange := sorted(set(wanted) - set(map(key, names))):
+        raise ValueError(f"MALIGNANT lists {strange[0]!r}, but the classes are {', '.join(names)}.")
+    if not wanted:
         wanted = ["malignant", "cancer", *(row["name"] for row in known() if row["malignant"] == "yes")]
         if strange := [name for name in names if not is_known(name)]:
             raise ValueError(
                 f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
             )
-    return [name for part, name in spelled.items() if part in wanted]
-
-
-def _diagnosed(name):
-    """Return the row of classes.csv that a diagnosis in anybody's words means, or None."""
-    meant, said = standard(name), name.strip().lower()
-    rows = (row for row in known() if row["name"] == meant or re.fullmatch(row["isic_archive"] or "-", said))
-    return next(rows, None)
+    return [name for name in names if key(name) in wanted]

@@ -25,31 +25,30 @@ PUBLIC_ID = r"(HAM|BCN|MSK\d*|IL|IP|PAT|SYN)_"
 
 
 class Images(NamedTuple):
-    """Images that :func:`find` found: their folder, how they were found, whether any are drawings, the sets in it."""
+    """Images that :func:`find` found."""
 
-    root: Path
-    source: str
-    synthetic: bool
+    root: Path  # the folder of all
+    source: str  # how they were found
+    synthetic: bool  # whether any are drawings
     sets: tuple  # of (name, folder)
 
 
 class Listing(NamedTuple):
-    """A set as it was read: its manifest, what its tables say of the images, and how all was understood, in words."""
+    """A set as it was read."""
 
-    table: pd.DataFrame
-    facts: pd.DataFrame
-    understood: str
+    table: pd.DataFrame  # its manifest
+    facts: pd.DataFrame  # what its tables say of the images
+    understood: str  # how it was read, in words
 
 
 def find(data_dir=""):
     """Find the images to work on, and return them as Images; the first of these that is there is taken.
 
     ``data_dir``; what the environment variable ``ISIC9_DIR`` names; a set placed in ``data/``; one attached on Kaggle;
-    in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``. ``data_dir``
-    (and ``ISIC9_DIR``) is a folder of images, "sample", "kaggle:owner/dataset" for a set of Kaggle (downloaded once, by
-    kagglehub), "isic:clinics" or "isic:<search>" for images of the ISIC Archive (``archive.fetch``), or several of
-    these, separated by ";", as one set. FileNotFoundError if no images are there; ValueError if ``data/``, or what is
-    attached, holds several folders of images.
+    in Colab the Kaggle set of the case study; else the embedded synthetic sample, made in ``data/sample``. The first
+    two take a folder of images, "sample", "kaggle:owner/dataset" (downloaded once, by kagglehub), "isic:clinics" or
+    "isic:<search>" (``archive.fetch``), or several of these, separated by ";", as one set. FileNotFoundError if no
+    images are there; ValueError if ``data/``, or what is attached, holds several folders of images.
     """
     for name, given in (("DATA_DIR", os.fspath(data_dir)), ("ISIC9_DIR", os.environ.get("ISIC9_DIR", ""))):
         if parts := [part.strip() for part in given.split(";") if part.strip()]:
@@ -80,25 +79,23 @@ def list_images(found, labels_csv="", image_column="", label_column="", draft=""
     """List every image of the sets that ``find`` found, whatever their layout, and return a Listing.
 
     Understood are class folders, with or without folders of splits above them and folders below them, and images with
-    a table of labels beside them: a column of image names and a column of labels, or one-hot columns. Columns of
-    lesions and patients become groups, a column of splits is obeyed. Names of columns and of classes are known as
-    columns.csv and classes.csv say.
+    a table of labels: a column of image names and a column of labels, or one-hot columns, named as columns.csv and
+    classes.csv say. Columns of lesions and patients become groups, a column of splits is obeyed.
 
     ``labels_csv`` is the path of the table of labels, in the set or absolute, "folders" for class folders, "" for what
     fits alone; ``image_column`` and ``label_column`` are its columns of image names and of classes, "" if known by
     their names. FileNotFoundError or ValueError if a set cannot be understood: with what was seen, and the parameter
     that settles it; a draft of a table that would do is written to the file ``draft`` ("": none).
 
-    Of the Listing, ``table`` is a manifest whose pictures nobody has looked at yet, in the order of the paths;
-    ``image_id`` is the file's stem, or ``<stem>@<split>-<class>`` for every file whose stem occurs more than once;
-    ``group`` the patient, else the lesion. ``facts`` has the columns of ``labels.FACTS``, index ``image_id``.
-    ``understood`` has three lines for each set, and one for each of its classes.
+    Of the Listing, ``table`` has the pictures' own columns still empty, in the order of the paths; ``image_id`` is the
+    file's stem, or ``<stem>@<split>-<class>`` where several files have it; ``group`` the patient, else the lesion.
+    ``facts`` has the columns of ``labels.FACTS``, index ``image_id``.
     """
     sets, understood, several = [], [], len(found.sets) > 1
     own = [folder for _, folder in found.sets]  # whose labels LABELS_CSV is about
     if labels_csv not in ("", "folders"):
-        own = [folder for folder in own if (folder / labels_csv).is_file()]
-        own = [folder for folder in own if not several or (folder / labels_csv).is_relative_to(folder)]
+        inside = [folder for folder in own if (folder / labels_csv).is_relative_to(folder)] if several else own
+        own = [folder for folder in inside if (folder / labels_csv).is_file()]
     if not own:
         raise FileNotFoundError(f"LABELS_CSV is {labels_csv!r}, but no such file is in {found.root}.")
     for name, folder in found.sets:
@@ -113,8 +110,7 @@ def list_images(found, labels_csv="", image_column="", label_column="", draft=""
         sets.append(rows.assign(set=name if several else ""))
         understood.append(said)
     rows = pd.concat(sets, ignore_index=True)
-    spelled = {classes.plain(name) or name: name for name in sorted(rows["published_label"], reverse=True)}
-    label = rows["published_label"].map(lambda name: spelled[classes.plain(name) or name])
+    label = rows.groupby(rows["published_label"].map(classes.key))["published_label"].transform("min")
     table = rows.assign(published_label=label, label=label, image_id=_ids(rows), collection=_collection(rows))
     table["group"] = rows["patient_id"].mask(rows["patient_id"] == "", rows["lesion_id"])
     table[["width", "height"]] = 0
@@ -138,7 +134,7 @@ def state(found):
 
 
 def _images(sets, source):
-    """Describe the sets; the sample is known by its file SYNTHETIC.txt, wherever it lies."""
+    """Describe sets of (name, folder); the sample is known by its file SYNTHETIC.txt, wherever it lies."""
     drawn, names = [(folder / "SYNTHETIC.txt").exists() for _, folder in sets], [name for name, _ in sets]
     root = Path(os.path.commonpath([folder for _, folder in sets]))
     sets = [(name if names.count(name) == 1 else f"{folder.parent.name}/{name}", folder) for name, folder in sets]
@@ -159,9 +155,9 @@ def _named(variable, given):
     except OSError:  # a name that no file system takes
         there = images = None
     if not images:
-        files = [file.name for _, files, _ in folders.walk(folder) for file in files] if there else []
         what = "holds no images" if there else "is no folder"
-        what += f", but {len(files)} other files, such as {files[0]}" if files else ""
+        if files := [file.name for _, files, _ in folders.walk(folder) for file in files] if there else []:
+            what += f", but {len(files)} other files, such as {files[0]}"
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "
             "a table of labels. How to make image files of arrays or tables: docs/data.md."

@@ -42,18 +42,17 @@ def inspect(table):
 def near_duplicates(table, max_distance=8, min_similarity=0.88):
     """Find the pairs of different pictures that are one picture re-encoded, resized, mirrored or turned.
 
-    Two pictures are a candidate if the 64-bit pHash of one, in any of its eight orientations, lies within
-    ``max_distance`` bits (0 to 64) of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of
-    perceptual image hash functions"). A candidate is confirmed if edges lie in the same places: if the correlation (-1
-    to 1) of the brightness steps between neighbouring pixels of 32 x 32 px grey copies is at least ``min_similarity``.
-    That does not change with brightness, contrast or white balance, while skin lesions that merely look alike have
-    their hairs and borders elsewhere.
+    Candidates are pictures of which one, in any of eight orientations, has a 64-bit pHash within ``max_distance`` bits
+    (0 to 64) of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of perceptual image hash
+    functions"). They are confirmed if edges lie in the same places: if the correlation (-1 to 1) of the brightness
+    steps between neighbouring pixels of 32 x 32 px grey copies is at least ``min_similarity``. That does not change
+    with brightness, contrast or white balance, while lesions that merely look alike have hairs and borders elsewhere.
 
     Takes a manifest that :func:`inspect` has filled, and reads the files once more. Returns a DataFrame, one row per
-    pair of pictures (a picture that lies in several files stands under its first ``image_id``): ``image_id``,
-    ``other_id``, ``distance`` (bits), ``similarity`` (correlation), ``how``: what was done to the image to make the
-    other ("same view", "mirrored", "turned 90" counter-clockwise, "mirrored, turned 90", ...). Where pictures are alike
-    by the hundred, only as many pairs are listed as tie all of them together.
+    pair of pictures (each under its first ``image_id``): ``image_id``, ``other_id``, ``distance`` (bits),
+    ``similarity`` (correlation), ``how``: what was done to the image to make the other ("same view", "turned 90"
+    counter-clockwise, "mirrored, turned 90", ...). Where pictures are alike by the hundred, only as many pairs are
+    listed as tie all of them together.
     """
     columns = ["distance", "similarity", "how"]
     rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
@@ -87,7 +86,7 @@ def group(table, metadata, pairs=None):
     ties["lesion_id"] = ties["lesion_id"].str.split()
     names = ["group", "lesion_id", "patient_id", "sha256", "picture"]
     keys = pd.concat([ties[name].explode().replace("", None).dropna().radd(f"{name} ") for name in names])
-    copies = families.originals(table).set_axis(table["image_id"]).loc[lambda original: original != ""]
+    copies = families.originals(table).set_axis(table["image_id"]).loc[lambda original: original.isin(number.index)]
     left = np.concatenate([number[keys.index], number[pairs["image_id"]], number[copies.index]])
     right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]], number[copies]])
     nodes = len(table) + len(keys)

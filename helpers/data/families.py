@@ -1,5 +1,6 @@
 """Pictures that belong to another one: masks of it, which are no photographs, and augmented copies of it."""
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -12,40 +13,43 @@ from helpers.data.images import UnreadableImage, open_rgb
 UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 MADE = [  # names that a program gives to its copies, with the original's stem
     rf".*?_original_(.+)\.\w+_{UUID}",  # Augmentor
-    r"(.+)_(?:jpe?g|png|bmp|tiff?|webp|gif)\.rf\.\w{6,}",  # Roboflow
+    r"(.+)[_-](?:jpe?g|png|bmp|tiff?|webp|gif)\.rf\.\w{6,}",  # Roboflow
 ]
-WORDS = r"""(?x)(aug(ment(ed|ation)?)? | cop(y|ies|ie) | of | kopie | [hv]?flip(ped|lr|ud)? | (horizontal|vertical)(ly)?
-    | rot(at(e|ed|ion))? | deg | mirror(ed)? | zoom(ed)? | crop(ped)? | shear(ed)? | shift(ed)? | translat(e|ed|ion)
-    | (re)?(scale|size)d? | bright(ness)? | contrast | saturation | hue | colou?r | gamma | jitter | nois(e|y)
-    | gaussian | blur(red)? | sharpen(ed)? | elastic | distort(ed|ion)? | transform(ed)?)"""
+NUMBERED = r"(aug[a-z]*)?_\d+_\d+"  # Keras's ImageDataGenerator does not say which original
+WORD = (  # of what was done to a copy
+    r"(?:(?:aug|cop[yi]|kopi|[hv]?flip|horizontal|vertical|rotat|mirror|zoom|crop|shear|shift|trans[flp]|(?:re)?scal[ei]"
+    r"|resiz|bright|contrast|saturat|colou?r|gr[ae]y|gamma|jitter|nois|gauss|blur|sharp|elastic|distort|warp|affin"
+    r"|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument)[^\W\d_]*|rot|hue|deg|lr|ud|of|de|von)"
+)
+WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
 FOLDER = re.compile(r"augment|^(aug|output|outputs|copies)$", re.IGNORECASE)
-DRAWN = re.compile(r"superpixel|segment|contour|overlay|annotat|heat ?map", re.IGNORECASE)
+UNKNOWN = "unknown"  # stands for an original of which nothing is known
+DRAWN = re.compile(r"superpixel|segmentation|contour|overlay|annotat|heat[\W_]?map|grad[\W_]?cam|saliency")
+KIND = re.compile(r"^(im(age|g)?|photo|scan|mask|seg(mentation)?|gt|roi|label)s?[\W_]*(?=\d)")  # before a number
 
 
 def masks(files):
     """Return those of the image ``files`` (Paths) that are drawn over another one: masks, segmentations, superpixels.
 
-    The stem of such a file is, or begins with, that of another image; and the rest of it says so ("_superpixels"), or
-    it has two values, black and white (or a few grey levels), where the other image has more. Of each folder, and of
-    each ending of names in it, three files are opened.
+    The stem of such a file is, or begins with, that of another image, but for a word as in "mask_1" and "image_1"; and
+    the rest of it says so ("_superpixels"), or it has two values, black and white (or a few grey levels), where the
+    other image has more. Of each folder, and of each ending of names in it, three files are opened.
     """
-    stems = {}
-    for file in files:
-        stems.setdefault(file.stem.casefold(), []).append(file)
-    groups = {}
-    for file in files:
-        stem = file.stem.casefold()
-        ends = [at for at in range(1, len(stem)) if not stem[at].isalnum() and stem[:at] in stems]
-        end = ends[0] if ends else len(stem)
-        others = [other for other in stems[stem[:end]] if other != file]
-        if others:
-            groups.setdefault((file.parent, re.sub(r"\d+", "0", stem[end:])), []).append((file, others))
+    subjects, by_subject, groups = {file: KIND.sub("", file.stem.casefold()) for file in files}, {}, {}
+    for file, subject in subjects.items():
+        by_subject.setdefault(subject, []).append(file)
+    for file, subject in subjects.items():
+        ends = (at for at, letter in enumerate(subject) if not letter.isalnum() and subject[:at] in by_subject)
+        subject = subject[: next(ends, None)]
+        if others := [other for other in by_subject[subject] if other != file]:
+            rest = re.sub(r"\d+", "0", file.stem.casefold().replace(subject, "", 1))
+            groups.setdefault((file.parent, rest), []).append((file, others))
     found = []
     for (_, rest), members in groups.items():
-        drawn = DRAWN.search(rest) or all(
+        if DRAWN.search(rest) or all(
             _few_values(file) and not all(map(_few_values, others[:3])) for file, others in members[:3]
-        )
-        found += [file for file, _ in members] if drawn else []
+        ):
+            found += [file for file, _ in members]
     return found
 
 
@@ -53,31 +57,28 @@ def originals(table):
     """Return the ``image_id`` of the original of each augmented copy in a manifest, "" for all other rows (a Series).
 
     A copy is known by its name: what Augmentor and Roboflow call their files; the stem of another image of the same
-    class with words such as "aug", "flip" or "copy" and numbers around it, or with numbers alone in a folder
-    "augmented" or "output". If the original itself is not there, one of its copies stands for it: one of Test, else of
-    validation.
+    class with words such as "aug", "flip" or "copy" and numbers around it, or with anything in a folder "augmented" or
+    "output". If the original itself is not there, one of its copies stands for it: one of Test, else of validation. Of
+    files as Keras's ImageDataGenerator names them, "aug_0_8431", the original is ``UNKNOWN``.
     """
-    files = [Path(path) for path in table["path"]]
-    root = os.path.commonpath([file.parent for file in files]) if files else ""
-    rank = table["split"].map({"test": 0, "val": 1}).fillna(2)
-    order = table.assign(rank=rank).sort_values(["rank", "image_id"])
-    named, first = {}, {}
+    root = os.path.commonpath([Path(path).parent for path in table["path"]]) if len(table) else ""
+    paths, rank = [Path(path) for path in table["path"]], table["split"].map({"test": 0, "val": 1}).fillna(2)
+    inside = np.array([any(map(FOLDER.search, path.relative_to(root).parts[:-1])) for path in paths], bool)
+    order = table.assign(stem=[path.stem.strip() for path in paths], inside=inside, rank=rank)
+    order = order.sort_values(["inside", "rank", "image_id"])
+    first = [rows.groupby(["stem", "published_label"])["image_id"].first() for rows in (order, order[~order["inside"]])]
+    named, outside = (ids.to_dict() for ids in first)
+    labels, found, stands = order.groupby("stem")["published_label"].agg(set).to_dict(), {}, {}
     for row in order.itertuples():
-        stem = Path(row.path).stem.strip()
-        named.setdefault((stem, row.published_label), row.image_id)
-        first.setdefault(stem, set()).add(row.published_label)
-    found, stands = {}, {}
-    for row in order.itertuples():
-        file = Path(row.path)
-        stem = file.stem.strip()
-        made = next((match[1] for match in (re.fullmatch(known, stem) for known in MADE) if match), "")
-        augmented = any(map(FOLDER.search, file.relative_to(root).parts[:-1]))
-        base = Path(made).name or _base(stem, first, augmented)
-        labels = first.get(base, {row.published_label})
-        label = min(labels) if augmented and len(labels) == 1 else row.published_label
-        key = (base, label)
-        if base and base != stem and (made or key in named):
-            found[row.Index] = named.get(key) or stands.setdefault(key, row.image_id)
+        made = next((match[1] for known in MADE if (match := re.fullmatch(known, row.stem, re.I))), "")
+        base = Path(made).name or _base(row.stem, labels, row.inside)
+        label = min(labels.get(base, {row.published_label})) if row.inside else row.published_label
+        if row.inside and (row.stem, row.published_label) in outside:
+            found[row.Index] = outside[row.stem, row.published_label]
+        elif base:
+            found[row.Index] = named.get((base, label)) or stands.setdefault((base, label), row.image_id)
+        elif re.fullmatch(NUMBERED, row.stem, re.IGNORECASE):
+            found[row.Index] = UNKNOWN
     found = pd.Series(found, dtype=str).reindex(table.index, fill_value="")
     parent = dict(zip(table["image_id"], found))
     for _ in range(9):  # copies of copies
@@ -86,17 +87,20 @@ def originals(table):
 
 
 def _base(stem, stems, augmented):
-    """Return the longest of ``stems`` that a stem consists of, but for words of augmentation and numbers; else ""."""
-    tokens = [(match.start(), match.end()) for match in re.finditer(r"[^\W_]+", stem)]
-    spans = [(a, b) for a, _ in tokens for _, b in tokens if a < b and (a > 0 or b < len(stem))]
-    spans += [(a, len(stem)) for a, _ in tokens] + [(0, at) for at in range(1, len(stem)) if not stem[at].isalnum()]
-    for a, b in sorted(set(spans), key=lambda span: span[0] - span[1]):
-        rest = stem[:a] + " " + stem[b:]
-        words = re.findall(r"[^\W_\d]+", re.sub(UUID, " ", rest.lower()))
-        said = augmented or words or re.fullmatch(r" +\(\d+\)", rest)
-        if stem[a:b] != stem and stem[a:b] in stems and said and all(re.fullmatch(WORDS, word) for word in words):
-            return stem[a:b]
-    return ""
+    """Return the longest of ``stems`` that a stem consists of, but for words of augmentation and numbers.
+
+    If there is none, return the stem without such words if there are any and a number is left, else "".
+    """
+    cuts = [0, *(at for at in range(1, len(stem)) if not stem[at - 1 : at + 1].isalnum()), len(stem)]
+    for a, b in sorted(itertools.combinations(cuts, 2), key=lambda span: span[0] - span[1])[1:]:
+        if stem[a:b] in stems:
+            rest = re.sub(UUID, " ", f"{stem[:a]} {stem[b:]}".lower())
+            words = [word for word in re.findall(r"[^\W\d_]+", rest) if len(word) > 1]
+            said = all(re.fullmatch(WORD, word) for word in words) and (words or re.fullmatch(r" +\(\d+\)", rest))
+            if augmented or said:
+                return stem[a:b]
+    bare = re.sub(r"^[\W_]+|(?:[\W_]+\d+){2,}$|[\W_]+$", "", WORDS.sub("", stem))
+    return bare if WORDS.search(stem) and re.search(r"\d", bare) else ""
 
 
 def _few_values(file):

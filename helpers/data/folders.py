@@ -23,10 +23,9 @@ def walk(root, passed_over=(), refused=lambda error: None):
     seen = {os.path.realpath(root)}
     for place, folders, names in os.walk(root, followlinks=True, onerror=refused):
         here = Path(place)
-        inside = {
-            name: os.path.realpath(here / name) for name in sorted(folders) if name[0] != "." and name != "__MACOSX"
-        }
-        folders[:] = [name for name, real in inside.items() if real not in seen and here / name not in passed_over]
+        shown = [name for name in sorted(folders) if name[0] != "." and name != "__MACOSX"]
+        inside = {name: os.path.realpath(here / name) for name in shown if here / name not in passed_over}
+        folders[:] = [name for name, real in inside.items() if real not in seen]
         seen.update(inside.values())
         yield here, sorted(here / name for name in names if name[0] != "." and here / name not in passed_over), folders
 
@@ -51,14 +50,15 @@ def sort_out(root, passed_over):
     """Return the paths of the images and of the tables below ``root``, and {what else is there: how many}."""
     files, found, other, left, refused = [], [], {}, {}, []
     for here, inside, folders in walk(root, passed_over, refused.append):
-        files += filter(is_image, inside)
         for file in inside:
-            if file.suffix.lower() in tables.SUFFIXES and not file.is_file():  # a pipe would be waited for without end
-                left[f"{place(file, root)}, which is no file or leads to none"] = 0
-            elif file.suffix.lower() in tables.SUFFIXES:
-                found.append(file)
-            elif not is_image(file):
+            if is_image(file):
+                files.append(file)
+            elif file.suffix.lower() not in tables.SUFFIXES:
                 other.setdefault(file.suffix or file.name, []).append(place(file, root))
+            elif file.is_file():
+                found.append(file)
+            else:  # a pipe would be waited for without end
+                left[f"{place(file, root)}, which is no file or leads to none"] = 0
         if not inside and not folders and here != root:
             left[f"empty folder {place(here, root)}"] = 0
     for error in refused:
@@ -80,7 +80,7 @@ def read_folders(files, root, exactly):
         if classes.plain(parts[0][0]) in matching.SPLITS or classes.is_known(parts[0][0]):
             break
         parts = [p[1:] for p in parts]  # a folder around the whole set, as archives unpack
-    at = next(filter(lambda depth: _splits(parts, depth), range(max(map(len, parts)))), None)
+    at = next((depth for depth in range(max(map(len, parts))) if _splits(parts, depth)), None)
     split = ["" if at is None or len(p) <= at else matching.split_of(p[at]) for p in parts]
     within = [p if at is None else p[:at] + p[at + 1 :] if split else [] for p, split in zip(parts, split)]
     if not exactly:
@@ -99,8 +99,7 @@ def read_folders(files, root, exactly):
 
 def _splits(parts, depth):
     """Say whether the folders at a depth are splits: all or two of them, or the only one that has folders in it."""
-    here = {p[depth] for p in parts if len(p) > depth}
+    splits = {p[depth]: matching.split_of(p[depth]) for p in parts if len(p) > depth}
     deeper = {p[depth] for p in parts if len(p) > depth + 1}
-    splits = {name: matching.split_of(name) for name in here if matching.split_of(name)}
-    alone = splits and deeper and deeper <= set(splits)
-    return bool(splits) and (len(splits) == len(here) or len(set(splits.values())) > 1 or alone)
+    several = len(set(splits.values()) - {""}) > 1
+    return any(splits.values()) and (several or all(splits.values()) or all(map(splits.get, deeper or {""})))

@@ -22,12 +22,11 @@ class UnreadableImage(OSError):
 
 
 def open_rgb(path, draft=None):
-    """Return the first picture in a file, upright, as 8-bit RGB.
+    """Return the first picture in a file as 8-bit RGB, upright (EXIF), its transparent parts laid on white.
 
-    The camera's orientation (EXIF) is applied; transparent parts are laid on white. Grey values of 16 or 32 bits and
-    floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0 to 65,535 that holds them all,
-    else from 0 to their maximum. With ``draft``, (width, height) in pixels, a JPEG is decoded at a half, a quarter or
-    an eighth of its size, as long as it stays as large as that in both directions: faster, for whatever is resized
+    Grey values of 16 or 32 bits and floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0
+    to 65,535 that holds them all, else from 0 to their maximum. With ``draft``, (width, height) in pixels, a JPEG is
+    decoded at a half, a quarter or an eighth of its size, but no smaller than that: faster, for what is resized
     afterwards. UnreadableImage if the file is not there, is no regular file, cannot be decoded, or if its content
     (whatever its name) is none of ``FORMATS``.
     """

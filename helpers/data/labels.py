@@ -21,10 +21,10 @@ def official_labels(table, facts=None, file=""):
     2019 facts that come with the course, for files whose names begin with an ISIC id. The lesion ids of all sources are
     kept: each ties images together. A diagnosis that means no ISIC 2019 class is unknown; ``file`` is warned of.
 
-    Returns a DataFrame of text, one row per row of ``table``, index ``image_id``, empty where unknown: ``diagnosis``
-    (ISIC 2019 code), ``lesion_id`` (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``,
-    ``anatom_site_general``, ``fitzpatrick_skin_type``. FileNotFoundError or ValueError if ``file`` is not there,
-    cannot be read, or names none of the images.
+    Returns a DataFrame of text, index ``image_id``, empty where unknown: ``diagnosis`` (ISIC 2019 code), ``lesion_id``
+    (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``, ``anatom_site_general``,
+    ``fitzpatrick_skin_type``. FileNotFoundError or ValueError if ``file`` is not there, cannot be read, or names none
+    of the images.
     """
     sources = [facts, _said(SHIPPED, table)]
     if file:
@@ -51,7 +51,7 @@ def official_class(diagnosis, published, names):
     The published class stays where the diagnosis allows it (BKL allows two classes), and where neither can be told:
     it is not the name of a diagnosis, and none of the classes of the set (``names``) is the official one.
     """
-    meant, said = classes.coded(diagnosis), classes.code(published)
+    meant, said = classes.coded(diagnosis), classes.diagnosed(published).get("isic_2019")
     return published if said == diagnosis or not (said or meant in names) else meant if meant in names else ""
 
 
@@ -59,16 +59,13 @@ def apply_labels(table, labels, metadata, min_class_size=20):
     """Decide which label each image is learned and tested under, and which images take no part.
 
     ``labels`` is the policy. "published": the folder is the label; only unreadable files are left out. As one picture
-    may then stand in Test and in Train, the rows of a published test (or validation) folder get groups of their own:
-    "test/<group>", "val/<group>".
+    may then stand in Test and in Train, the rows of a given Test (or validation) get own groups, "test/<group>".
 
-    "audited": the official label where one is known of any file of the picture. A picture whose official, or else
-    published, labels contradict each other is left out ("contradiction"), also if the set has no class for the official
-    one. An augmented copy of another picture (see ``families.originals``) leaves Test and validation ("augmented
-    copy"); in Train it stays, under the label of its original. What shares a group with Test leaves Train and
-    validation, what shares one with validation leaves Train ("test twin"). One copy of each picture stays
-    ("duplicate"); near-duplicates stay, in one group. A class with fewer than ``min_class_size`` training images is
-    left out of every split ("class too small").
+    "audited": the official label where one is known of any file of the picture. These flags are given, in this order:
+    "contradiction": the official, or else published, labels of a picture differ, or the set has no class for them.
+    "augmented copy" (see ``families.originals``): in Test and validation; in Train it stays, with its original's label,
+    if that is known. "test twin": shares a group with Test, or, in Train, with validation. "duplicate": one copy of
+    each picture stays. "class too small": fewer than ``min_class_size`` training images, in every split.
 
     Takes a manifest with groups, of which flags and labels of an earlier policy are forgotten, and ``metadata`` as
     :func:`official_labels` returns it. Returns a manifest with ``label`` (empty where flagged), ``flag`` and ``group``.
@@ -84,15 +81,15 @@ def apply_labels(table, labels, metadata, min_class_size=20):
         own = table["split"].isin(["test", "val"])
         return table.assign(label=label, flag=flag, group=group.where(~own, table["split"] + "/" + group))
     original, settled = families.originals(table), _settled(table, metadata)
-    known = dict(zip(table["image_id"], settled))
-    settled = settled.where((original == "") | (settled == ""), original.map(known))
+    of_original = original.map(dict(zip(table["image_id"], settled))).fillna(settled)
+    settled = settled.mask(settled != "", of_original)
     table = table.assign(label=settled, flag=table["flag"].where(~readable, ""), group=group)
 
     def flag(rows, reason):
         table.loc[rows & (table["flag"] == ""), "flag"] = reason
 
     flag(table["label"] == "", "contradiction")
-    flag(table["split"].isin(["test", "val"]) & (original != ""), "augmented copy")
+    flag((original == families.UNKNOWN) | (original != "") & table["split"].isin(["test", "val"]), "augmented copy")
     for held, leaving in (("test", ["val", "train"]), ("val", ["train"])):
         groups = manifest.active(table, held)["group"]
         flag(table["split"].isin(leaving) & table["group"].isin(groups), "test twin")

@@ -9,7 +9,8 @@ import pandas as pd
 from helpers import manifest
 from helpers.data import choices, classes, folders, matching, tables
 
-FORM = re.compile(r"submission", re.IGNORECASE)  # of an answer to a challenge: its labels are made up
+# Of answers to a challenge: their labels are made up.
+FORM = re.compile(r"submission|predict(ed|ion)|template|dummy|(example|sample)_?(answer|label|solution)", re.IGNORECASE)
 MAKE = "Give image files, and their labels as folders or as a table; docs/data.md says how to make them."
 
 
@@ -22,7 +23,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     """
     files, found, left = folders.sort_out(root, passed_over)
     if not files:
-        raise FileNotFoundError(f"No images are in {root}. It has: {_aside(left, 4)}. {MAKE}")
+        raise FileNotFoundError(f"No images are in {root}. It has: {_in_words(left, 4)}. {MAKE}")
     rows, linked = folders.read_folders(files, root, labels_csv == "folders"), {}
     given = [] if labels_csv in ("", "folders") else [Path(root, labels_csv)]
     try:
@@ -30,12 +31,11 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         said = choices.choose(rows, linked, given, labels_csv, label_column, left, root)
         labels = choices.agreed(said, rows, root)
     except ValueError as error:
-        said = f"The labels of {root} are not clear: {error}\nBeside the images: {_aside(left, 4)}."
+        question = f"The labels of {root} are not clear: {error}\nBeside the images: {_in_words(left, 4)}."
         if draft and _write_draft(rows, linked, root, draft):
-            said += (
-                f"\nA draft of a table of labels is {Path(draft).absolute()}: correct it, and give it as LABELS_CSV."
-            )
-        raise ValueError(said) from error
+            draft = Path(draft).absolute()
+            question += f"\nA draft of a table of labels is {draft}: correct it, and give it as LABELS_CSV."
+        raise ValueError(question) from error
     rows["published_label"] = labels.map(classes.standard)
     chosen = [file for file in said if file]
     for file in [*chosen, *(file for file in linked if file not in chosen)]:
@@ -52,51 +52,43 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
     kept = rows[rows["published_label"] != ""].drop(columns=["folder", "below", "in", "place"]).reset_index(drop=True)
     if kept.empty:
-        raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_aside(left, 4)}.")
+        raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_in_words(left, 4)}.")
     layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(chosen))
-    column = ", ".join(dict.fromkeys(what for what, _ in said.values()))
-    return kept, _understood(kept, layout, column + _merged(labels), left)
+    label = ", ".join(dict.fromkeys(what for what, _ in said.values()))
+    return kept, _understood(kept, layout, label, labels[labels != ""], left)
 
 
-def _merged(labels):
-    """Say which spellings of class names (a Series) were read as one: "; read as one: nevus = NV, nv"."""
-    spelled = pd.Series(sorted(set(labels) - {""}), dtype=str)
-    several = spelled.groupby(spelled.map(classes.standard).map(classes.plain)).agg(list)
-    one = [f"{classes.standard(names[0])} = {', '.join(names)}" for names in several if len(names) > 1]
-    return f"; read as one: {'; '.join(one)}" if one else ""
-
-
-def _understood(rows, layout, label, left):
-    splits = [name for name in ("train", "val", "test") if (rows["split"] == name).any()]
+def _understood(rows, layout, label, labels, left):
+    """Say how a set was read; ``labels`` are the classes as they were spelled."""
+    spelled = labels.groupby(labels.map(classes.key)).unique().map(sorted)
+    one = [f"{classes.standard(names[0])} = {', '.join(names)}" for names in spelled if len(names) > 1]
+    merged = f"; read as one: {'; '.join(one)}" if one else ""
+    splits = [name for name in manifest.SPLITS if (rows["split"] == name).any()]
     groups = [name for name in ("patient_id", "lesion_id") if (rows[name] != "").any()]
     sizes = "".join(f"{count:8d} {name}\n" for name, count in rows["published_label"].value_counts().items())
     return (
         f"Layout: {layout}; given splits: {', '.join(splits) or 'none'}\n"
-        f"Label: {label}; groups: {', '.join(groups) or 'none given'}; classes:\n{sizes}"
-        f"Not used: {_aside(left)}"
+        f"Label: {label}{merged}; groups: {', '.join(groups) or 'none given'}; classes:\n{sizes}"
+        f"Not used: {_in_words(left)}"
     )
 
 
-def _aside(left, most=99):
+def _in_words(left, most=20):
     said = [f"{count} {what}" if count else what for what, count in left.items()]
     return "; ".join(said[:most] + [f"and {len(said) - most} more"] * (len(said) > most)) or "nothing"
 
 
 def _linked(found, files, given, image_column, left):
     """Return {table: what it says about the images}; what says nothing of them is put into ``left``."""
-    linked, silent = {}, {}
+    linked = {}
     for file in dict.fromkeys(found):
         about = tables.about(file, files, image_column)
         if FORM.search(file.stem) and file not in given:
-            silent[file] = {f"{file.name} (a submission template, no labels)": 0}
+            left[f"{file.name} (a form for answers, no labels)"] = 0
         elif about.image_column or about.doubt:
             linked[file] = about
         else:
-            silent[file] = about.notes
-    for notes in list(silent.values())[: 3 if len(silent) < 4 else 1]:
-        left |= notes
-    if len(silent) > 3:
-        left["other tables that do not list the images"] = len(silent) - 1
+            left |= about.notes
     return linked
 
 

@@ -6,11 +6,11 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from helpers.data import classes, images
+from helpers.data import images
 
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-ID = r"(?:ISIC|SYN)_\d{7}"  # means one picture wherever it stands
 SPLITS |= dict.fromkeys(["val", "valid", "validation"], "val")
+ID = r"(?:ISIC|SYN)_\d{7}"  # means one picture wherever it stands
 
 
 def isic_id(name):
@@ -21,7 +21,7 @@ def isic_id(name):
 
 def split_of(name):
     """Return the split that is a word of a name ("ISIC_2019_Training_Input"), "" for none or two."""
-    said = {SPLITS[word] for word in classes.words(name) if word in SPLITS}
+    said = {SPLITS[word] for word in re.findall(r"[^\W\d_]+", name.lower()) if word in SPLITS}
     return said.pop() if len(said) == 1 else ""
 
 
@@ -34,7 +34,7 @@ class Files:
         self.paths = [Path(path).relative_to(root) if root else Path(path) for path in paths]
         self.splits = [next(filter(None, map(split_of, path.parts[:-1])), "") for path in self.paths]
         for position, path in enumerate(self.paths):
-            for key in dict.fromkeys([_key(path.stem.strip()), _key(isic_id(path.stem.strip()))]):
+            for key in {_key(path.stem.strip()), _key(isic_id(path.stem.strip()))}:
                 self.by_key.setdefault(key, []).append(position)
 
     def __contains__(self, name):
@@ -55,18 +55,17 @@ class Files:
         """Say whether a table lies in a folder of the set, below its top, with all files of these positions."""
         place = Path(table).parent
         inside = self.root and place != self.root and place.is_relative_to(self.root)
-        return bool(inside) and all(self.paths[at].is_relative_to(place.relative_to(self.root)) for at in positions)
+        return bool(inside) and all((self.root / self.paths[at]).is_relative_to(place) for at in positions)
 
     def match(self, values, table):
         """Find the files that the ``values`` of a column of ``table`` name (a Series of text by line).
 
         Paths of other systems are compared without the folders that all of them share. A name that stands in several
-        folders means the file in the table's own folder or split; but an ISIC id means one picture wherever it stands.
-        Returns the pairs, a DataFrame (``file``: position, ``line``, ``level``: 0 is the full name, 4 an id in the
-        name), and the values that mean several files still.
+        folders means the file in the table's own folder or split; an ISIC id means one picture wherever it stands.
+        Returns the pairs, a DataFrame (``file``: position, ``line``, ``level`` as in ``_meant``, 0 is best), and the
+        values that mean several files still.
         """
-        named = {line: _parts(value) for line, value in values.items()}
-        named = {line: parts for line, parts in named.items() if parts}
+        named = {line: parts for line, value in values.items() if (parts := _parts(value))}
         folders = [parts[:-1] for parts in named.values()]
         shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, zip(*folders))))
         ends = [named, {line: parts[shared:] for line, parts in named.items()}]
@@ -87,15 +86,14 @@ class Files:
         return pd.DataFrame(pairs, columns=["file", "line", "level"])
 
     def _meant(self, parts):
-        """Yield (how well, position) of each file that the parts of a path mean: by full name (0), stem, ... id (4)."""
-        for at in self.by_key.get(_key(_stem(parts[-1])), []) if parts else []:
-            path, name, stem = self.paths[at], parts[-1], _stem(parts[-1])
-            if [part.casefold() for part in path.parts[:-1][-len(parts) + 1 :] if len(parts) > 1] == [
-                part.casefold() for part in parts[:-1]
-            ]:
-                own = path.stem.strip()
-                steps = [name == path.name, stem == own, stem.casefold() == own.casefold(), _key(stem) == _key(own)]
-                yield (steps + [True]).index(True), at
+        """Yield (level, position) of files that a path's parts mean: 0 by full name, 1 stem, 2 spelling, 3 ISIC id."""
+        if not parts:
+            return
+        stem, folders = _stem(parts[-1]), "/".join(["", *parts[:-1]]).casefold()
+        for at in self.by_key.get(_key(stem), []):
+            path, own = self.paths[at], self.paths[at].stem.strip()
+            if f"/{path.parent.as_posix()}".casefold().endswith(folders):
+                yield [parts[-1] == path.name, stem == own, _key(stem) == _key(own), True].index(True), at
 
 
 def _parts(name):

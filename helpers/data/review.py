@@ -32,7 +32,8 @@ def counts(table):
 
 def thumbnails(paths):
     """Return images as float32 (n, 32, 32, 3), 0 to 255."""
-    return np.stack(read_files(_thumbnail, list(paths))).astype("float32")
+    small = read_files(lambda path: np.asarray(open_rgb(path, (32, 32)).resize((32, 32))), list(paths))
+    return np.stack(small).astype("float32")
 
 
 def mean_colours(pixels, labels):
@@ -89,7 +90,3 @@ def changes(ledger):
     columns = ["published", *moves.columns[moves.any()], "audited"]
     changed = ledger.loc[moves.any(axis=1), columns]
     return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"]).rename(columns=NAMES)
-
-
-def _thumbnail(path):
-    return np.asarray(open_rgb(path, (32, 32)).resize((32, 32)))

@@ -16,14 +16,12 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
     scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
     and a class of one group in train. The fractions (0.05 to 0.5) are of the images left at that point, as near as
-    whole groups allow; augmented copies (see ``families.originals``) that fall to the part held out are left out of it.
-    The same ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at
-    random", or "first", which validates on each class's first groups by ``image_id``: a published Test that was cut so
-    may come from another acquisition, and such a validation is the fairer rehearsal for it.
+    whole groups allow; augmented copies (see ``families.originals``) in the part held out are left out of it. The same
+    ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at random", or "first", which
+    validates on each class's first groups by ``image_id``: the fairer rehearsal for a published Test cut so.
 
     Takes a manifest after ``labels.apply_labels``; returns it with ``split`` filled in every row that takes part.
-    ValueError if a fraction is out of range, ``val_cut`` is another word, or there are too few images, groups or
-    classes to divide; it says what is missing.
+    ValueError if a fraction is out of range, ``val_cut`` is another word, or too little is left to divide.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")
@@ -61,7 +59,8 @@ def require(table):
         if len(small):
             left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {small.iloc[0]}."
         there = f"Only the class {rows['label'].iloc[0]!r}" if len(rows) else "No image"
-        raise ValueError(f"{there} is left to train on, but a classifier needs two classes.{left}")
+        ask = " If that names no class, give a table of labels in LABELS_CSV." if len(rows) else ""
+        raise ValueError(f"{there} is left to train on, but a classifier needs two classes.{ask}{left}")
     if rows["group"].nunique() < 2:
         raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
 

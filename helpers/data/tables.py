@@ -4,10 +4,10 @@ The names, those of HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and t
 columns.csv; of several that mean the same, the first is taken.
 """
 
-import codecs
 import csv
 import functools
 import io
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general", 
 AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?", "anonymous"}
 NUMBER = r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?"
+HEAD = 100  # rows that are looked at before a table of any size is read
 
 
 class About(NamedTuple):
@@ -49,23 +50,22 @@ def read(file):
     the file is empty or binary, a line has other cells than the first line names, or a quote is not closed.
     """
     try:
-        (_, names), *lines = _cells(_text(Path(file).read_bytes()))
+        (_, names), *lines = _rows(file)
     except (csv.Error, ValueError) as error:
         raise ValueError(
             f"{file} cannot be read as a table ({error}); give a CSV whose first line names columns."
         ) from error
-    while not names[-1] and len(names) > 1 and not any(any(cells[len(names) - 1 :]) for _, cells in lines):
-        names = names[:-1]
+    width = max(place for place, name in enumerate(names, 1) if name)
     for number, cells in lines:
-        if len(cells) < len(names) or any(cells[len(names) :]):
+        if len(cells) < width or any(cells[width:]):
             raise ValueError(
-                f"{file}, line {number}: {len(cells)} cells, where the first line names {len(names)} columns; "
+                f"{file}, line {number}: {len(cells)} cells, where the first line names {width} columns; "
                 "correct the line (a text with a delimiter in it needs quotes)."
             )
     again = pd.Series(names).groupby(names).cumcount()
-    named = [f"{name}.{count}" if count else name for name, count in zip(names, again)]
-    table = pd.DataFrame([cells[: len(names)] for _, cells in lines], [number for number, _ in lines], named, dtype=str)
-    return table[[spelled for name, spelled in zip(names, named) if name and not re.match(r"Unnamed: \d", name)]]
+    named = [f"{name}.{count}" if count else name for name, count in zip(names[:width], again)]
+    table = pd.DataFrame([cells[:width] for _, cells in lines], [number for number, _ in lines], named, dtype=str)
+    return table[[name for name in named if not re.fullmatch(r"(Unnamed: \d.*)?(\.\d+)?", name)]]
 
 
 def about(file, files, image_column=""):
@@ -77,45 +77,45 @@ def about(file, files, image_column=""):
     text in the columns of ``FACTS``, ``split`` ("train", "val" or "test"), ``collection``, ``origin`` (what else may
     say who took the picture), ``diagnosis`` (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code).
     """
-    name, none = Path(file).name, pd.DataFrame(columns=["diagnosis", "uncoded", *FACTS], dtype=str)
+
+    def nothing(why):
+        none = pd.DataFrame(columns=["diagnosis", "uncoded", *FACTS], dtype=str)
+        return About(none, none, "", {f"{Path(file).name} ({why})": 0}, False, "")
+
+    named = False
     try:
-        with Path(file).open("rb") as stream:
-            (_, names), *lines = _cells(_text(stream.read(2**16), cut=True))
-    except (csv.Error, ValueError) as error:
-        return About(none, none, "", {f"{name} ({error})": 0}, False, "")
-    called = image_column in names or set(columns(names, "image")) - set(columns(names, "generic"))
-    cells = (cell for row in [names, *(row for _, row in lines)] for cell in row)
-    about = any(cell in files for cell in cells if called or not re.fullmatch(NUMBER, cell))
-    if not about and not columns(names, "image"):
-        why = f"no column of image names among {', '.join(names[:4])}" if lines else "not a table of labels"
-        return About(none, none, "", {f"{name} ({why})": 0}, False, "")
-    try:
+        (_, names), *head = itertools.islice(_rows(file), HEAD)
+        called = image_column in names or set(columns(names, "image")) - set(columns(names, "generic"))
+        cells = itertools.chain(names, *(cells for _, cells in head))
+        named = any(cell in files for cell in cells if called or not re.fullmatch(NUMBER, cell))
+        if not named and not columns(names, "image"):
+            return nothing(f"no column of image names among {', '.join(names[:4])}" if head else "no table of labels")
         table = read(file)
-    except ValueError as error:
-        if about:
+    except (csv.Error, ValueError) as error:
+        if named:
             raise
-        return About(none, none, "", {f"{name} ({error})": 0}, False, "")
+        return nothing(error)
     if any(name in files and not columns([name], "image") for name in table):  # the line of names is missing
         table = pd.concat([pd.DataFrame([list(table)], [1], table.columns), table])
         table.columns = [f"column {number}" for number in range(1, table.shape[1] + 1)]
-    found = {name: _images_in(table, name, image_column, files, file) for name in table}
-    if image_column in table:
-        found = {image_column: found[image_column]}
+    wanted = [image_column] if image_column in table else table
+    found = {name: _images_in(table, name, image_column, files, file) for name in wanted}
     column = max(found, key=lambda name: len(found[name][0]))
     pairs, twice = found[column]
-    others = [other for other in found if other != column and _other_images(found[other][0], pairs)]
+    both = {name: pairs.merge(some, on="line") for name, (some, _) in found.items() if len(some) >= len(pairs) / 2 > 0}
+    others = [name for name in both if name != column and (both[name]["file_x"] != both[name]["file_y"]).mean() > 0.5]
     doubt = f"{len(twice)} of its names, such as {twice[0]!r}, stand for several images each" if twice else ""
     if others:
         doubt = f"its columns {', '.join([column, *others])} name different images; choose one in IMAGE_COLUMN"
     facts, notes = _facts(table.loc[pairs["line"].unique()], file)
-    unused = len(table) - pairs["line"].nunique()
-    if unused or pairs.empty:
-        notes[f"rows of {name} without an image" if unused else f"{name} (no rows)"] = unused
+    if unused := len(table) - pairs["line"].nunique():
+        notes[f"rows of {Path(file).name} without an image"] = unused
+    elif pairs.empty:
+        return nothing("no rows")
     facts = facts.loc[pairs["line"]].set_axis(pairs["file"])
     exact = pairs[pairs["level"] == pairs.groupby("line")["level"].transform("min")]
     rows = table.loc[exact["line"]].set_axis(exact["file"])
-    by_folder = len(rows) > 0 and rows[column].str.contains(r"\w[/\\]").all()
-    by_folder = by_folder or files.in_folder_of(file, rows.index)
+    by_folder = rows[column].str.contains(r"\w[/\\]").all() or files.in_folder_of(file, rows.index)
     return About(rows, facts[~facts.index.duplicated()], column if len(pairs) else "", notes, by_folder, doubt)
 
 
@@ -142,76 +142,60 @@ def _images_in(table, name, image_column, files, file):
     return (pairs, twice) if named or share >= 0.5 else (pairs[:0], [])
 
 
-def _other_images(pairs, best):
-    """Say whether a column names at least half as many images as the best one does, but other ones."""
-    both = best.merge(pairs, on="line")
-    return len(pairs) >= 0.5 * len(best) > 0 and (both["file_x"] != both["file_y"]).mean() > 0.5
-
-
 def _facts(table, file):
     """Return what the rows of a table say (see :func:`about`), and what of it is not used.
 
     ValueError, with the line, if a few words of a column of splits are none.
     """
-    meanings = [*FACTS, "split", "collection", "origin"]
-    found = {meaning: columns(table.columns, meaning) for meaning in meanings}
+    found = {meaning: columns(table, meaning) for meaning in [*FACTS, "split", "collection", "origin"]}
     given = pd.DataFrame({name: known(table[names[0]]) if names else "" for name, names in found.items()}, table.index)
     age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
-    odd, notes = given["age_approx"][(given["age_approx"] != "") & (age == "")], {}
-    if len(odd):
-        notes[f"ages in {Path(file).name} that are not numbers, such as {odd.iloc[0]!r}"] = len(odd)
     split = given["split"].map(matching.split_of)
-    wrong = given["split"][(given["split"] != "") & (split == "")]
-    if len(wrong) and (split != "").any() and found["split"][0].lower() == "split":
+    odd = {"ages": given["age_approx"][(given["age_approx"] != "") & (age == "")]}
+    odd["splits"] = given["split"][(given["split"] != "") & (split == "")]
+    if len(odd["splits"]) and (split != "").any() and found["split"][0].lower() == "split":
         raise ValueError(
-            f"{file}, line {wrong.index[0]}: the split {wrong.iloc[0]!r} is not train, val or test; correct it, or "
-            "leave it empty."
+            f"{file}, line {odd['splits'].index[0]}: the split {odd['splits'].iloc[0]!r} is not train, val or test; "
+            "correct it, or leave it empty."
         )
-    if len(wrong):  # a column "set" or "split" that means something else
-        notes[f"values of {found['split'][0]} in {Path(file).name} that are not splits, such as {wrong.iloc[0]!r}"] = (
-            len(wrong)
-        )
-        split = ""
+    notes = {
+        f"values of {Path(file).name} that are no {what}, such as {values.iloc[0]!r}": len(values)
+        for what, values in odd.items()
+        if len(values)
+    }
     for name in ("collection", "origin"):  # what differs from image to image is no collection
         said = given[name][given[name] != ""]
         given[name] = given[name] if said.nunique() <= max(1, len(said) / 2) else ""
-    levels = [known(table[name]) for name in columns(table.columns, "label") if name != "benign_malignant"]
+    levels = [known(table[name]) for name in columns(table, "label") if name != "benign_malignant"]
     said = list(zip(*levels)) or [()] * len(table)
-    codes = [next(filter(None, map(classes.code, row)), "") for row in said]
+    codes = [next((code for word in row if (code := classes.diagnosed(word).get("isic_2019"))), "") for row in said]
     spoken = [next((word for word in reversed(row) if word.strip("01")), "") for row in said]
     return given.assign(
         **{name: given[name].str.replace(r"\s+", "_", regex=True) for name in ("lesion_id", "patient_id")},
         age_approx=age.str.removesuffix(".0"),
         fitzpatrick_skin_type=given["fitzpatrick_skin_type"].str.removesuffix(".0"),
         sex=given["sex"].str.lower().replace({"m": "male", "f": "female"}),
-        split=split,
+        split="" if len(odd["splits"]) else split,
         diagnosis=codes,
         uncoded=["" if code else word for code, word in zip(codes, spoken)],
     ), notes
 
 
-def _text(data, cut=False):
-    """Return the text of a file, or of its beginning (``cut``, which may end in the middle of a character)."""
-    code = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _rows(file):
+    """Yield (line number, cells) of every row of a table that is not blank; the first row names the columns."""
+    data = Path(file).read_bytes()
     try:
-        text = codecs.getincrementaldecoder(code)().decode(data, final=not cut)
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text or not text.strip():
         raise ValueError("it is empty, or not text in UTF-8, UTF-16 or Latin-1")
-    return text[: text.rfind("\n") + 1] or text if cut else text
-
-
-def _cells(text):
-    """Return (line number, cells) of every row of a table that is not blank; the first row names the columns."""
-    lines = list(io.StringIO(text, newline=""))
-    delimiter = max(",;\t|", key=next(filter(str.strip, lines)).count)
-    reader, rows = csv.reader(lines, delimiter=delimiter), []
+    first = next(filter(str.strip, io.StringIO(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count))
     for row in reader:
         cells = [cell.strip() for cell in row]
         swallowed = [line for cell in cells for line in cell.splitlines()[1:]]
-        if any(line.count(delimiter) >= max(len(cells), 2) - 1 for line in swallowed):
+        if any(line.count(reader.dialect.delimiter) >= max(len(cells), 2) - 1 for line in swallowed):
             raise ValueError(f"a quote that is opened before line {reader.line_num} is not closed in its line")
         if any(cells):
-            rows.append((reader.line_num, cells))
-    return rows
+            yield reader.line_num, cells

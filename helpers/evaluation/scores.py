@@ -118,13 +118,13 @@ def external(data_dir, table, classes, metadata):
     with the name in ``classes``, and what is officially known of them; a sentence says how many of how many. Errors are
     those of ``datasets.find`` and ``datasets.list_images``.
     """
-    own = {names_of.plain(names_of.standard(name)): name for name in classes}
+    own = {names_of.key(name): name for name in classes}
     listed, facts, _ = datasets.list_images(datasets.find(data_dir))
     rows = duplicates.inspect(listed).query("flag == ''").reset_index(drop=True)
     rows = rows.join(labels.official_labels(rows, facts), on="image_id")
     table = table[(table["parent"] == "") & (table["picture"] != "")].join(metadata, on="image_id")
     known, group = _groups(table, rows)
-    label = rows["label"].map(lambda name: own.get(names_of.plain(names_of.standard(name)), ""))
+    label = rows["label"].map(lambda name: own.get(names_of.key(name), ""))
     left = {"are of other classes": label == ""}
     left |= {"show pictures, lesions or patients that the course already has": group.isin(known)}
     left |= {"are augmented copies": families.originals(rows) != ""}
