@@ -71,7 +71,7 @@ def test_ham10000(make):
     assert found.table["group"].tolist() == ["HAM_1", "HAM_1", "HAM_2"] and set(found.table["collection"]) == {
         "HAM10000"
     }
-    assert found.facts.loc["ISIC_0024307"].tolist() == ["", "HAM_1", "", "45", "male", "trunk"]
+    assert found.facts.loc["ISIC_0024307"].tolist() == ["", "HAM_1", "", "45", "male", "trunk", ""]
     assert (
         "HAM10000_metadata.csv" in found.understood
         and "Label: dx; groups: lesion_id; classes:\n       2 nevus\n       1 melanoma\n" in found.understood
@@ -107,7 +107,7 @@ def test_isic_2019(make):
     assert list(labels(found).values()) == ["melanoma", "nevus", "nevus", "nevus"]
     assert found.table["group"].tolist() == ["", "", "BCN_7", "BCN_7"] and set(found.table["split"]) == {"train"}
     assert found.table["collection"].tolist()[1:3] == ["ISIC Archive, UDA", "BCN20000"]
-    assert found.facts.loc["ISIC_0053460"].tolist() == ["", "BCN_7", "", "55", "female", "head/neck"]
+    assert found.facts.loc["ISIC_0053460"].tolist() == ["", "BCN_7", "", "55", "female", "head/neck", ""]
 
 
 def test_isic_2018_training_and_test_have_tables_of_their_own(make):
@@ -295,6 +295,7 @@ def test_a_table_beside_class_folders_gives_facts_and_official_labels_but_no_lab
         "85",
         "",
         "",
+        "",
     ]
     assert found.table.set_index("image_id").loc["ISIC_9000001", ["group", "collection"]].tolist() == [
         "IL_3",
@@ -418,7 +419,7 @@ def test_tables_of_every_encoding_and_delimiter_are_read(make, data):
     )
     assert labels(found) == {"a": "melanoma", "b": "nevus"}
     assert (
-        found.facts.loc["a"].tolist() == ["", "", "", "45", "female", "Gesäß"]
+        found.facts.loc["a"].tolist() == ["", "", "", "45", "female", "Gesäß", ""]
         and found.facts.loc["b", "age_approx"] == "85"
     )
 
