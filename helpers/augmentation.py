@@ -48,9 +48,9 @@ def apply(pipeline, image, seed):
 
 
 def copy_some(rows, folder, classes=2, each=3):
-    """Save copies of ``each`` images of the first ``classes`` in the new ``folder``; return that of the first class.
+    """Save copies of ``each`` images of the first ``classes`` of manifest ``rows`` in ``folder``, emptied before.
 
-    What is in ``folder`` from an earlier try is deleted first. ``rows`` are of a manifest; a class is a sub-folder.
+    Each class has a folder in it; returned is that of the first.
     """
     shutil.rmtree(folder, ignore_errors=True)
     names = sorted(rows["label"].unique())[:classes]
@@ -62,10 +62,7 @@ def copy_some(rows, folder, classes=2, each=3):
 
 
 def balance(table):
-    """Return the training ``originals`` and ``copies`` of each class, and ``copies per original``; the smallest first.
-
-    ``table`` is a manifest that :func:`fill_classes` returned.
-    """
+    """Return training originals, copies and "copies per original" of each class of :func:`fill_classes`' manifest."""
     train = manifest.active(table, "train")
     parents = train.groupby("label")["parent"]
     counts = parents.agg(originals=lambda each: (each == "").sum(), copies=lambda each: (each != "").sum())

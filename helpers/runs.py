@@ -171,8 +171,7 @@ class Run:
         """Run another notebook first, in a process of its own, unless its results fit; RunError if it fails.
 
         Notebook 01's fit if they were made of the same images with the same values of the parameters that this notebook
-        has too; any other's if they were made from the manifest that is here: a network that was trained otherwise than
-        the defaults say is left as it is. What is made again keeps its own parameters.
+        has too; any other's if they were made from the manifest that is here. What is made again keeps its parameters.
         """
         record = recorded(self.folder, notebook)
         if reason := self._misfit(notebook, record):

@@ -87,9 +87,9 @@ def exercises(notebook):
 
 
 def build(names):
-    """Render, execute and store notebooks, in a copy of the course, so that only the embedded sample can be seen.
+    """Render, execute and store notebooks (``names``, [] means all) in a copy of the course that sees the sample alone.
 
-    ``names`` are notebooks of the course, [] means all. Those before them are executed, too, as a reader would.
+    Those before them are executed, too, as a reader would.
     """
     wanted = [name for name, _ in execute.plan(names, {})]
     with tempfile.TemporaryDirectory() as folder:
@@ -159,11 +159,7 @@ def differences(name):
 
 
 def copy_course(folder):
-    """Copy what the notebooks need, and the embedded sample, into ``folder``; return it.
-
-    With the environment variable ``ISIC9_DIR`` set to ``folder/data/sample``, a notebook that is executed there with
-    its defaults shows the sample alone, whatever images lie on this machine.
-    """
+    """Copy what the notebooks need, and the embedded sample (to ``data/sample``), into ``folder``; return it."""
     shutil.copytree(datasets.find("sample").root, folder / "data" / "sample")
     for place in [*(datasets.ROOT / name for name in COURSE_FILES), *(datasets.ROOT / "data").glob("*.csv")]:
         target = folder / place.relative_to(datasets.ROOT)

@@ -36,9 +36,8 @@ class Sieve:
 def plan(notebooks, given):
     """Check what is to be run before anything starts; return [(notebook, its parameters)] in the order of the course.
 
-    ``notebooks`` are names, or beginnings such as "03" (see ``runs.named``); none of them means all. ``given`` is
-    {parameter: value}; text stands for a value of any type. RunError on an unknown notebook, a parameter that none of
-    them has, or a value of the wrong type or range.
+    ``notebooks`` are names as ``runs.named`` takes them, [] means all; ``given`` is {parameter: value}. RunError on an
+    unknown notebook, a parameter that none of them has, or a value of the wrong type or range.
     """
     chosen = sorted({*map(runs.named, notebooks)}) or runs.NOTEBOOKS
     known = {notebook: runs.declared(notebook) for notebook in chosen}
@@ -74,9 +73,8 @@ def altered(notebook):
 def run(notebooks, given, alone=True):
     """Run notebooks with the given parameters (see :func:`plan`), and print what evaluation found if it was among them.
 
-    RunError or FileNotFoundError before anything starts, if a parameter is wrong, no images are where it says, or
-    another process runs notebooks there (``alone`` False: the one that started this one does); else RunError if a
-    notebook fails.
+    RunError or FileNotFoundError if a parameter is wrong, no images are where it says, another process runs notebooks
+    there (``alone`` False: the one that started this one does), all this before anything starts, or a notebook fails.
     """
     begun, steps = time.perf_counter(), dict(plan(notebooks, given))
     images = datasets.find(given["DATA_DIR"]) if given["DATA_DIR"] else None

@@ -71,8 +71,7 @@ def write(jobs, outcomes, record, folder):
     """Write ``results.csv`` and ``results.html``, and return the table: a row for each run that has ended.
 
     Its columns are run, status, the parameters, what to ``record`` ([]: each network's val_accuracy), seconds, images
-    and error. The page shows, of finished runs that differ in ``SEED`` alone, mean, standard deviation (std) and number
-    (n), and a plot.
+    and error. The page shows mean, standard deviation and number (n) of finished runs that differ in ``SEED`` alone.
     """
     ended = [(job, outcomes[job["name"]]) for job in jobs if job["name"] in outcomes]
     rows = [{"run": job["name"], **job["values"], **outcome.get("found", {}), **outcome} for job, outcome in ended]

@@ -51,8 +51,7 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
     int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image counts in the loss; it is the
     third part of a batch.
 
-    What an epoch draws depends on ``seed`` and on NumPy's global state when it begins, and on nothing else:
-    :func:`helpers.training.callbacks.upkeep` sets that state by the number of the epoch.
+    What an epoch draws depends on ``seed`` and on NumPy's global state when it begins (set by ``backup.Backup``) alone.
     """
     others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
     steps = -(-len(pixels) // batch_size)
