@@ -4,8 +4,6 @@ The probabilities of a row lie between 0 and 1 and sum to 1. The class that is p
 equals, the first column.
 """
 
-import re
-
 import numpy as np
 import pandas as pd
 
@@ -137,16 +135,14 @@ def external(data_dir, table, classes, metadata):
 
 def _groups(table, rows):
     """Return the groups of a manifest's images and of another set's, both with what is officially known of them."""
-
-    def marked(said, mark):  # an id that is not public is of its own set only
-        ids = said[["lesion_id", "patient_id"]].map(str.split)
-        return ids.map(lambda names: " ".join(f"{'' if re.match(datasets.PUBLIC_ID, n) else mark}{n}" for n in names))
-
     both = pd.concat([table.assign(image_id="own " + table["image_id"]), rows], ignore_index=True)
     both = both[manifests.COLUMNS].assign(group="")
-    ties = pd.concat([marked(table, "own:"), marked(rows, "new:")]).set_axis(both["image_id"])
-    ids = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("")
-    ties["lesion_id"] += " " + ids.to_numpy()  # a public id in a file's name ties as a lesion does
+    local = rf"(?<!\S)(?=\S)(?!{datasets.PUBLIC_ID})"  # before an id that means nothing in another set
+    ids = (part[["lesion_id", "patient_id"]] for part in (table, rows))
+    ties = pd.concat([each.replace(local, mark, regex=True) for each, mark in zip(ids, ("own:", "new:"))])
+    ties = ties.set_axis(both["image_id"])
+    named = both["path"].str.extract(rf"({matching.ID})(?!\d)[^/]*$")[0].fillna("")
+    ties["lesion_id"] += " " + named.to_numpy()  # a public id in a file's name ties as a lesion does
     group = duplicates.group(both, ties, duplicates.near_duplicates(both))["group"].to_numpy()
     return group[: len(table)], pd.Series(group[len(table) :])
 
