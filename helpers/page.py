@@ -13,15 +13,10 @@ from helpers import manifest
 def write(file, title, sections, notes=()):
     """Write a page atomically and return its Path; whatever is given as text is escaped.
 
-    Parameters
-    ----------
-    file : path of the page.
-    title : text.
-    sections : {heading: content, or list of contents}; the first stands before the table of contents. A content is a
-        Figure, a DataFrame, a text (one paragraph; after a figure or table, its caption), ``{"cards": [(number, text),
-        ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``,
-        pictures that belong together.
-    notes : texts to stand out at the top of the page.
+    ``sections`` are {heading: content, or list of contents}; the first stands before the table of contents. A content
+    is a Figure, a DataFrame, a text (one paragraph; after a figure or table, its caption), ``{"cards": [(number, text),
+    ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``,
+    pictures that belong together. ``notes`` are texts to stand out at the top.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -218,6 +218,25 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         )
 
 
+def test_another_set_is_predicted_once_for_each_network(tmp_path, monkeypatch):
+    other, asked, network = TABLE[5:9].assign(split=""), [], tmp_path / "net"
+
+    def predict_other(network, load, table, rows):
+        asked.append(len(rows))
+        return scores.predictions_table(rows, [[1 / 3, 2 / 3]] * len(rows), NAMES)
+
+    monkeypatch.setattr(evaluate, "predict_other", predict_other)
+    monkeypatch.setattr(evaluate.explain, "open_network", lambda folder: (None, None))
+    network.mkdir()
+    assert evaluate.on_other_set(network, TABLE, other).empty  # only predictions are here
+    for content in (b"1", b"2"):
+        (network / "model.keras").write_bytes(content)
+        first, again = (evaluate.on_other_set(network, TABLE, other) for _ in range(2))
+        assert first.equals(again) and first["p_nevus"].tolist() == [2 / 3] * 4 and first["collection"].eq("B").all()
+    evaluate.on_other_set(network, TABLE, other[1:])
+    assert asked == [4, 4, 3] and evaluate.on_other_set(network, TABLE, other[:0]).empty
+
+
 def test_alternative_text_is_stored_beside_the_picture():
     figure = figures.shares(pd.DataFrame({"value": [0.25]}, ["corners"]), 0.5, "Corners reveal it", synthetic=True)
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith(

@@ -53,7 +53,7 @@ def evaluate(run, table):
         on_test = {which: scores.labelled(rows[rows["split"] == "test"], label) for which, label in truth.items()}
         parts = {"validation": scores.labelled(rows[rows["split"] == "val"]), "Test": on_test["audited"]}
         parts["Test, another clinic"] = parts["Test"][parts["Test"]["image_id"].isin(away)]
-        parts["another set"] = _outside(folder, table, other)
+        parts["another set"] = on_other_set(folder, table, other)
         places[name] = {place: scores.outcomes(part) for place, part in parts.items() if len(part)}
         scored[name] = _numbers(places[name], on_test, table, given["SEED"])
         scored[name]["colours"] = colours_of(folder, table, given["SEED"])
@@ -114,6 +114,21 @@ def colours_of(folder, table, seed):
 def predict_other(network, load, table, other):
     """Return the labelled predictions of the images of :func:`other_set`, eight views an image."""
     return scores.predictions_table(other, pipeline.average_views(network, load(other)), _learned(table))
+
+
+def on_other_set(folder, table, other):
+    """Return a stored network's predictions of another set, kept in the run's cache, and what is known of its images.
+
+    No rows if there is no other set, or only predictions of the network are here.
+    """
+    if other.empty or not (folder / "model.keras").exists():
+        return other[:0]
+    file = explain.cached(folder, "other-{}.csv", manifest.fingerprint(table), manifest.fingerprint(other))
+    if not file.exists():
+        print(f"{report.plain(folder.name).capitalize()} predicts another set …")
+        found = predict_other(*explain.open_network(folder), table, other)
+        manifest.write_text(found.to_csv(index=False), file)
+    return scores.read_predictions(file).drop(columns=["split", "label"]).merge(other, on="image_id")
 
 
 def numbers(network, load, table, other, swapped):
@@ -190,31 +205,15 @@ def _numbers(parts, on_test, table, seed):
     return found
 
 
-def _outside(folder, table, other):
-    """Return a stored network's predictions of another set, kept in the run's cache, and what is known of its images.
-
-    No rows if there is no other set, or only predictions of the network are here.
-    """
-    if other.empty or not (folder / "model.keras").exists():
-        return other[:0]
-    file = explain.cached(folder, "other-{}.csv", manifest.fingerprint(table), manifest.fingerprint(other))
-    if not file.exists():
-        print(f"{report.plain(folder.name).capitalize()} predicts another set …")
-        found = predict_other(*explain.open_network(folder), table, other)
-        manifest.write_text(found.to_csv(index=False), file)
-    return scores.read_predictions(file).drop(columns=["split", "label"]).merge(other, on="image_id")
-
-
 def _write_report(run, results, prevalence):
     """Write ``report/report.html`` of all networks; what needs one network shows the recommended one."""
     name, synthetic, patients = results.recommended, run.images.synthetic, None
     test, found = results.places[name]["Test"], results.scored[name]
     skin = all(map(classes.is_known, scores.classes(test)))
-    if skin and test["label"].isin(results.positive).nunique() == 2:
-        view = test.assign(
-            truth=test["label"].isin(results.positive), probability=test["predicted"].isin(results.positive)
-        )
-        patients = decisions.per_thousand(decisions.operating_point(view, 0.5), prevalence)
+    truth, flagged = (test[column].isin(results.positive) for column in ("label", "predicted"))
+    if skin and truth.nunique() == 2:
+        point = decisions.operating_point(test.assign(truth=truth, probability=flagged), 0.5)
+        patients = decisions.per_thousand(point, prevalence)
     answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     sections = {
@@ -228,8 +227,7 @@ def _write_report(run, results, prevalence):
         ],
         "Colours of other images": [
             results.colours.reset_index(),
-            "Accuracy on validation with an image's own colours, and with those of images of the same or of another "
-            "collection.",
+            "Accuracy on validation, also with the colours of images of the same or of another collection.",
         ],
         "Another set": [results.clinics.reset_index(), results.clinic],
         "Class by class": [scores.per_class(test, results.positive).round(2), f"Test, {best}."],

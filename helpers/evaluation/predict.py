@@ -77,10 +77,7 @@ def command(run_dir, pictures, model, csv):
 
 
 def _memory(network, load, folder, table):
-    """Return the neighbours of training images, by features, and the distance that 99 % of validation images keep.
-
-    The features are kept in the run's cache.
-    """
+    """Return what finds the nearest training image, and how far off 99 % of validation are; keep the features."""
     file = explain.cached(folder, "features-{}.npz", manifest.fingerprint(table))
     if not file.exists():
         kept = io.BytesIO()

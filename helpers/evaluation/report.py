@@ -16,10 +16,7 @@ REAL = "It shows images of the set it was made from: send it only where their li
 
 
 def read_json(file):
-    """Return the object in a JSON file of a run (``run.json``, ``metrics.json``), {} if there is no such file.
-
-    Raises RunError if the file holds none, as one that a full disk has cut short.
-    """
+    """Return the object in a JSON file of a run, {} if there is no such file; RunError if it is cut short."""
     try:
         return dict(json.loads(Path(file).read_text(encoding="utf-8")))
     except FileNotFoundError:
