@@ -89,7 +89,8 @@ def test_plain_words_by_hand():
     texts = [text for _, text in first["cards"]]
     assert "of 30 Test images" in texts[0] and "33% to 67%" in texts[0] and "always predicting nevus" in texts[1]
     assert (
-        texts[2:4] == ["found (25 to 47)", "missed (3 to 25)"] and "of whom 50 are assumed to have cancer" in words[0]
+        texts[2:4] == ["cancers found (25 to 47)", "cancers missed (3 to 25)"]
+        and "of whom 50 are assumed to have cancer" in words[0]
     )
     assert "another camera" in words[-1]
     _, *words = report.in_words(numbers | {"external": {"n": 9, "accuracy": 0.2}}, None, 0.05)

@@ -80,8 +80,8 @@ def in_words(scored, patients, prevalence):
     cards = [(f"{test['accuracy']:.0%}", right), (f"{majority['audited']:.0%}", always)]
     said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."]
     if patients is not None:
-        rows = patients.drop(index="cleared").itertuples()
-        cards += [(str(n), f"{kind} ({low} to {high})") for kind, n, low, high in rows]
+        rows = zip(("cancers found", "cancers missed", "false alarms"), patients.to_numpy().tolist())
+        cards += [(str(n), f"{kind} ({low} to {high})") for kind, (n, low, high) in rows]
         said = [
             f"Found, missed and false alarms are of 1,000 patients, of whom {round(1000 * prevalence)} are assumed to "
             "have cancer; images do not show that. A patient is sent on when a malignant class is predicted. In "
