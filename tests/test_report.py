@@ -95,6 +95,7 @@ def test_plain_words_by_hand():
     assert "another camera" in words[-1]
     _, *words = report.in_words(numbers | {"external": {"n": 9, "accuracy": 0.2}}, None, 0.05)
     assert "was not evaluated" in words[0] and "9 images, 20%" in words[1] and "another camera" not in words[-1]
+    assert "skin" not in "".join(report.in_words(numbers, None, 0.05, skin=False)[1:])
 
 
 def test_page_holds_everything_and_escapes_what_is_hostile(run):

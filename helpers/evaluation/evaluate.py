@@ -216,9 +216,10 @@ def _write_report(run, results, prevalence):
         patients = decisions.per_thousand(point, prevalence)
     answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
+    question = "The camera or the lesion?" if skin else "The camera or the object?"
     sections = {
-        "In plain words": [*report.in_words(found, patients, prevalence), f"These are the numbers of {best}."],
-        "The camera or the lesion?": [shortcut.figure(results.reveal, answer, None, synthetic), answer],
+        "In plain words": [*report.in_words(found, patients, prevalence, skin), f"These are the numbers of {best}."],
+        question: [shortcut.figure(results.reveal, answer, None, synthetic), answer],
         "All networks": [
             results.accuracies.reset_index(),
             "With 95 % intervals; several images of one lesion count as one.",

@@ -54,7 +54,7 @@ def swapped(folder, rows, synthetic, seed=0):
         for name, same in (("same collection", True), ("other collection", False)):
             kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
     titles = [f"{label}, {kind}" for kind in kinds for label in some["label"]]
-    title = "The lesion stays; only the overall colour comes from another image"
+    title = "What is shown stays; only the overall colour comes from another image"
     images = [image for images in kinds.values() for image in images]
     return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=1.7)
 

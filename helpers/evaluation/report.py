@@ -67,18 +67,18 @@ def estimate(values, name):
     return f"{values[name]:.2f} " + (f"({low:.2f} to {high:.2f})" if low < high else "(interval unknown)")
 
 
-def in_words(scored, patients, prevalence):
+def in_words(scored, patients, prevalence, skin=True):
     """Return the first screen of a report: cards of the main numbers, and sentences that claim no more than they can.
 
     ``scored`` are a network's numbers as metrics.json has them; ``patients`` is ``decisions.per_thousand`` at this
-    ``prevalence`` for "malignant or not", None where that cannot be asked.
+    ``prevalence`` for "malignant or not", None where that cannot be asked; ``skin``: whether its classes are of skin.
     """
     test, majority, external = scored["test"]["audited"], scored["majority"], scored.get("external")
     low, high = (f"{end:.0%}" for end in test["accuracy_interval"])
     right = f"of {test['n']} Test images classified correctly (95 % interval {low} to {high})"
     always = f"is the accuracy of always predicting {majority['class']}"
     cards = [(f"{test['accuracy']:.0%}", right), (f"{majority['audited']:.0%}", always)]
-    said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."]
+    said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."] * skin
     if patients is not None:
         rows = zip(("cancers found", "cancers missed", "false alarms"), patients.to_numpy().tolist())
         cards += [(str(n), f"{kind} ({low} to {high})") for kind, (n, low, high) in rows]
@@ -89,8 +89,9 @@ def in_words(scored, patients, prevalence):
         ]
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")
-    new = "" if external else "another clinic, another camera, "
-    said.append(f"Not tried: {new}other skin tones, and whether a doctor does better with it.")
+    new = "" if external else "another clinic, another camera, " if skin else "images from elsewhere, "
+    people = "other skin tones, and whether a doctor" if skin else "and whether an expert"
+    said.append(f"Not tried: {new}{people} does better with it.")
     return [{"cards": cards}, *said]
 
 
