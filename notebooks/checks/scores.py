@@ -120,7 +120,7 @@ def neighbours(given, features, targets, val_features, val_targets):
         "That is one neighbour; let five of them vote.": accuracy(cosine, 1),
         "That is the accuracy on the training features themselves.": accuracy(_cosine(features, features), 5, targets),
         'Those are neighbours by Euclidean distance; give metric="cosine".': accuracy(
-            -((val_features[:, None] - features[None]) ** 2).sum(axis=2), 5
+            2 * val_features @ features.T - (features**2).sum(axis=1), 5
         ),
         "These neighbours were learned from validation.": accuracy(
             _cosine(val_features, val_features), 5, val_targets, val_targets
@@ -150,7 +150,7 @@ def prototypes(given, features, targets, val_features, val_targets):
         "That is one view a class, not the mean of five.": accuracy(_cosine(val_features, means(0, 1))),
         "Those are the last five views of each class.": accuracy(_cosine(val_features, means(-5, None))),
         "Those are four views of each class.": accuracy(_cosine(val_features, means(1, 5))),
-        "That is by Euclidean distance.": accuracy(-((val_features[:, None] - five) ** 2).sum(axis=2)),
+        "That is by Euclidean distance.": accuracy(2 * val_features @ five.T - (five**2).sum(axis=1)),
         "That is a product without the lengths: cosine divides by them.": accuracy(val_features @ five.T),
         "That is the accuracy on the training features.": accuracy(_cosine(features, five), targets),
         "That is the least similar prototype.": accuracy(-_cosine(val_features, five)),
