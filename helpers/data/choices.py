@@ -23,9 +23,10 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
         )
     able = {file: labels for file in given or linked if (labels := candidates(linked[file], label_column)) or given}
     varied = {file: labels for file, labels in able.items() if any(said.nunique() > 1 for said in labels.values())}
-    for file in set(able) - set(varied) if varied else ():
-        left[f"{folders.place(file, root)} (one label for all of its images)"] = 0
-        del able[file]
+    if varied and not given:
+        alike = [folders.place(file, root) for file in able if file not in varied]
+        left |= {f"{table} (one label for all of its images)": 0 for table in alike}
+        able = varied
     known, parts = any(map(classes.is_known, names)), all(folders.PART.search(classes.plain(name)) for name in names)
     single = not known and len(names) > len(rows) / 2 > 1
     if len(names) > (bool(linked or left) and not known) and not parts and not single and not given:
