@@ -171,7 +171,7 @@ def test_a_course_with_other_parameters_in_an_empty_folder(tmp_path, capsys):
         assert model["test"]["published"]["n"] > model["test"]["audited"]["n"] > 0
         assert json.loads((out / name / "run.json").read_text())["parameters"]["SEED"] == 3
     assert sorted(file.stem for file in (out / "notebooks").iterdir()) == runs.NOTEBOOKS
-    assert "colours_exchanged" in capsys.readouterr().out
+    assert "colours exchanged" in capsys.readouterr().out
 
 
 def test_a_notebook_alone_makes_what_it_needs_also_from_class_folders_alone(tmp_path, sample_root):
