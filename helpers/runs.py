@@ -183,10 +183,14 @@ class Run:
     def networks(self, table):
         """Return {name: folder} of the networks with predictions that fit the manifest ``table``; say which do not.
 
-        A folder without a ``run.json`` holds predictions of another tool, which are taken as they are.
+        They are in the order in which the course trains them, others last. A folder without a ``run.json`` holds
+        predictions of another tool, which are taken as they are.
         """
         found, fits = {}, manifest.fingerprint(table[table["parent"] == ""])
-        for folder in sorted(file.parent for file in self.folder.glob("*/predictions.csv")):
+        course = [file for files in LEFT.values() for file in files]
+        trained = [self.folder / file for file in course if file.endswith("/predictions.csv")]
+        others = sorted(set(self.folder.glob("*/predictions.csv")).difference(trained))
+        for folder in (file.parent for file in [*filter(Path.exists, trained), *others]):
             if not (folder / "run.json").exists() or recorded(folder, "run").get("manifest") == fits:
                 found[folder.name] = folder
             else:

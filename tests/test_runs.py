@@ -175,6 +175,11 @@ def test_a_network_of_another_split_is_left_out(begin, done, small_manifest, ima
     (run.folder / "mine" / "predictions.csv").touch()
     table = run.manifest()
     assert list(run.networks(table)) == ["baseline", "mine"]
+    for name in ("a", "colours_exchanged", "colours_kept"):
+        manifest.write_text("", run.folder / name / "predictions.csv")
+    assert list(run.networks(table)) == ["baseline", "colours_kept", "colours_exchanged", "a", "mine"]
+    for name in ("a", "colours_exchanged", "colours_kept"):
+        (run.folder / name / "predictions.csv").unlink()
     added = table.head(1).assign(parent=table["image_id"].iloc[0], image_id="added")
     assert list(run.networks(pd.concat([table, added]))) == ["baseline", "mine"]
     assert list(run.networks(table.assign(label="nevus"))) == ["mine"]
