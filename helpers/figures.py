@@ -124,8 +124,8 @@ def curves(histories, title="", synthetic=False):
         best = history.loc[[history["val_loss"].idxmin()]]
         for axes, measure in zip(row, ("loss", "accuracy")):
             for key, line, part, colour, label in (
-                (measure, "--", history, SPLIT_COLOURS["train"], "training"),
-                (f"val_{measure}", "-", history, SPLIT_COLOURS["val"], "validation"),
+                (measure, "--", history, SPLIT_COLOURS["train"], "training (dashed)"),
+                (f"val_{measure}", "-", history, SPLIT_COLOURS["val"], "validation (solid)"),
                 (f"val_{measure}", "o", best, "black", "kept epoch"),
             ):
                 axes.plot(part["epoch"], part[key], line, color=colour, linewidth=2, label=label)

@@ -62,12 +62,11 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 # %matplotlib inline
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from keras import layers
 
 from helpers import figures, manifest, runs
-from helpers.evaluation import scores
+from helpers.evaluation import evaluate, scores
 from helpers.training import callbacks, pipeline
 from notebooks.checks import networks as checks
 
@@ -97,15 +96,6 @@ def load(rows):
     return pipeline.load(rows, IMAGE_SIZE, run.folder / "cache", KEEP_ASPECT)
 
 
-# %% tags=["slide"]
-some = train.drop_duplicates("label").sort_values("label")
-lesions = load(some).astype("float32")
-figures.image_grid(
-    lesions, some["label"], columns=4, inches=2,
-    title=f"One training image of each of {len(CLASSES)} classes",
-    synthetic=SYNTHETIC,
-)
-
 # %% [markdown]
 # ## Augment on the fly
 #
@@ -123,7 +113,8 @@ augment = keras.Sequential([
 ])
 
 # %% [markdown]
-# The same lesions as training may see them. Is each still the same lesion to you?
+# A few training images, each of another class, and below each what training may see of it. Would you still give it the same
+# label?
 
 
 # %%
@@ -132,11 +123,17 @@ def turned(images, seed):
     return pipeline.seeded(augment, images, seed)
 
 
-# %% tags=["slide"]
+# %%
+some = train.drop_duplicates("label").groupby("collection").head(2)[:4]
+lesions = load(some).astype("float32")
 draw = tf.constant([SEED % 2**31, 1])
+
+# %% tags=["slide"]
 figures.image_grid(
-    turned(lesions, draw), some["label"], columns=4, inches=2,
-    title="Turned, zoomed and lit at random, each is still the same lesion",
+    [*lesions, *turned(lesions, draw)],
+    [*some["label"], *["turned, zoomed, lit"] * len(some)],
+    columns=len(some), inches=2.2,
+    title="Below each image, another view of it: the lesion and its label stay",
     synthetic=SYNTHETIC,
 )
 
@@ -170,8 +167,8 @@ def exchange_colours(images, seed, amount):
 
 
 # %% [markdown]
-# Two more layers of Keras do the rest: some images turn grey, and all hues shift a little. With `COLOUR_EXCHANGE = 0.5` each
-# image moves a random part of the way; with 1, all the way.
+# Two more layers of Keras do the rest: some images turn grey, and all hues shift a little. The same images, each above what
+# the second training may see of it:
 
 # %%
 tint = keras.Sequential([layers.RandomGrayscale(0.2), layers.RandomHue(0.2)])
@@ -185,8 +182,10 @@ def exchanged(images, seed):
 
 # %% tags=["slide"]
 figures.image_grid(
-    exchanged(lesions, draw), some["label"], columns=4, inches=2,
-    title="As the second training sees them: same structure, other colours",
+    [*lesions, *exchanged(lesions, draw)],
+    [*some["label"], *["colours exchanged"] * len(some)],
+    columns=len(some), inches=2.2,
+    title="Below each image, what the second training sees: same structure, other colours",
     synthetic=SYNTHETIC,
 )
 
@@ -295,12 +294,12 @@ weights.groupby("kind").sum().round(3)
 # trainings get the same images with the same weights; only the colours differ.
 
 # %%
-def batches(augment):
-    """Return the training batches, changed on the fly by ``augment``."""
+def batches(change):
+    """Return the training batches, changed on the fly by ``change``."""
     weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
     targets = pipeline.one_hot(train, CLASSES)
     return pipeline.batches(
-        load(train), targets, BATCH_SIZE, seed=SEED, augment=augment, weights=weights
+        load(train), targets, BATCH_SIZE, seed=SEED, augment=change, weights=weights
     )
 
 
@@ -352,8 +351,8 @@ kept, kept_history = train_on(batches(turned), "colours_kept")
 exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
-# Dashed: training images, augmented. Solid: validation images, as they are. On augmented images, training is the harder
-# task, so its line may lie below that of validation; its loss also carries the class weights. Compare shapes, not heights.
+# Training images are augmented, validation images are as they are. On augmented images, training is the harder task, so its
+# line may show a lower accuracy than validation; its loss also carries the class weights. Compare shapes, not heights.
 
 # %% tags=["slide"]
 lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
@@ -366,39 +365,46 @@ figures.curves(
 # %% [markdown]
 # ## Predict, and keep the predictions
 #
-# On skin there is no up, so predict all eight views of an image (four quarter turns, each also mirrored) and average them:
-# **test-time augmentation**. The log above shows one view of each image, the table below the average of eight, so the
-# numbers may differ. Nothing is scored on Test here: that happens once, in notebook 05.
+# Any turn of a lesion deserves the same answer, so predict all eight views of an image (four quarter turns, each also
+# mirrored) and average them: **test-time augmentation**. The log above scores one view of each image, the figure below the
+# average of eight, so the numbers may differ. Nothing is scored on Test here: that happens once, in notebook 05.
 
 # %%
 def keep_predictions(network):
-    """Write the network's predictions into its folder; return its accuracy on validation."""
+    """Write the network's predictions of validation and Test into its folder."""
     def views(rows):
         return pipeline.average_views(network, load(rows), TTA)
 
-    rows = scores.write_predictions(run.folder / network.name, table, CLASSES, views)
-    return scores.outcomes(rows[rows["split"] == "val"])["correct"].mean()
+    scores.write_predictions(run.folder / network.name, table, CLASSES, views)
 
 
-# %% tags=["nbval-check-output"]
-accuracy = pd.Series(dtype=float)
-accuracy["colours_kept"] = keep_predictions(kept)
-accuracy["colours_exchanged"] = keep_predictions(exchange)
-accuracy.to_frame("accuracy on validation").round(2)
+# %%
+keep_predictions(kept)
+keep_predictions(exchange)
+both = evaluate.on_validation(run, table).loc[["colours kept", "colours exchanged"]]
+
+# %% tags=["slide"]
+ranked = both["value"].sort_values(ascending=False)
+figures.shares(
+    both, xlabel="accuracy on validation, with its 95 % interval",
+    title="Validation prefers {}: {:.2f} to {:.2f}".format(ranked.index[0], *ranked),
+    synthetic=SYNTHETIC,
+)
 
 # %% [markdown]
 # ## Choose: which one would you send to a clinic?
 #
 # A clinic that took none of these images wants one of the two networks. You have seen how they were trained, and what
-# validation says of them. Write down your choice.
+# validation says of them. Write down your choice: notebook 05 shows what it does in another clinic.
 
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
 
-# %% tags=["slide"]
+# %% tags=["slide", "nbval-check-output"]
+assert CHOICE in (kept.name, exchange.name), f"CHOICE is {CHOICE!r}, the name of neither network."
+right = both.loc[CHOICE.replace("_", " "), "value"]
+print(f"You send {CHOICE}, which is right on {right:.0%} of the validation images.")
 run.done(CHOICE=CHOICE)
-preferred = accuracy.idxmax()
-print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 
 # %% [markdown]
 # ## What you saw
@@ -406,7 +412,7 @@ print(f"You send {CHOICE}; validation prefers {preferred}. Notebook 05 judges.")
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
 # - **Exchange**: exchanged colours take away a cue that has nothing to do with the lesion, and some that do.
 # - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
-# - **Train**: the same network twice, with all else equal; the table above says what exchanged colours cost on validation.
+# - **Train**: the same network twice, with all but the colours equal; the last figure shows which one validation prefers.
 # - **Choose**: you have sent one of them to a clinic; validation cannot say what it does there.
 #
 # What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in
