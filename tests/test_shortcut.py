@@ -78,9 +78,37 @@ def test_the_reveal_counts_and_says_who_chose_what():
     said = shortcut.answer(found, "colours_kept")
     assert said == (
         "You chose colours kept, as validation did. Of the 10 Test images whose class was never seen from their "
-        "clinic it gets 1 right, colours exchanged 7."
+        "clinic, colours kept gets 1 right, colours exchanged 7."
     )
-    assert shortcut.answer(found, "colours_exchanged").startswith("You chose colours exchanged, unlike validation. Of")
+    said = shortcut.answer(found, "colours_exchanged")
+    assert said.startswith("You chose colours exchanged; validation prefers colours kept. Of the 10")
+    assert said.endswith("colours exchanged gets 7 right, colours kept 1.")
+    assert shortcut.answer(found).startswith("Validation prefers colours kept. Of the 10")
+
+
+def test_of_other_choices_and_of_equals_the_answer_reads_as_well():
+    networks = two_networks() | {"baseline": two_networks()["colours_exchanged"]}
+    said = shortcut.answer(shortcut.reveal(places(networks), {}), "baseline")
+    assert said.startswith("You chose baseline; validation prefers colours kept.")
+    assert said.endswith("baseline gets 7 right, colours kept 1, colours exchanged 7.")
+    alike = {"colours_kept": networks["baseline"], "colours_exchanged": networks["baseline"]}
+    found = shortcut.reveal(places(alike), {})
+    assert all(shortcut.answer(found, name).startswith(f"You chose {report.plain(name)}, as val") for name in alike)
+    theirs = shortcut.answer(shortcut.reveal(places({"theirs": networks["baseline"]}), {}))
+    assert theirs.startswith("Validation prefers theirs.") and theirs.endswith("theirs gets 7 right.")
+
+
+def test_errors_are_looked_at_where_the_clinic_is_new_and_counted_by_the_clinic_of_what_is_predicted():
+    """Melanomas of B, predicted as nevi, which training has from B; acne is not learned, so both classes are wrong."""
+    rows = places(two_networks())["colours_kept"]["Test"].merge(TABLE[["image_id", "collection"]])
+    wrong = shortcut.errors(rows, TABLE)
+    assert len(wrong) == 9 and wrong["own_clinic"].all() and wrong["by_chance"].eq(1).all()
+    near = TABLE[TABLE["collection"] != "B"]
+    wrong = shortcut.errors(rows[rows["image_id"].isin(near["image_id"])], near).set_index("image_id")
+    assert wrong["own_clinic"].to_dict() == {"u": False, "x": False, "y": False}  # of B, which training has not now
+    assert wrong["by_chance"].to_dict() == {"u": 0.5, "x": 0, "y": 0.5}  # x is of an unknown clinic
+    right = rows[rows["correct"]]
+    assert shortcut.errors(right, TABLE).empty
 
 
 def test_without_images_from_elsewhere_colours_or_another_set_decide():
@@ -90,13 +118,14 @@ def test_without_images_from_elsewhere_colours_or_another_set_decide():
     own = {"colours_kept": rows[rows["image_id"].isin(near["image_id"])]}
     found = shortcut.reveal(places(own, near), swapped)
     assert shortcut.hard_place(found) == "validation, colours of another clinic"
-    assert shortcut.answer(found, "colours_kept").endswith("it is right on 0.25 of validation.")
+    said = "Of the validation images with the colours of another clinic, colours kept gets 25% right."
+    assert shortcut.answer(found, "colours_kept").endswith(said)
     outside = own["colours_kept"].query("split == 'test'").assign(collection="C")
     found = shortcut.reveal(places(own, near, outside), swapped)
     assert shortcut.hard_place(found) == "another set"
     found = shortcut.reveal(places(own, near), {})
     assert shortcut.hard_place(found) == "Test"
-    assert "Of the 3 Test images it gets" in shortcut.answer(found, "colours_kept")
+    assert "Of the 3 Test images, colours kept gets 0 right." in shortcut.answer(found, "colours_kept")
 
 
 def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
@@ -198,7 +227,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     assert list(results.accuracies.index.unique("network")) == ["colours exchanged", "colours kept"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert (
-        "You chose colours exchanged, unlike validation" in page
+        "Validation prefers colours kept. Of the 10 Test images" in page
+        and "Most accurate on validation: colours kept; on Test: colours exchanged" in page
+        and "<th>0</th>" not in page
         and "colours kept: validation (2\u00a0of\u00a02) 1.00" in page
     )
     card = (tmp_path / "report" / "model_card.md").read_text()

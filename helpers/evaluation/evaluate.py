@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from helpers import manifest, runs
-from helpers.data import classes, duplicates, labels
+from helpers.data import classes, duplicates, labels, review
 from helpers.evaluation import card, clinics, decisions, explain, intervals, pictures, report, scores, shortcut
 from helpers.training import pipeline
 
@@ -150,7 +150,7 @@ def numbers(network, load, table, other, swapped):
     return found
 
 
-def on_validation(run, table, without):
+def on_validation(run, table, without=""):
     """Return the validation accuracy of each network of a run folder but one, as ``figures.shares`` takes them."""
     parts = {}
     for name, folder in run.networks(table).items():
@@ -214,25 +214,42 @@ def _write_report(run, results, prevalence):
     if skin and truth.nunique() == 2:
         point = decisions.operating_point(test.assign(truth=truth, probability=flagged), 0.5)
         patients = decisions.per_thousand(point, prevalence)
-    answer = shortcut.answer(results.reveal, run.answer("04_dropout_augmented_cnn", "CHOICE", name))
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     question = "The camera or the lesion?" if skin else "The camera or the object?"
+    right, by_class = results.reveal["value"].unstack(), scores.per_class(test, results.positive).round(2)
+    first = {place: report.plain(right[place].idxmax()) for place in ("validation", "Test")}
+    other = (results.networks.iloc[:, -1] != "–").sum()
+    left = {
+        report.plain(each): 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]
+    }
     sections = {
         "In plain words": [*report.in_words(found, patients, prevalence, skin), f"These are the numbers of {best}."],
-        question: [shortcut.figure(results.reveal, answer, None, synthetic), answer],
-        "All networks": [
+        question: shortcut.figure(results.reveal, shortcut.answer(results.reveal), None, synthetic),
+        f"Most accurate on validation: {first['validation']}; on Test: {first['Test']}": [
             results.accuracies.reset_index(),
             "With 95 % intervals; several images of one lesion count as one.",
+        ],
+        f"{other} of {len(right)} networks differ from the first in image size, epochs or seed": [
             results.networks.reset_index(),
             "Networks of other image sizes, epochs or seeds differ in more than their layers.",
         ],
-        "Colours of other images": [
+    }
+    if left:
+        sections[f"Another collection's colours leave {review.ends(pd.Series(left), ' %')} of the accuracy"] = [
             results.colours.reset_index(),
-            "Accuracy on validation, also with the colours of images of the same or of another collection.",
+            "Accuracy on validation, with own colours and with those of images of the same or of another collection.",
+        ]
+    if "external" in found:
+        sections[f"On another set, {report.plain(name)} is right on {found['external']['accuracy']:.0%}"] = [
+            results.clinics.reset_index(),
+            results.clinic,
+        ]
+    sections |= {
+        f"Recall on Test: {review.ends(100 * by_class['recall'], ' %')}": [by_class.reset_index(), f"Test, {best}."],
+        scores.missed(test, results.positive): [
+            scores.confusion(test, results.positive),
+            "Confusion matrix. Rows: true; columns: predicted.",
         ],
-        "Another set": [results.clinics.reset_index(), results.clinic],
-        "Class by class": [scores.per_class(test, results.positive).round(2), f"Test, {best}."],
-        "Confusion matrix": [scores.confusion(test, results.positive), "Rows: true; columns: predicted."],
         "Predictions": [
             pictures.examples(test, name, synthetic, run.parameters["SEED"]),
             "The true class, then the two most probable ones.",

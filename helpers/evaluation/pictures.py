@@ -47,16 +47,16 @@ def swapped(folder, rows, synthetic, seed=0):
     """
     _, load = explain.open_network(folder)
     rows = rows[rows["collection"] != ""]
-    some = rows.drop_duplicates(["collection", "label"]).groupby("collection").head(3)
+    some = rows.drop_duplicates(["collection", "label"]).groupby("collection").head(2)[:4]
     kinds = {"as it is": load(some)}
     if rows["collection"].nunique() > 1:
         pixels, place = load(rows), rows.index.get_indexer(some.index)
-        for name, same in (("same collection", True), ("other collection", False)):
+        for name, same in (("colours of its collection", True), ("of another collection", False)):
             kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
-    titles = [f"{label}, {kind}" for kind in kinds for label in some["label"]]
+    titles = [f"{label},\n{kind}" for kind in kinds for label in some["label"]]
     title = "What is shown stays; only the overall colour comes from another image"
     images = [image for images in kinds.values() for image in images]
-    return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=1.7)
+    return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=2.2)
 
 
 def own(given, default):

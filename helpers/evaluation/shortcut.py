@@ -25,6 +25,7 @@ WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
     "Test, another clinic": "Test images whose class was never seen from their clinic",
+    "validation, colours of another clinic": "validation images with the colours of another clinic",
     "another set": "images of another set",
 }
 PAIR = ["colours_kept", "colours_exchanged"]  # what notebook 04 lets the learner choose from
@@ -110,24 +111,24 @@ def hard_place(found):
     return next(place for place in order if place in counts)
 
 
-def answer(found, choice):
-    """Return one or two sentences: whether validation agrees with a choice, and what it gets right in the hard place.
+def answer(found, choice=""):
+    """Return two sentences: what validation prefers, and what the networks get right in the hard place.
 
-    ``found`` comes from :func:`reveal`, ``choice`` is one of its networks. It is set against the other network of
-    notebook 04.
+    ``found`` comes from :func:`reveal`. The networks are those that notebook 04 trains, and the reader's ``choice``
+    ("": nobody has chosen), which comes first.
     """
-    place, values = hard_place(found), found["value"].unstack()
-    pair = [name for name in (choice, *PAIR) if name in values.index]
-    best, other = values.loc[pair, "validation"].idxmax(), next((name for name in pair if name != choice), None)
-    said = f"You chose {plain(choice)}, " + ("as validation did" if best == choice else "unlike validation")
-    right, images = found["right"].unstack()[place], found["images"].unstack()[place].max()
-    if right.isna().any():  # colours were swapped three times: a mean, no count
-        score = {name: f"{values.loc[name, place]:.2f}" for name in pair}
-        said += f". With the colours of another clinic it is right on {score[choice]} of validation"
-    else:
-        score = {name: f"{right[name]:.0f}" for name in pair}
-        said += f". Of the {images:.0f} {WORDS[place]} it gets {score[choice]} right"
-    return f"{said}, {plain(other)} {score[other]}." if other else f"{said}."
+    place, promised = hard_place(found), found["value"].xs("validation", level="place")
+    names = [name for name in dict.fromkeys([choice, *PAIR]) if name in promised] or list(promised.index)
+    best, seen = promised[names].idxmax(), found.xs(place, level="place")
+    said = f"You chose {plain(choice)}; validation prefers" if choice else "Validation prefers"
+    said = f"{said} {plain(best)}."
+    if choice and promised[choice] == promised[best]:
+        said = f"You chose {plain(choice)}, as validation did."
+    count = "" if seen["right"].isna().any() else f"{seen['images'].max():.0f} "  # of swapped colours a mean is known
+    right = seen["right"].map("{:.0f}".format) if count else seen["value"].map("{:.0%}".format)
+    first, *others = [name for name in names if name in right]
+    others = "".join(f", {plain(name)} {right[name]}" for name in others)
+    return f"{said} Of the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
 
 
 def headline(found, choice, guess):
@@ -147,6 +148,22 @@ def figure(found, title="", guess=None, synthetic=False):
         for (name, place), right, images in rows[["right", "images"]].itertuples()
     ]
     return figures.shares(rows, guess, title, "accuracy, with its 95 % interval", synthetic)
+
+
+def errors(rows, table):
+    """Return the misclassified images among ``rows`` (of Test, see ``evaluate.Results``), the surest first.
+
+    They are those whose class was never seen from their clinic; all of them where there is none. ``own_clinic`` (bool):
+    training has the predicted class from the image's own collection; ``by_chance``: of what share of the other classes
+    that holds. ``table`` is the manifest.
+    """
+    wrong = rows[~rows["correct"]].sort_values("confidence", ascending=False)
+    away, train = wrong["image_id"].isin(elsewhere(table)), manifest.active(table, "train")
+    wrong, classes = wrong[away] if away.any() else wrong, np.array(scores.classes(rows))
+    from_there = [set(train.loc[(train["collection"] == name) & (name != ""), "label"]) for name in wrong["collection"]]
+    own = [name in there for name, there in zip(wrong["predicted"], from_there)]
+    chance = [np.isin(classes[classes != name], [*there]).mean() for name, there in zip(wrong["label"], from_there)]
+    return wrong.assign(own_clinic=np.array(own, bool), by_chance=np.array(chance, float))
 
 
 def error_kinds(rows, table):
