@@ -125,8 +125,34 @@ def test_every_click_on_the_courses_own_addresses_leads_to_a_file():
     pages = [ROOT / "README.md", *sorted(runs.FOLDER.glob("*.ipynb")), *sorted(runs.FOLDER.glob("exercises/*.ipynb"))]
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        paths = re.findall(rf"{of['repository']}/blob/{of['branch']}/([^)\s\"\\]+)", text)
+        paths = re.findall(rf"{of['repository']}/blob/{of['branch']}/([^)#\s\"\\]+)", text)
         paths += re.findall(rf"{of['repository']}/{of['branch']}\?labpath=([^)\s\"\\]+)", text)
         assert len(paths) >= (5 if page.suffix == ".ipynb" else 8), page
         for path in map(unquote, paths):
             assert (ROOT / path).is_file(), f"{page.name} leads to {path}, which is not there"
+
+
+def test_a_learner_walks_from_the_readme_through_every_notebook():
+    """README's badge, the copy of 01, its own badge, its solutions, the next notebook; by a local stand-in of Colab."""
+    of = build.settings()
+    github = f"github.com/{of['repository']}/blob/{of['branch']}"
+    colab = f"https://colab.research.google.com/{github.replace('.com', '')}"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| \[(\w+)\]\(notebooks/\w+\.ipynb\) .* \| (\d+) \| ", readme, re.MULTILINE))
+    place = re.search(rf"open \[01_eda\]\({colab}/([^)]+)\)", readme)[1]
+    for name, after in zip(runs.NOTEBOOKS, [*runs.NOTEBOOKS[1:], ""]):
+        assert place == f"notebooks/exercises/{name}.ipynb" and (ROOT / place).is_file()
+        text = [cell["source"] for cell in build.exercises(build.render(name)).cells]
+        assert f"({colab}/{place})" in text[0]  # its own badge opens itself
+        assert f"({table[name]} minutes)" in re.sub(r"In ([\w-]+) minutes", _minutes, text[0]), name
+        assert f"[the notebook in full](https://{github}/notebooks/{name}.ipynb)" in text[-1]
+        if not after:
+            assert re.search(rf"https://{github}/docs/teaching.md#project\)", text[-1])
+            break
+        assert f"Next: [{after}]({after}.ipynb)" in text[-1]  # beside it, in JupyterLab and on the site
+        place = re.search(rf"\[here\]\({colab}/([^)]+)\)", text[-1])[1]
+
+
+def _minutes(words):
+    said = {"fifteen": 15, "twenty": 20, "twenty-five": 25}
+    return f"({said[words[1]]} minutes)"

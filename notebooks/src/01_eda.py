@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1 · Four corners: look at the data before you train on it
 #
-# **In forty minutes you will know what is in these folders, what is wrong with them, how to split them so that nothing
-# leaks, and how much four corners of an image reveal when everything else is covered.**
+# **In twenty-five minutes you will know what is in these folders, what is wrong with them, how to split them so that
+# nothing leaks, and how much four corners of an image reveal when everything else is covered.**
 #
 # {{badge}}
 
@@ -447,3 +447,11 @@ forest.fit(corners.describe(grey_learned), train["label"])
 grey = forest.predict(corners.describe(grey_held))
 ### END SOLUTION
 checks.corners_in_grey(grey, train, val, SEED)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [02_augmentation](02_augmentation.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/02_augmentation.ipynb).

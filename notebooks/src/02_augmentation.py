@@ -426,3 +426,11 @@ learned, checked = everything[~held], everything[held & (everything["copy"] == 0
 ### END SOLUTION
 checks.without_a_leak(learned, checked, everything)
 print(f"without: {leak.score(learned, checked):.2f}")
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [03_baseline_cnn](03_baseline_cnn.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/03_baseline_cnn.ipynb).

@@ -424,3 +424,11 @@ wrong = np.array(CLASSES)[chances.argmax(axis=1)] != val["label"]
 surest = val["image_id"][wrong].iloc[chances.max(axis=1)[wrong].argmax()]
 ### END SOLUTION
 checks.surest_error(surest, predictions)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [04_dropout_augmented_cnn](04_dropout_augmented_cnn.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/04_dropout_augmented_cnn.ipynb).

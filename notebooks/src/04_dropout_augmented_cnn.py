@@ -475,3 +475,11 @@ side = 2 * IMAGE_SIZE // 2**4  # one stride of two, three poolings
 last_layer = (side * side * 160 + 1) * len(CLASSES)
 ### END SOLUTION
 checks.weights_with_flatten(last_layer, kept)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [05_evaluation](05_evaluation.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/05_evaluation.ipynb).

@@ -351,3 +351,11 @@ for name in ("colours_kept", "colours_exchanged"):
     remaining[name] = found["other_collection"] / found["same_collection"] if found else 1.0
 ### END SOLUTION
 checks.kept_with_other_colours(remaining, results.scored)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [06_transfer_learning](06_transfer_learning.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/06_transfer_learning.ipynb).

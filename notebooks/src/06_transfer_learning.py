@@ -429,3 +429,11 @@ similar = val_features @ prototypes.T
 from_five = (similar.argmax(axis=1) == val_targets.argmax(axis=1)).mean()
 ### END SOLUTION
 checks.prototypes(from_five, features, targets, val_features, val_targets)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: [07_decisions](07_decisions.ipynb), in Colab
+# [here](https://colab.research.google.com/github/{{repository}}/blob/{{branch}}/notebooks/exercises/07_decisions.ipynb).

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 7 · Decisions: a thousand patients
 #
-# **In twenty minutes you will turn probabilities into a decision, and count what it does to a thousand patients.**
+# **In twenty-five minutes you will turn probabilities into a decision, and count what it does to a thousand patients.**
 #
 # {{badge}}
 
@@ -431,3 +431,11 @@ again = explain.predict(network, covered).argmax(axis=1)
 without_lesion = (np.array(CLASSES)[again] == test["label"]).mean()
 ### END SOLUTION
 checks.covered_lesions(without_lesion, covered, pixels, test, network)
+
+# %% [markdown]
+# ## Go on
+#
+# Solutions: [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb).
+#
+# Next: a set of your own through the whole course, as a
+# [project](https://github.com/{{repository}}/blob/{{branch}}/docs/teaching.md#project).
