@@ -102,10 +102,10 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     point = decisions.operating_point(view([True] * 9 + [False] * 20, [1] * 8 + [0] + [1] * 5 + [0] * 15), 0.5)
     patients = decisions.per_thousand(point, 0.02)
     assert decisions.in_words(patients, 7).startswith(
-        "You guessed 7 false alarms among 1,000; there are 245 (95 % interval 110 to"
+        "You guessed 7 false alarms among 1,000 patients; there are 245 (95 % interval 110 to"
     )
-    assert "18 of the 263 who are referred are positive; 2 of 20 positives are missed." in decisions.in_words(
-        patients, 7
+    assert decisions.in_words(patients, 7).endswith(
+        "Of the 20 assumed to be positive, 2 are missed; 18 of the 263 who are referred are positive."
     )
     figure = decisions.thousand(patients, 7, synthetic=True)
     drawn = [len(marks.get_offsets()) for marks in figure.axes[0].collections]
@@ -172,7 +172,7 @@ def test_net_benefit_by_hand():
     data = view([True] * 4 + [False] * 6, [0.9, 0.9, 0.3, 0.1] + [0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
     found = decisions.net_benefit(data, [0.2, 0.5])
     assert found["the network"].tolist() == pytest.approx([0.3 - 0.1 * 0.25, 0.2 - 0.1])
-    assert found["flag all"].tolist() == pytest.approx([0.4 - 0.6 * 0.25, 0.4 - 0.6])
+    assert found["refer all"].tolist() == pytest.approx([0.4 - 0.6 * 0.25, 0.4 - 0.6])
 
 
 def test_sets_of_classes_cover_what_they_promise():

@@ -141,9 +141,9 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}). "
-        f"{found} of the {found + alarms} who are referred are positive; {missed} of {found + missed} positives are "
-        "missed."
+        f"You guessed {guess} false alarms among 1,000 patients; there are {alarms} (95 % interval {low} to {high}). "
+        f"Of the {found + missed} assumed to be positive, {missed} are missed; {found} of the {found + alarms} who are "
+        "referred are positive."
     )
 
 
@@ -188,13 +188,13 @@ def net_benefit(view, risks):
     """Return the net benefit per image (Vickers and Elkin, 2006) of flagging from each of the ``risks`` on, 0 to 1.
 
     Positives found less false alarms, each false alarm weighed by the odds of the risk. A DataFrame: index risk;
-    columns the network, flag all, flag none.
+    columns the network, refer all, refer none.
     """
     truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy() >= np.asarray(risks)[:, None]
     odds = np.asarray(risks) / (1 - np.asarray(risks))
     network = (flagged & truth).mean(axis=1) - (flagged & ~truth).mean(axis=1) * odds
     everybody = truth.mean() - (1 - truth.mean()) * odds
-    columns = {"the network": network, "flag all": everybody, "flag none": 0.0}
+    columns = {"the network": network, "refer all": everybody, "refer none": 0.0}
     return pd.DataFrame(columns, index=pd.Index(risks, name="risk from which you would act"))
 
 

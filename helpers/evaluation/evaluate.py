@@ -150,13 +150,15 @@ def numbers(network, load, table, other, swapped):
     return found
 
 
-def on_validation(run, table, without=""):
-    """Return the validation accuracy of each network of a run folder but one, as ``figures.shares`` takes them."""
-    parts = {}
-    for name, folder in run.networks(table).items():
-        rows = scores.read_predictions(folder / "predictions.csv", table)
-        parts[report.plain(name)] = scores.outcomes(scores.labelled(rows[rows["split"] == "val"]))
-    return intervals.shares(parts, lambda rows: rows["correct"]).drop(without, errors="ignore")
+def on_validation(run, table, new=None):
+    """Return the accuracies on validation of the networks of 03 and 04, as ``figures.shares`` takes them.
+
+    Those of ``new`` predictions, {name: rows}, come last.
+    """
+    networks = [place for name, place in run.networks(table).items() if name != "transfer"]
+    files = {report.plain(place.name): place / "predictions.csv" for place in networks}
+    parts = {name: scores.read_predictions(file, table).query("split == 'val'") for name, file in files.items()}
+    return intervals.shares(parts | (new or {}), lambda rows: scores.outcomes(scores.labelled(rows))["correct"])
 
 
 def recommended(scored):

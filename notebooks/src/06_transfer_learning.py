@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 6 · Transfer learning: begin with a trained network
 #
-# **In twenty minutes you will teach a network that was trained on a million photographs to recognise skin lesions, and
-# find out how much of the work was done before it saw the first one.**
+# **In twenty minutes you will take a network that was trained on a million photographs, none of them chosen for skin,
+# teach it to recognise skin lesions, and see how far it gets before it has learned anything about them.**
 #
 # {{badge}}
 
@@ -12,11 +12,11 @@
 # - **load** a network that was trained on ImageNet, without its last layer;
 # - **freeze** it, guess how good its features are, and train a single layer on them;
 # - **tune** the whole network gently;
-# - **compare** both on validation and with the colours of other images;
+# - **compare** frozen and tuned, on validation and with the colours of other images;
 # - **score** the result beside the networks of the earlier notebooks.
 #
-# This notebook goes beyond the case study, which trains its networks from scratch. It needs a network connection, or a
-# small package of weights; without either it says so and ends there.
+# This notebook goes beyond the case study, which trains its networks **from scratch**: from random weights. It needs an
+# internet connection, or a small package of weights; without either it says so and ends there.
 
 # %%
 # {{setup}}
@@ -90,8 +90,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## The images
 #
-# The same images and the same split as in the notebooks before. Only the size differs: networks that were trained on
-# ImageNet look at fine detail.
+# The same images and the same split as in the notebooks before, but larger: networks that were trained on ImageNet look
+# at fine detail.
 
 # %% tags=["nbval-check-output"]
 table = run.manifest()
@@ -107,8 +107,8 @@ def load(rows):
 
 
 # %% [markdown]
-# Keras's random layers turn, zoom and light each image, as in notebook 04. Then it takes the colours of another one of its
-# batch, all the way (`FINE_TUNE_EXCHANGE = 1`). Notebook 04 wrote `exchange_colours`, and says why.
+# The augmentation repeats that of notebook 04: the same layers of Keras, and `exchange_colours`, which was written there.
+# Only here each image takes the colours of another one *fully* (`FINE_TUNE_EXCHANGE = 1`).
 
 # %%
 geometry = keras.Sequential([
@@ -130,7 +130,7 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# Look at images of five classes, and below each at one of the views of it that training sees.
+# Look at images of five classes, and below each at a view of it that training may see.
 
 # %% tags=["slide"]
 some = train.drop_duplicates("label").sort_values("label")[:5]
@@ -140,7 +140,7 @@ figures.image_grid(
     [*first, *views],
     [*some["label"], *["augmented"] * len(first)],
     columns=len(first), inches=1.8,
-    title=f"Training sees {TRANSFER_SIZE} × {TRANSFER_SIZE} pixels, never twice the same",
+    title="In training, each image is turned and takes the colours of another one",
     synthetic=SYNTHETIC,
 )
 
@@ -160,14 +160,12 @@ train_data = pipeline.batches(
 # ## Load a backbone
 #
 # The first layers of a network that was trained on photographs find edges, spots and textures, which every picture has.
-# **Transfer learning** begins with such a network. Its last layer, which predicts cats and lorries, is left off. What
-# that layer received is kept, a list of numbers for each image: its **features**. The rest of the network is the
-# **backbone**.
+# **Transfer learning** begins with such a network. Its last layer, which predicts cats and lorries, is left off; the rest
+# is the **backbone**. It turns an image into a list of numbers, which the last layer received: its **features**.
 #
-# `keras.applications` has many of them. `build` is one of its functions, the one that `BACKBONE` names, and downloads the
-# weights once. Where nothing can be downloaded, it is EfficientNet-Lite0 (Tan and Le, 2019), whose weights come as a
-# package; the outputs below, and the figures that this course publishes, are of that one. The EfficientNetB0 that Colab
-# downloads was not measured.
+# `keras.applications` has many backbones. `build` is its function of the name `BACKBONE`, and downloads the weights once.
+# Where nothing can be downloaded, EfficientNet-Lite0 (Tan and Le, 2019) is used, whose weights come as a package. All
+# figures that this course publishes are of that one; the EfficientNetB0 that Colab downloads was not measured.
 
 # %%
 build = backbones.find(BACKBONE)  # by default, keras.applications.EfficientNetB0
@@ -196,8 +194,8 @@ outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
 network = keras.Model(backbone.input, outputs, name="transfer")
 
 # %% [markdown]
-# A frozen backbone gives the same features in every epoch, so they are computed once, for `FEATURE_VIEWS` views of each
-# training image.
+# A frozen backbone gives the same features in every epoch, so they are computed once, for `FEATURE_VIEWS` augmented
+# views of each training image. Each row below is one view:
 
 # %%
 features, targets, counts = backbones.features(backbone, train_data, FEATURE_VIEWS)
@@ -205,15 +203,15 @@ val_features, val_targets = backbones.features(backbone, val_data)
 pd.DataFrame(features).head(3).round(2)
 
 # %% [markdown]
-# Each row is one view of an image. No column was made for skin: they were learned from dogs, cars and mushrooms. How
-# good are they? Look up in notebook 05 what the networks that you trained from scratch reach on validation. **Guess** the
-# share of validation images that one Dense layer on these features classifies correctly.
+# No column was made for skin: the backbone learned them from dogs, cars and mushrooms. How good are they? Remember what
+# your networks from scratch reach on validation (notebook 05). Now **guess** the share of validation images that one Dense
+# layer on these features classifies correctly.
 
 # %%
 GUESS = 0.5  # change me: a share from 0 to 1
 
 # %% [markdown]
-# `head` is the part of the network above the backbone. It needs no image any more, so an epoch takes a moment.
+# `head` is the part of the network above the backbone. It sees features, not images, so an epoch takes a moment.
 
 # %%
 head = keras.Model(backbone.output, outputs)
@@ -224,31 +222,40 @@ past = head.fit(
     validation_data=(val_features, val_targets),
     batch_size=64, epochs=60, callbacks=[stopping], verbose=0,
 )
+print(f"{len(past.epoch)} epochs, {head.count_params():,} weights")
 
 # %% [markdown]
-# An accuracy on validation may come from the camera rather than the lesion (notebook 05). So the network is also
-# shown validation images with the colours of others: of the same collection (the control), and of another one. With
-# `EXTERNAL_DIR`, it also predicts another set.
+# Here is your guess, beside the networks that you trained from scratch. (Those of notebook 04 average eight views of each
+# image; this one sees a single view.)
 
 # %%
-other_set = evaluate.other_set(run, table)
-swapped = evaluate.by_colours(network, load, table, SEED)
-frozen = evaluate.numbers(network, load, table, other_set, swapped)
-frozen_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
+def predict_validation():
+    """Return the network's predictions of validation; images of one lesion have one group."""
+    found = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
+    return found.assign(group=val["group"].to_numpy())
 
-# %% [markdown]
-# Here is your guess, beside the networks that you trained from scratch:
+
+frozen_rows = predict_validation()
+compared = evaluate.on_validation(run, table, {"one layer on frozen features": frozen_rows})
+reached = compared["value"].iloc[-1]
 
 # %% tags=["slide"]
-compared = evaluate.on_validation(run, table, without="transfer")
-reached = frozen["validation"]
-compared.loc["one layer on frozen features", "value"] = reached
 figures.shares(
     compared, GUESS,
     title=f"You guessed {GUESS:.0%}; one layer on frozen features gets {reached:.0%}",
     xlabel="accuracy on validation",
     synthetic=SYNTHETIC,
 )
+
+# %% [markdown]
+# An accuracy on validation may come from the camera rather than the lesion (notebook 05). So before the backbone changes,
+# the network also predicts validation images with the colours of others: of the same collection (the control), and of
+# another one. With `EXTERNAL_DIR`, it also predicts another set.
+
+# %%
+other_set = evaluate.other_set(run, table)
+swapped = evaluate.by_colours(network, load, table, SEED)
+frozen = evaluate.numbers(network, load, table, other_set, swapped)
 
 # %% [markdown]
 # ## Second step: fine-tuning
@@ -289,47 +296,38 @@ network.fit(
 history = callbacks.finish(network, training)
 
 # %% [markdown]
-# ## What did each step give?
+# ## What did fine-tuning give?
 #
-# Read across a row before you read down: how much of the accuracy on validation is left with the colours of another
-# collection?
+# The accuracy on validation, with the images' own colours and with those of others. Read down: what did fine-tuning
+# change? Read across: how much is left with the colours of another collection?
 
 # %%
 swapped = evaluate.colours_of(training.folder, table, SEED)
 tuned = evaluate.numbers(network, load, table, other_set, swapped)
-steps = pd.DataFrame({"frozen": frozen, "fine-tuned": tuned})
-manifest.write_text(json.dumps(steps.to_dict(), indent=2), run.folder / "transfer" / "numbers.json")
-steps.T.round(2)
+both = pd.DataFrame({"frozen": frozen, "fine-tuned": tuned})
+manifest.write_text(json.dumps(both.to_dict(), indent=2), run.folder / "transfer" / "numbers.json")
+both.T.rename(columns={"validation": "own colours"}).round(2)
 
 # %% [markdown]
-# The same as a figure:
+# The same images were predicted before and after, so count those that changed sides:
 
 # %% tags=["slide"]
-shares = steps.stack().rename("value").to_frame()
-shares.index = shares.index.map(": ".join)
-title = "Right on validation: frozen {frozen:.0%}, fine-tuned {fine-tuned:.0%}"
-figures.shares(
-    shares,
-    title=title.format(**steps.loc["validation"]),
-    xlabel="accuracy; on another set: recall, AUC",
-    synthetic=SYNTHETIC,
-)
-
-# %% tags=["slide"]
-tuned_rows = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
+tuned_rows = predict_validation()
 change = scores.compare(tuned_rows, frozen_rows, SEED)
 difference = report.estimate(change, "difference")
-print(f"You guessed {GUESS:.2f}; one layer on frozen features reaches {frozen['validation']:.2f}.")
-print(f"Fine-tuning changes that by {difference}: right only after it {change['only_a_right']},",
-      f"only before it {change['only_b_right']} of {len(val)} images.")
+print(f"Of {len(val)} images, {change['only_a_right']} are right only after fine-tuning, "
+      f"{change['only_b_right']} only before it.")
+print(f"You guessed {GUESS:.2f}; frozen features reach {reached:.2f}, and fine-tuning changes that "
+      f"by {difference}.")
 
 # %% [markdown]
-# Where the interval holds zero, these images are too few to say whether fine-tuning helped; where it lies below zero, it
-# did harm on them. Two epochs on drawings, as on the sample, are hardly a start; on other images the default is twenty.
+# Look at the interval in brackets. Above zero, fine-tuning helped on images like these; below zero, it did harm; if it
+# holds zero, these images are too few to say. The sample is tuned for two epochs, which is hardly a start; for other
+# images the default is twenty.
 #
-# ## Keep it, and score all networks
+# ## Keep it, and score it on Test
 #
-# Predictions are averaged over the eight views of each image, as in notebook 04.
+# As in notebook 04, predictions are averaged over the eight views of each image.
 
 # %%
 def average(rows):
@@ -342,10 +340,15 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/pre
 
 # %% [markdown]
 # `evaluate` scores every network of the run folder, and writes the report anew. Only now is this network scored on Test.
+# All choices were made before.
 
 # %%
 results = evaluate.evaluate(run, table)
-results.accuracies
+results.accuracies.loc["transfer"]
+
+# %% [markdown]
+# The question of notebook 05, put to all networks: what is left on images of another clinic (where Test has too few of
+# them, with the colours of another clinic)?
 
 # %% tags=["slide"]
 place = shortcut.hard_place(results.reveal)
@@ -357,21 +360,18 @@ shortcut.figure(
 )
 
 # %%
-best = compared["value"].drop("one layer on frozen features").max()
-print(f"Right on validation: frozen {frozen['validation']:.0%}, fine-tuned {tuned['validation']:.0%},"
-      f" the best network from scratch {best:.0%}.")
 run.done(GUESS=GUESS)
 
 # %% [markdown]
 # ## What you saw
 #
 # - **Load**: a network without its last layer turns an image into features.
-# - **Freeze**: features that were never meant for lesions, and one layer that is trained in moments.
-# - **Tune**: small steps from a good start; whether they help is read off an interval, not hoped for.
-# - **Compare**: what is left with other colours says more than the accuracy on validation.
-# - **Score**: one table for all networks, Test once for each.
+# - **Freeze**: one layer on features that were never meant for lesions is trained in moments.
+# - **Tune**: small steps from a good start; the interval says whether they helped.
+# - **Compare**: what is left with other colours, validation alone does not show.
+# - **Score**: Test once, after all choices, beside the networks from scratch.
 #
-# What does the exchange of colours give and cost here? Train once more with `FINE_TUNE_EXCHANGE = 0` into another
+# What does the exchange of colours give here, and what does it cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into another
 # `OUT_DIR`, and compare the rows.
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 7 · Decisions: a thousand patients
 #
-# **In twenty-five minutes you will turn probabilities into a decision, and count what it does to a thousand patients.**
+# **In twenty-five minutes you will turn probabilities into a decision, count what it does to a thousand patients, and ask
+# how far that count can be trusted.**
 #
 # {{badge}}
 
@@ -9,10 +10,10 @@
 # You will
 #
 # - **choose** a threshold on validation and apply it to Test;
-# - **count** the patients it finds, misses and alarms among a thousand, after a guess;
+# - **count** the patients that it finds, misses and refers in vain among a thousand, after a guess;
 # - **calibrate** the probabilities, and see whether it helped;
-# - **admit** doubt: predict several classes where one is not enough;
-# - **divide** the accuracy by age, sex, site and skin tone;
+# - **admit** doubt: answer with several classes where one is not enough;
+# - **divide** Test by age, sex, site and skin tone, and compare the accuracies;
 # - **look** at heatmaps, and test whether they deserve trust.
 #
 # This goes beyond the case study. It is teaching material, not a medical device: nothing here may be used to judge
@@ -68,8 +69,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## One network
 #
-# One network decides: the one that `NETWORK` names, or the best on validation among those that keep at least half of
-# their accuracy with the colours of another collection (notebook 05). Test had no part in that choice.
+# One network decides: the one that `NETWORK` names, or else the best on validation among those that keep at least half
+# of their accuracy with the colours of another collection (notebook 05). Test has no part in that choice.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -85,17 +86,17 @@ pictures.examples(test, name, SYNTHETIC, SEED)
 # %% [markdown]
 # ## Positive or negative
 #
-# Nobody acts on a list of probabilities. The decision is whether to refer a patient. So the malignant classes are
-# **positive**, the others **negative**, and the probabilities of the positive classes are added up. (Of a set whose cancers
-# are not known, the rarest class of Test is positive, unless `MALIGNANT` names some.)
+# Nobody acts on a list of probabilities. The decision is whether to refer a patient to a doctor. So the malignant classes
+# are **positive**, the others **negative**, and the probabilities of the positive classes are added up. (In a set whose
+# cancers are not known, the rarest class of Test is positive, unless `MALIGNANT` names some.)
 
 # %% tags=["nbval-check-output"]
 positive = results.positive
 print("Positive:", ", ".join(positive))
 
 # %% [markdown]
-# Two columns are added to the predictions of every place where the network was tried: the truth, and the
-# probability of being positive.
+# The network was tried in several places: on validation, on Test, perhaps on images of another clinic. Everywhere, each
+# image gets two more columns: the truth, and the probability of being positive.
 
 # %%
 places = decisions.places(results, name)
@@ -112,10 +113,10 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 val = places["validation"]
 _, found, thresholds = roc_curve(val["truth"], val["probability"], drop_intermediate=False)
 threshold = thresholds[np.argmax(found >= SENSITIVITY)]
-print(f"Refer from a probability of {threshold:.3f}")
+print(f"Refer from a probability of {threshold:.3f} on")
 
 # %% [markdown]
-# The target, and what was reached:
+# What does it give, place by place?
 
 # %%
 chosen = decisions.at_threshold(places, threshold)
@@ -123,18 +124,18 @@ chosen
 
 # %% [markdown]
 # Validation meets the target because the threshold was chosen there. Test may not, for two reasons. The threshold was
-# chosen on few positive images: the interval shows how uncertain that makes the sensitivity. And Test may hold what
-# validation does not: read the row *Test, another clinic*, if there is one, of images whose class the network never saw
-# from that clinic.
+# chosen on few positive images: the interval of its sensitivity shows how uncertain that makes it. And Test may hold what
+# validation does not: *Test, another clinic*, if there is such a row, are images whose class the network never saw from
+# that clinic.
 #
-# The curve shows what every other threshold would give on Test. **AUC**, the area under it, is the probability that a
-# randomly chosen positive image gets a higher probability than a randomly chosen negative one: 0.5 is chance, 1 a perfect
-# order.
+# The **ROC curve** shows what every other threshold would give on Test. **AUC**, the area under it, is the probability
+# that a randomly chosen positive image gets a higher probability than a randomly chosen negative one: 0.5 is chance, 1 a
+# perfect order.
 
 # %%
 view = places["Test"]
 point = decisions.operating_point(view, threshold)
-title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {point['sensitivity']:.0%}"
+title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {point['sensitivity']:.0%} in Test"
 
 # %% tags=["slide"]
 roc, axes = figures.new(5.6, 4.8)
@@ -149,9 +150,9 @@ figures.titled(roc, title, SYNTHETIC)
 # %% [markdown]
 # ## A thousand patients
 #
-# Test may hold far more cancers than a waiting room. `PREVALENCE` is the share of patients who have one: an assumption;
-# set it to the figure for your clinic. Now let this threshold see a thousand patients. **Guess**: how many of them are
-# referred although they have no cancer?
+# Test may hold far more cancers than a waiting room. The **prevalence** is the share of patients who have one. No image
+# shows it, so `PREVALENCE` is an assumption: set it to the figure for your clinic. Now let this threshold decide on a
+# thousand patients. **Guess**: how many of them are referred although they have no cancer, a **false alarm**?
 
 # %%
 GUESS = 100  # change me: how many false alarms among 1,000 patients
@@ -162,8 +163,8 @@ patients
 
 # %% [markdown]
 # *Cleared* are the healthy who are not referred. *Low* and *high* are what the intervals of sensitivity and specificity
-# allow. Even without a false alarm on fifty images, there could be some among a thousand patients. Each mark below is a
-# patient.
+# allow: on few images, one false alarm more may mean many patients among a thousand. Each mark below is a patient;
+# the dashed line stands where the false alarms would end if your guess were right.
 
 # %% tags=["slide"]
 dots = decisions.thousand(patients, GUESS, SYNTHETIC)
@@ -174,14 +175,14 @@ print(decisions.in_words(patients, GUESS))
 
 # %% [markdown]
 # Where few have a disease, there are so many healthy that even rare false alarms may outnumber the patients who are
-# found. Everything below asks how far these numbers can be trusted, and for whom.
+# found. That is the finding of this notebook; the rest asks how far such numbers can be trusted, and for whom.
 #
 # ## Do the probabilities mean what they say?
 #
-# Of all predictions with a probability of 0.7, seven in ten should be correct: then a network is **calibrated**.
-# **Temperature scaling** (Guo and others, 2017) divides the logits by one number: above 1 it makes all predictions less
-# sure, below 1 surer. It never changes which class is predicted. We look for the temperature that gives the lowest
-# cross-entropy on the validation set.
+# Of all predictions with a probability of 0.7, seven in ten should be correct: then a network is **calibrated**. If it is
+# not, **temperature scaling** (Guo and others, 2017) may help: it divides the logits by one number, the temperature. Above
+# 1 it makes all predictions less sure, below 1 surer; it never changes which class is predicted. We take the temperature
+# that gives the lowest cross-entropy on validation.
 
 # %%
 CLASSES = scores.classes(val)
@@ -195,8 +196,8 @@ scaled = decisions.rescale(test, temperature)
 
 # %% [markdown]
 # The **calibration error** is the mean distance between the probability of the predicted class and the share that is
-# correct, in ten bins. On few images it is never zero, so it stands beside what a perfectly calibrated network would show
-# by chance (95 of 100 sets of this size stay below it).
+# correct, in ten bins. On few images it is hardly ever zero, even for a perfectly calibrated network: beside it stands
+# what such a network stays below in 95 of 100 sets of this size, *by chance*.
 
 # %%
 calibrated = decisions.calibration({
@@ -212,8 +213,8 @@ said = decisions.calibration_in_words(calibrated)
 print(said)
 
 # %% [markdown]
-# The **reliability diagram** shows the bins of Test. Points below the diagonal were too sure, points above it not sure
-# enough. With few images in a bin, a point may lie anywhere.
+# The **reliability diagram** shows the bins of Test. In a bin below the diagonal the network was too sure, above it not
+# sure enough. With few images in a bin, its point may lie anywhere.
 
 # %%
 before, after = scores.outcomes(test), scores.outcomes(scaled)
@@ -230,77 +231,84 @@ axes.set(xlabel="probability of the predicted class", ylabel="share classified c
 figures.titled(reliability, said, SYNTHETIC)
 
 # %% [markdown]
-# The temperature was fitted on validation; where Test holds other images, it may make matters worse there (the last two
-# rows of the table). And one number cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
+# The temperature was fitted on validation; where Test holds other images, it may make matters worse there: compare the
+# last two rows of the table. And one number cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
 #
 # ## Is it worth it?
 #
-# **Net benefit** counts the positive images found and takes off the false alarms, each weighed by the odds of the risk
-# from which you would act (Vickers and Elkin, 2006): who acts at a risk of 0.1 accepts nine false alarms for one cancer.
-# A network may help only where its curve lies above both alternatives, flagging all and flagging none.
+# From which risk would you refer a patient? Who acts at a risk of 0.1 accepts nine false alarms for one cancer. **Net
+# benefit** (Vickers and Elkin, 2006) is the share of images that are found positives, minus the share that are false
+# alarms, weighed by these odds. A network can help only where its curve lies above both alternatives: refer all, refer none.
 
 # %% tags=["slide"]
 risks = np.arange(0.01, 1, 0.01)
 benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks)
-best = benefit["the network"] > benefit[["flag all", "flag none"]].max(axis=1)
+best = (benefit["the network"] > benefit[["refer all", "refer none"]].max(axis=1)).mean()
 share = view["truth"].mean()
-title = (f"Net benefit: best at {best.sum()} of {len(best)} risks, "
-         f"if {share:.0%} are positive, as in Test")
+
+# %% tags=["slide"]
 worth, axes = figures.new(6.5, 4)
 benefit.plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
 axes.set_ylim(-0.1, share + 0.05)
+title = f"At {best:.0%} of the risks, the network is better than referring all or none"
 figures.titled(worth, title, SYNTHETIC)
 
+# %%
+print(f"Drawn for {share:.0%} positive images, as in Test; you assumed {PREVALENCE:.1%} of patients.")
+
 # %% [markdown]
-# It is drawn for the share of positive images in Test, which may not be that of a clinic.
-#
 # ## Several answers instead of one
 #
-# A network can also say "one of these". **Split conformal prediction** (Papadopoulos and others, 2002) takes from validation
-# how probable the true class usually is, and then predicts every class that is at least as probable. On images like those of
-# validation, the **set** holds the true class at least about as often as `COVERAGE` says.
+# Where a network is not sure, it can answer with a **set** of classes. How probable must a class be to enter it? Sort the
+# probabilities that the *true* classes of validation were given, and go down until nine in ten (`COVERAGE`) are passed:
+# that is the limit. On new images like those of validation, such sets hold the true class about as often (**split conformal
+# prediction**; Papadopoulos and others, 2002).
 
 # %%
 COVERAGE = 0.9  # change me
-given = np.sort(decisions.of_truth(val))[::-1]  # to the true classes, the highest first
-needed = np.ceil((len(val) + 1) * COVERAGE)  # so many images have to be covered
-least = given[min(int(needed), len(val)) - 1]
-sets = scores.probabilities(test) >= least
-size = sets.sum(axis=1).mean()
-print(f"Every class with at least {least:.3f} is predicted: "
-      f"{size:.1f} classes per Test image on average.")
+true_class = np.sort(decisions.of_truth(val))[::-1]  # its probability, the highest first
+needed = min(int(np.ceil((len(val) + 1) * COVERAGE)), len(val))  # so many images
+least = true_class[needed - 1]
+size = (scores.probabilities(test) >= least).sum(axis=1).mean()
+print(f"In the set: every class of at least {least:.3f}; {size:.1f} classes per Test image.")
+
+# %% [markdown]
+# How many of the sets hold the true class?
 
 # %% tags=["slide"]
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
 reached = coverage["value"]["Test"]
-covered = f"Meant to cover {COVERAGE:.0%}, the sets cover {reached:.0%} of Test"
-covering = figures.shares(coverage, None, covered, "share that the sets cover", SYNTHETIC)
+covered = f"Meant to hold the true class of {COVERAGE:.0%}, the sets hold that of {reached:.0%} of Test"
+covering = figures.shares(coverage, None, covered, "share of sets with the true class", SYNTHETIC)
 covering
 
 # %% [markdown]
-# The coverage is guaranteed only for images like those of validation. Whether it is reached elsewhere, the sets themselves do
-# not show: only labelled images from there do.
+# The promise holds only for images like those of validation. Where it is broken, the sets do not say so: only labelled
+# images from there can show it.
 #
-# Without labels, one can at least ask whether an image is like those that the network learned from, or **out of
-# distribution**. Here it counts as unlike them if its nearest training image, by the features that the last layer receives,
-# is farther off than that of 99 % of the validation images (Sun and others, 2022).
+# ## Is this image like those that the network learned from?
+#
+# That can be asked without labels. Take the features that the last layer receives, and look for the nearest training
+# image. If it is farther away than for 99 % of the validation images, the image counts as **out of distribution** (after
+# Sun and others, 2022).
 
 # %%
 unlike = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
 doubt = pd.DataFrame({
-    "share that the sets cover": coverage["value"],
-    "share unlike the training images": unlike["value"],
+    "out of distribution": unlike["value"],
+    "true class in the set": coverage["value"],
 })
 doubt.round(2)
 
 # %% [markdown]
-# On validation that share is about one in a hundred by definition. Where it is larger, the images may come from somewhere
-# that the network does not know, and then neither its probabilities nor its sets need to hold. Where it is as small, they
-# may still be wrong: look at the coverage beside it.
+# On validation, one in a hundred is out of distribution by definition. Where there are many more, neither
+# probabilities nor sets need to hold. Where there are as few, they may be wrong all the same: the column beside it says how
+# often the set holds the true class.
 #
 # ## For whom does it work?
 #
-# Accuracy by age, sex, site and skin tone (Fitzpatrick's types), where they are known, with the number of images in brackets.
+# Accuracy on Test by age, sex, site and skin tone (Fitzpatrick's types), where they are known; the number of images stands
+# in brackets.
 
 # %%
 parts = decisions.subgroups(test)
@@ -311,14 +319,14 @@ subgroups = figures.shares(groups, None, decisions.multiplicity(groups), "accura
 subgroups
 
 # %% [markdown]
-# Of many groups, some may stand out by chance: **multiplicity**. The title says how many to expect were all groups
+# Of many groups, some may stand out by chance: **multiplicity**. The title says how many to expect if all groups were
 # alike. Groups differ in their lesions, too. So a gap is a question for new images, not yet a finding.
 #
 # ## What did the network look at?
 #
-# **Grad-CAM** lights up the places that spoke for the class that was predicted. Light on the lesion is what you hope for;
-# light on a ruler, a hair or a dark corner is a warning. Three images that are classified correctly (✓), and three that are
-# not (✗), of those that the network is surest of:
+# **Grad-CAM** lights up the places that count as evidence for the predicted class. Light on the lesion is what you hope
+# for; light on a ruler, a hair or a dark corner is a warning. Below are the predictions that the network is surest of: up to
+# three correct ones (✓), and three mistakes (✗).
 
 # %%
 network, load = explain.open_network(run.folder / name)
@@ -334,38 +342,33 @@ cam = pictures.heatmaps(test, pixels, heat, title, SYNTHETIC)
 cam
 
 # %% [markdown]
-# **Do not trust it yet.** Draw the network's weights at random and make the maps again (Adebayo and others, 2018): maps
-# that show what was learned must change, so that their rank correlation with the first ones is well below 1. Maps that
-# are constant are left out.
+# Do not trust it yet. Does a map show what the network *learned*? Draw all weights at random and make the maps again
+# (Adebayo and others, 2018). If they stay the same, they show nothing that was learned. The table has their rank
+# correlation with the first maps, over three draws: 1 is the same map, 0 another one. (Maps that are constant are left
+# out.)
 
 # %%
 sanity = explain.sanity(network, pixels[:32], predicted[:32], SEED)
-most = sanity["max"].max()
-print(f"At most {most:.2f}; 1 would mean that nothing learned is shown.")
+print(f"Rank correlation: at most {sanity['max'].max():.2f}; 1 would mean that nothing learned is shown.")
 sanity.round(2)
 
 # %% [markdown]
-# A map that passes says where the network looked, not that it was right to look there, and not what it saw.
+# A map that changes says where the network looked, not that it was right to look there, and not what it saw.
 #
 # ## Keep it
+#
+# All of this on one page, for somebody who has no notebook:
 
 # %%
-sections = {
-    "In short": [decisions.in_words(patients, GUESS), dots, "The prevalence is an assumption."],
-    "The threshold": [chosen, "Chosen on validation; with 95 % intervals.",
-                      roc, "Dot: the chosen threshold."],
-    "Calibration": [reliability, calibrated.round(3), said],
-    "Is it worth it?": [worth, "It helps only where its curve lies above both others."],
-    "Sets of classes": [
-        covering, "Coverage is guaranteed only for images like those of validation.",
-        doubt.round(2), "Unlike: farther from the training images than 99 % of validation.",
-    ],
-    "For whom does it work?": [subgroups, "A gap is a question, not a finding."],
-    "What did it look at?": [cam, "Bright: evidence for the class.", sanity.round(2)],
-}
-
-# %%
-report.write(run, "decisions", f"From probabilities to decisions: {name}", sections)
+report.write(run, "decisions", f"From probabilities to decisions: {name}", {
+    "A thousand patients": [decisions.in_words(patients, GUESS), dots],
+    "The threshold": [chosen, roc],
+    "Calibration": [reliability, calibrated.round(3)],
+    "Net benefit": [worth],
+    "Sets of classes": [covering, doubt.round(2)],
+    "For whom does it work?": [subgroups],
+    "What did it look at?": [cam, sanity.round(2)],
+})
 print(f"{OUT_DIR}/report/decisions.html")
 run.done(GUESS=GUESS)
 
