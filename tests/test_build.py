@@ -42,6 +42,7 @@ def course(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "src" / "01_eda.py").write_text(SOURCE)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "quiz.md").write_text("# Quiz\n\n## 1 · One\n\nWhy?\n\n## 3 · Three\n\nHow?\n")
+    (tmp_path / "docs" / "glossary.md").write_text('- <a id="title"></a>**A title** (01): one. **Other** (02).\n')
     (tmp_path / "pyproject.toml").write_text(
         '[tool.course]\nrepository = "old/one"\nbranch = "main"\n[tool.x]\na = 1\n'
     )

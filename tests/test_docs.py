@@ -37,6 +37,25 @@ def test_every_link_goes_somewhere(page):
         assert not anchor or anchor in anchors(target), f"{page.name} links to {file}#{anchor}, which does not exist"
 
 
+def test_every_term_of_the_glossary_is_linked_once_from_the_notebook_that_introduces_it():
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    of = build.settings()
+    page = f"https://github.com/{of['repository']}/blob/{of['branch']}/docs/glossary.md#"
+    found = [
+        (name[:2], anchor, re.sub(r"\s+", " ", term).lower())
+        for name in runs.NOTEBOOKS
+        for cell in build.render(name).cells
+        for term, anchor in re.findall(rf"\[\*\*([^*]+)\*\*\]\({re.escape(page)}([^)]+)\)", cell["source"])
+    ]
+    assert glossary.count("**") // 2 == len(re.findall(r'<a id="[\w-]+"></a>\*\*[^*]+\*\*\s+\(\d\d\)', glossary))
+    for anchor, terms, number in re.findall(r'<a id="([\w-]+)"></a>\*\*([^*]+)\*\*\s+\((\d\d)\)', glossary):
+        for term in terms.lower().split(", "):
+            links = [link for link in found if link[2] in (term, f"{term}s")]
+            assert links == [(number, anchor, links[0][2])] if links else False, f"{term}: set it in bold in {number}"
+    anchors = re.findall(r'<a id="(.+?)">', glossary)
+    assert len(set(anchors)) == len(anchors) and {anchor for _, anchor, _ in found} == set(anchors)
+
+
 def test_the_readme_is_short_and_names_every_notebook():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 120

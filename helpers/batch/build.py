@@ -2,7 +2,8 @@
 
 In a source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), ``{{badge}}`` and ``{{setup}}`` stand for
 ``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``, and
-``{{quiz}}`` for the notebook's part of ``docs/quiz.md``. A learner's copy, without outputs and solutions and with a
+``{{quiz}}`` for the notebook's part of ``docs/quiz.md``. A term of ``docs/glossary.md`` is linked where the notebook
+that it names first has it in bold. A learner's copy, without outputs and solutions and with a
 run folder of its own, goes to ``notebooks/exercises``.
 """
 
@@ -42,7 +43,7 @@ def settings():
 def render(name):
     """Return the notebook made from a source, without outputs: cells, tags, badges, set-up cell and kernel."""
     source = runs.FOLDER / "src"
-    text = (source / f"{name}.py").read_text(encoding="utf-8")
+    text = _linked((source / f"{name}.py").read_text(encoding="utf-8"), name[:2])
     for part in ("badge", "setup"):
         text = text.replace(f"# {{{{{part}}}}}\n", (source / f"_{part}.py").read_text(encoding="utf-8"))
     for key, value in (settings() | {"notebook": name, "quiz": _quiz(name)}).items():
@@ -175,6 +176,17 @@ def _quiz(name):
     text = (datasets.ROOT / "docs" / "quiz.md").read_text(encoding="utf-8")
     questions = re.search(rf"^## {int(name[:2])} ·[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
     return "## Quiz\n" + "".join(f"# {line}".rstrip() + "\n" for line in questions.rstrip().split("\n"))
+
+
+def _linked(text, number):
+    """Return a notebook's source with links to the terms of ``docs/glossary.md`` that bear its number, "01" to "07"."""
+    glossary = (datasets.ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    for anchor, terms in re.findall(rf'<a id="([\w-]+)"></a>\*\*([^*]+)\*\*\s+\({number}\)', glossary):
+        for term in terms.split(", "):
+            bold = re.escape(term).replace(r"\ ", r"[\s#]+")
+            link = rf"[\g<0>](https://github.com/{{{{repository}}}}/blob/{{{{branch}}}}/docs/glossary.md#{anchor})"
+            text = re.sub(rf"\*\*{bold}s?\*\*", link, text, count=1, flags=re.IGNORECASE)
+    return text
 
 
 def _store(name, executed):

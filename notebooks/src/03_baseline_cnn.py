@@ -84,7 +84,8 @@ CLASSES = sorted(train["label"].unique())
 print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES)} classes")
 
 # %% [markdown]
-# A **batch** is what the network sees at once. Training batches are shuffled anew each epoch; validation keeps its order.
+# A **batch** is what the network sees at once, an **epoch** one pass over all training images. Training batches are
+# shuffled anew each epoch; validation keeps its order.
 # The pixels are whole numbers from 0 to 255. Each image comes with its **one-hot** label: zeros, and a single one in the
 # place of its class.
 
@@ -255,7 +256,7 @@ before = first_layer.predict(one, verbose=0)
 # %% [markdown]
 # ## Fit
 #
-# `EarlyStopping` ends the training when the validation loss has not fallen for `PATIENCE` epochs. `ModelCheckpoint` keeps
+# **Early stopping** ends the training when the validation loss has not fallen for `PATIENCE` epochs. The **checkpoint** keeps
 # the weights of the epoch with the lowest validation loss. `callbacks.upkeep` is the plumbing: it prints progress, and
 # if the runtime stops, it resumes the training when you run the notebook again.
 

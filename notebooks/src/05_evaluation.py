@@ -218,8 +218,8 @@ shortcut.error_kinds(test, table)
 # %% [markdown]
 # ## Another set, and other people's scores
 #
-# Only images from elsewhere can show whether a network works elsewhere. Name a folder of them in `EXTERNAL_DIR`, or
-# `isic:clinics`: 477 images of two other clinics, which Colab takes for the set of the case study. Images that training has
+# Only images from elsewhere can show whether a network works elsewhere: **external validation**. Name a folder of them in
+# `EXTERNAL_DIR`, or `isic:clinics`: 477 images of two other clinics, which Colab takes for the set of the case study. Images that training has
 # seen are left out. Beside each clinic stands what validation promised: the threshold that finds 90 % there is used here.
 
 # %%

@@ -3,5 +3,5 @@
 # [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{{repository}}/{{branch}}?labpath=notebooks%2Fexercises%2F{{notebook}}.ipynb)
 #
 # The badges open a copy to work in. Outputs and solutions:
-# [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb). Words in bold:
-# [glossary](https://github.com/{{repository}}/blob/{{branch}}/docs/glossary.md).
+# [the notebook in full](https://github.com/{{repository}}/blob/{{branch}}/notebooks/{{notebook}}.ipynb). Words that
+# are linked: [glossary](https://github.com/{{repository}}/blob/{{branch}}/docs/glossary.md).
