@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 6 · Transfer learning: begin with a trained network
 #
-# **In twenty minutes you will take a network that was trained on a million photographs, none of them chosen for skin,
-# teach it to recognise skin lesions, and see how far it gets before it has learned anything about them.**
+# **In twenty minutes you will teach a network that was trained on a million photographs to recognise skin lesions: first
+# one new layer alone, then all of it, and see what each step gives.**
 #
 # {{badge}}
 
@@ -15,7 +15,7 @@
 # - **compare** frozen and tuned, on validation and with the colours of other images;
 # - **score** the result beside the networks of the earlier notebooks.
 #
-# This notebook goes beyond the case study, which trains its networks **from scratch**: from random weights. It needs an
+# This notebook goes beyond the case study, which trains its networks from scratch: from random weights. It needs an
 # internet connection, or a small package of weights; without either it says so and ends there.
 
 # %%

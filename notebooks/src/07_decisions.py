@@ -301,7 +301,7 @@ doubt = pd.DataFrame({
 doubt.round(2)
 
 # %% [markdown]
-# On validation, one in a hundred is out of distribution by definition. Where there are many more, neither
+# On validation, about one in a hundred is out of distribution, by definition. Where there are many more, neither
 # probabilities nor sets need to hold. Where there are as few, they may be wrong all the same: the column beside it says how
 # often the set holds the true class.
 #
