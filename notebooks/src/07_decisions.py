@@ -135,7 +135,8 @@ chosen
 # %%
 view = places["Test"]
 point = decisions.operating_point(view, threshold)
-title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {point['sensitivity']:.0%} in Test"
+reached = point["sensitivity"]
+title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {reached:.0%} of Test's positives"
 
 # %% tags=["slide"]
 roc, axes = figures.new(5.6, 4.8)
@@ -240,7 +241,7 @@ figures.titled(reliability, said, SYNTHETIC)
 # benefit** (Vickers and Elkin, 2006) is the share of images that are found positives, minus the share that are false
 # alarms, weighed by these odds. A network can help only where its curve lies above both alternatives: refer all, refer none.
 
-# %% tags=["slide"]
+# %%
 risks = np.arange(0.01, 1, 0.01)
 benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks)
 best = (benefit["the network"] > benefit[["refer all", "refer none"]].max(axis=1)).mean()
@@ -362,9 +363,9 @@ sanity.round(2)
 # %%
 report.write(run, "decisions", f"From probabilities to decisions: {name}", {
     "A thousand patients": [decisions.in_words(patients, GUESS), dots],
-    "The threshold": [chosen, roc],
+    "The threshold": [chosen, "Chosen on validation; in brackets 95 % intervals.", roc],
     "Calibration": [reliability, calibrated.round(3)],
-    "Net benefit": [worth],
+    "Net benefit": [worth, f"Of the images of Test, {share:.0%} are positive."],
     "Sets of classes": [covering, doubt.round(2)],
     "For whom does it work?": [subgroups],
     "What did it look at?": [cam, sanity.round(2)],
