@@ -108,6 +108,7 @@ def test_made_up_labels_are_none(make, name, label):
         ("{label}/{}.png", "{label}/{}_mask_1.png", False),
         ("part_1/{}.png", "segmentations/{}_segmentation.png", True),
         ("{label}/image_{}.png", "{label}/mask_{}.png", False),
+        ("{label}/{}.png", "{label}/annot_{}.png", False),
     ],
 )
 def test_masks_and_superpixels_are_left_aside_in_words(make, image, mask, labelled):
@@ -122,6 +123,13 @@ def test_masks_and_superpixels_are_left_aside_in_words(make, image, mask, labell
         Image.fromarray(np.uint8(255 * np.eye(20))).save(file)
     found, understood = read(root)
     assert len(found) == 4 and set(found.values()) == set(A_B) and "4 masks or other drawings" in understood
+
+
+def test_sketches_of_the_same_names_are_a_class(make):
+    root = make(files(*(f"photo/{n}.png" for n in range(4)), *(f"sketch/{n}.png" for n in range(4))))
+    for file in root.glob("sketch/*"):
+        Image.fromarray(np.uint8(255 * np.eye(20))).save(file)
+    assert set(read(root)[0].values()) == {"photo", "sketch"}
 
 
 def test_two_flags_of_isic_2017_leave_the_nevi(make):
@@ -445,3 +453,37 @@ def test_an_isic_id_means_one_picture_wherever_it_stands():
     )
     pairs, twice = found.match(pd.Series({2: "ISIC_0000001", 3: "7"}), "/t.csv")
     assert sorted(pairs["file"]) == [0, 1, 2] and twice == ["7"]
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        table("id,photo,label", *(f"{at},{line}" for at, line in enumerate(LINES))),
+        table("image,label", *(f"https://example.org/x/{line.replace(',', '?size=9,')}" for line in LINES)),
+    ],
+    ids=["row number", "address"],
+)
+def test_a_full_name_says_more_than_a_number_and_an_address_ends_at_its_query(make, csv):
+    assert read(make({**FOUR, "t.csv": csv}))[0] == TRUE
+
+
+def test_paths_of_two_machines_are_told_apart_by_their_ends(make):
+    places = files(*(f"{folder}/{name}.png" for folder in "xy" for name in "12"))
+    lines = ["/home/me/x/1.png,ant", "/home/me/x/2.png,bee", r"D:\data\y\1.png,bee", r"D:\data\y\2.png,ant"]
+    labels, _ = read(make({**places, "t.csv": table("path,label", *lines)}))
+    assert labels == {"x/1.png": "ant", "x/2.png": "bee", "y/1.png": "bee", "y/2.png": "ant"}
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"train.csv": table("image,label", *LINES[:2]), "lists/x_testing.csv": table("image,label", *LINES[2:])},
+        {"t.csv": table("image,label,is_training", *(f"{line},{at < 2:d}" for at, line in enumerate(LINES)))},
+        {"t.csv": table("image,label,is_test", *(f"{line},{at > 1}" for at, line in enumerate(LINES)))},
+        {"t.csv": table("image,label,fold", *(f"{line},{('Train', 'Test')[at > 1]}" for at, line in enumerate(LINES)))},
+    ],
+    ids=["two tables", "flag", "other flag", "words"],
+)
+def test_splits_are_known_by_names_of_tables_flags_and_words(make, tables):
+    given, _, _ = datasets.list_images(datasets.find(make({**FOUR, **tables})))
+    assert dict(zip(given["image_id"], given["split"])) == {"1": "train", "2": "train", "3": "test", "4": "test"}

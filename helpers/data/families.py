@@ -24,8 +24,9 @@ WORD = (  # of what was done to a copy
 WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
 FOLDER = re.compile(r"augment|^(aug|output|outputs|copies)$", re.IGNORECASE)
 UNKNOWN = "unknown"  # stands for an original of which nothing is known
+MASK = r"(?:mask|seg|truth|annot|label|lesion|roi|contour|binar|trimap|matte|silhouette|(?<![a-z])gt(?![a-z]))"
 DRAWN = re.compile(r"superpixel|segmentation|contour|overlay|annotat|heat[\W_]?map|grad[\W_]?cam|saliency")
-KIND = re.compile(r"^(im(age|g)?|photo|scan|mask|seg(mentation)?|gt|roi|label)s?[\W_]*(?=\d)")  # before a number
+KIND = re.compile(rf"^(im(age|g)?s?|photo|scan|{MASK})[a-z]*[\W_]*(?=\d)")  # before a number
 
 
 def masks(files):
@@ -33,7 +34,8 @@ def masks(files):
 
     The stem of such a file is, or begins with, that of another image, but for a word as in "mask_1" and "image_1"; and
     the rest of it says so ("_superpixels"), or it has two values, black and white (or a few grey levels), where the
-    other image has more. Of each folder, and of each ending of names in it, three files are opened.
+    other image has more. Of each folder, and of each ending of names in it, three files are opened. If two folders side
+    by side hold files of the same names, one is of masks only if it is called so: sketches may be a class.
     """
     subjects, by_subject, groups = {file: KIND.sub("", file.stem.casefold()) for file in files}, {}, {}
     for file, subject in subjects.items():
@@ -45,7 +47,10 @@ def masks(files):
             rest = re.sub(r"\d+", "0", file.stem.casefold().replace(subject, "", 1))
             groups.setdefault((file.parent, rest), []).append((file, others))
     found = []
-    for (_, rest), members in groups.items():
+    for (folder, rest), members in groups.items():
+        beside = not rest and any(other.parent.parent == folder.parent for other in members[0][1])
+        if beside and not re.search(MASK, folder.name.casefold()):
+            continue
         if DRAWN.search(rest) or all(
             _few_values(file) and not all(map(_few_values, others[:3])) for file, others in members[:3]
         ):

@@ -46,6 +46,11 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         left |= linked[file].notes
         if uncoded:
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+    listed = {file: matching.split_of(file.stem) for file in linked}
+    if "train" in listed.values() and len(set(listed.values()) - {""}) > 1:  # train.csv and test.csv, of one folder
+        for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
+            own = rows.index.isin(linked[file].rows.index) & (rows["in"] == "")
+            rows["split"] = rows["split"].mask((rows["split"] == "") & own, listed[file])
     rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
     names = " and ".join(folders.place(file, root) for file in chosen)
     for place, count in rows.loc[rows["published_label"] == "", "place"].value_counts().items():

@@ -38,7 +38,7 @@ class Files:
                 self.by_key.setdefault(key, []).append(position)
 
     def __contains__(self, name):
-        return any(level < 2 for level, _ in self._meant(_parts(name)[-1:]))
+        return any(level < 2 for level, *_ in self._meant(_parts(name)[-1:]))
 
     def own(self, table):
         """Return the positions of the files that a table speaks of, by the split or folder that its path names."""
@@ -66,8 +66,8 @@ class Files:
         values that mean several files still.
         """
         named = {line: parts for line, value in values.items() if (parts := _parts(value))}
-        folders = [parts[:-1] for parts in named.values()]
-        shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, zip(*folders))))
+        levels = zip(*(parts[:-1] for parts in named.values()))
+        shared = len(list(itertools.takewhile(lambda level: len(set(level)) == 1, levels)))
         ends = [named, {line: parts[shared:] for line, parts in named.items()}]
         if len({parts[-1] for parts in named.values()}) == len(named):
             ends.append({line: parts[-1:] for line, parts in named.items()})
@@ -82,22 +82,28 @@ class Files:
         return found.loc[~twice, ["file", "line", "level"]], values[found.loc[twice, "line"].unique()].tolist()
 
     def _pairs(self, named):
-        pairs = [(at, line, level) for line, parts in named.items() for level, at in self._meant(parts)]
-        return pd.DataFrame(pairs, columns=["file", "line", "level"])
+        pairs = [(at, line, level, common) for line, parts in named.items() for level, at, common in self._meant(parts)]
+        found = pd.DataFrame(pairs, columns=["file", "line", "level", "common"])
+        return found[found["common"] == found.groupby("line")["common"].transform("max")]
 
     def _meant(self, parts):
-        """Yield (level, position) of files that a path's parts mean: 0 by full name, 1 stem, 2 spelling, 3 ISIC id."""
+        """Yield (level, position, folders in common) of files that a path's parts mean: its path is the end of theirs,
+        or theirs of its. The level is 0 by full name, 1 stem, 2 spelling, 3 ISIC id.
+        """
         if not parts:
             return
-        stem, folders = _stem(parts[-1]), "/".join(["", *parts[:-1]]).casefold()
+        stem, folders = _stem(parts[-1]), [part.casefold() for part in reversed(parts[:-1])]
         for at in self.by_key.get(_key(stem), []):
             path, own = self.paths[at], self.paths[at].stem.strip()
-            if f"/{path.parent.as_posix()}".casefold().endswith(folders):
-                yield [parts[-1] == path.name, stem == own, _key(stem) == _key(own), True].index(True), at
+            theirs = [part.casefold() for part in reversed(path.parts[:-1])]
+            if all(map(str.__eq__, folders, theirs)):
+                level = [parts[-1] == path.name, stem == own, _key(stem) == _key(own), True].index(True)
+                yield level, at, min(len(folders), len(theirs))
 
 
 def _parts(name):
-    """Return the folders and the name of a path of any system as a list, without "..", drives and protocols."""
+    """Return the folders and the name of a path of any system as a list, without "..", drives and queries."""
+    name = re.sub(r"^(\w+://[^?#]*).*", r"\1", name)
     return [part for part in re.split(r"[/\\]+", name) if part.strip(". ") and not part.endswith(":")]
 
 

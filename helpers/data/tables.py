@@ -100,6 +100,9 @@ def about(file, files, image_column=""):
         table.columns = [f"column {number}" for number in range(1, table.shape[1] + 1)]
     wanted = [image_column] if image_column in table else table
     found = {name: _images_in(table, name, image_column, files, file) for name in wanted}
+    most = max(len(pairs) for pairs, _ in found.values())
+    full = {name: said for name, said in found.items() if (said[0]["level"] == 0).sum() > most / 2}
+    found = full or found  # a full name says more than a number
     column = max(found, key=lambda name: len(found[name][0]))
     pairs, twice = found[column]
     both = {name: pairs.merge(some, on="line") for name, (some, _) in found.items() if len(some) >= len(pairs) / 2 > 0}
@@ -149,6 +152,12 @@ def _facts(table, file):
     """
     found = {meaning: columns(table, meaning) for meaning in [*FACTS, "split", "collection", "origin"]}
     given = pd.DataFrame({name: known(table[names[0]]) if names else "" for name, names in found.items()}, table.index)
+    for name in () if found["split"] else table:  # a column of any name may say the split, in words or by a flag
+        words, flag = table[name].str.lower(), re.fullmatch(r"is[\W_]*(train|val|test)\w*", name.lower())
+        if flag and words.isin(["0", "1", "true", "false"]).all():
+            words = words.isin(["1", "true"]).map({True: flag[1], False: "test" if flag[1] == "train" else "train"})
+        if words.nunique() > 1 and words.isin(matching.SPLITS).all():
+            given["split"] = words
     age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
     split = given["split"].map(matching.split_of)
     odd = {"ages": given["age_approx"][(given["age_approx"] != "") & (age == "")]}
