@@ -276,6 +276,8 @@ def test_a_folder_without_image_files_is_refused_with_what_it_holds(make, name):
     [
         ("filename,Acne,Scar", "1.png,1,1", "2.png,0,1", "3.png,1,0"),
         ("image,Finding,label", "1.png,x,Acne|Scar", "2.png,y,Scar", "3.png,z,Acne"),
+        ("image,labels", "1.png,acne scar", "2.png,scar", "3.png,acne"),
+        ("image,labels", """1.png,"['acne', 'basal scar']\"""", "2.png,['basal scar']", "3.png,['acne']"),
     ],
 )
 def test_several_classes_of_one_image_are_refused(make, lines):
@@ -328,6 +330,60 @@ def test_copies_are_known_by_their_names(copy, original):
     names = ["ISIC_1", "ISIC_2", copy]
     listed = rows(image_id=names, path=[f"/d/{name}.jpg" for name in names], published_label="x")
     assert families.originals(listed).tolist() == ["", "", original]
+
+
+@pytest.mark.parametrize("around", ["{}_tilted", "{}_hf", "new_{}", "{}_1", "{} (1)", "{}_RandomBrightnessContrast_0"])
+def test_what_stands_around_half_of_all_names_makes_a_copy(around):
+    names = [f"IMG_{n}" for n in range(4)]
+    copies = [around.format(name) for name in names]
+    listed = rows(image_id=names + copies, path=[f"/d/{n}.jpg" for n in names + copies], published_label="x")
+    assert families.originals(listed).tolist() == [""] * 4 + names
+
+
+@pytest.mark.parametrize("names", [["leaf", *(f"leaf ({n})" for n in range(9))], ["1", "2", "3", "w_1", "w_2", "w_3"]])
+def test_numbered_pictures_are_no_copies(names):
+    listed = rows(image_id=names, path=[f"/d/{name}.jpg" for name in names], published_label="x")
+    assert not families.originals(listed).any()
+
+
+@pytest.mark.parametrize(
+    "original, copy",
+    [
+        ("leaf/{label}/a{n}.png", "leaf_augmented/{label}/a{n}_1.png"),
+        ("leaf/{label}/a{n}.png", "aug_leaf/{label}/a{n}_1.png"),
+        ("leaf/{label}/a{n}.png", "leaf/{label}/rotated/a{n}.png"),
+        ("orig/{label}/a{n}.png", "augmented/{label}/{n}9.png"),
+        ("leaf/{label}/a{n}.png", "leaf/{label}_aug/{n}9.png"),
+    ],
+)
+def test_folders_of_copies_hold_the_classes_of_their_originals(make, original, copy):
+    named = [place.format(label=label, n=n) for place in (original, copy) for label in A_B for n in range(3)]
+    table, _, _ = datasets.list_images(datasets.find(make(files(*named))))
+    assert set(table["published_label"]) == set(A_B)
+    made = families.originals(table) != ""
+    assert made.sum() == 6 and not table["path"][made].str.contains("/a\\d.png").sum() % 6
+
+
+@pytest.mark.parametrize("place", ["{label}/patient_{who}{label}/{n}.png", "Patient {who}/{label}/{n}.png"])
+def test_folders_of_patients_are_groups_and_no_classes(make, place):
+    named = [place.format(label=A_B[n % 2], who=n // 4, n=n) for n in range(12)]
+    table, _, understood = datasets.list_images(datasets.find(make(files(*named))))
+    assert set(table["published_label"]) == set(A_B) and "groups: patient_id" in understood
+    assert table["group"].nunique() == (3 if place[0] == "P" else 6)
+
+
+def test_folders_of_patients_beside_a_table_are_groups(make):
+    lines = table("image,label", *(f"{n}.png,{A_B[n % 2]}" for n in range(6)))
+    listed, _, _ = datasets.list_images(
+        datasets.find(make(files(*(f"case {n // 2}/{n}.png" for n in range(6))) | {"t.csv": lines}))
+    )
+    assert listed["group"].nunique() == 3
+
+
+def test_folders_of_persons_may_be_the_classes(make):
+    named = files(*(f"person_{n % 2}/{n}.png" for n in range(6)))
+    listed, _, understood = datasets.list_images(datasets.find(make(named)))
+    assert set(listed["published_label"]) == {"person_0", "person_1"} and "groups: none" in understood
 
 
 def test_one_of_roboflows_versions_stands_for_the_original_and_numbers_do_in_a_folder_of_copies():

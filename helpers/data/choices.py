@@ -22,7 +22,8 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
             f"such as {Path(rows['path'][0]).name!r}; name the column of image names in IMAGE_COLUMN."
         )
     able = {file: labels for file in given or linked if (labels := candidates(linked[file], label_column)) or given}
-    varied = {file: labels for file, labels in able.items() if any(said.nunique() > 1 for said in labels.values())}
+    unclear = {file: labels for file, labels in able.items() if linked[file].doubt}
+    varied = unclear | {file: labels for file, labels in able.items() if any(map(_differ, labels.values()))}
     if varied and not given:
         alike = [folders.place(file, root) for file in able if file not in varied]
         left |= {f"{table} (one label for all of its images)": 0 for table in alike}
@@ -55,8 +56,7 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
             )
         if linked[file].doubt:
             raise ValueError(f"of {folders.place(file, root)}, {linked[file].doubt}.")
-        own = set(next(iter(labels.values()))) - {""}
-        if several := [name for name in own if len(own & set(re.split(r"\s*[|;,]\s*", name))) > 1]:
+        if several := _several(set(next(iter(labels.values()))) - {""}):
             count = next(iter(labels.values())).isin(several).sum()
             raise ValueError(SEVERAL.format(folders.place(file, root), count, f"such as {min(several)!r}"))
     return {file: next(iter(labels.items())) for file, labels in able.items()}
@@ -98,6 +98,20 @@ def agreed(said, rows, root):
         )
     labels = labels[~labels.index.duplicated()].reindex(rows.index, fill_value="")
     return rows["folder"].mask(rows["folder"] == "", labels) if None in said else labels
+
+
+def _differ(labels):
+    return labels.nunique() > 1
+
+
+def _several(names):
+    """Return those of the names of classes in which two or more others are listed ("rust|rot", "rust rot")."""
+    found = []
+    for between in (r"[|;,+&/'\"\[\]{}()]", r"[\s|;,+&/'\"\[\]{}()]"):
+        parts = {name: {part.strip() for part in re.split(between, name)} - {""} for name in names}
+        single = {part for own in parts.values() if len(own) == 1 for part in own}
+        found += [name for name in names if len(parts[name] & single) > 1]
+    return found
 
 
 def _missing(rows, linked, names, parts, label_column, root):

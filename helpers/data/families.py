@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,14 @@ MADE = [  # names that a program gives to its copies, with the original's stem
 ]
 NUMBERED = r"(aug[a-z]*)?_\d+_\d+"  # Keras's ImageDataGenerator does not say which original
 WORD = (  # of what was done to a copy
-    r"(?:(?:aug|cop[yi]|kopi|[hv]?flip|horizontal|vertical|rotat|mirror|zoom|crop|shear|shift|trans[flp]|(?:re)?scal[ei]"
-    r"|resiz|bright|contrast|saturat|colou?r|gr[ae]y|gamma|jitter|nois|gauss|blur|sharp|elastic|distort|warp|affin"
-    r"|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument)[^\W\d_]*|rot|hue|deg|lr|ud|of|de|von)"
+    r"(?:(?:random)?(?:aug|dup|cop[yi]|kopi|[hv]?flip|horizontal|vertical|rotat|mirror|zoom|crop|shear|shift|trans[flp]"
+    r"|(?:re)?scal[ei]|resiz|bright|contrast|saturat|colou?r|gr[ae]y|gamma|jitter|nois|gauss|blur|sharp|elastic|distort"
+    r"|warp|affin|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument|edit|enhanc)[^\W\d_]*"
+    r"|rot|hue|deg|lr|ud|of|de|von)"
 )
 WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
-FOLDER = re.compile(r"augment|^(aug|output|outputs|copies)$", re.IGNORECASE)
+AUGMENTED = re.compile(r"(?<![^\W_])aug(ment[a-z]*)?(?![^\W_])", re.IGNORECASE)
+FOLDER = re.compile(rf"{AUGMENTED.pattern}|^(outputs?|{WORD}([\W_]+({WORD}|\d+))*)$", re.IGNORECASE)
 UNKNOWN = "unknown"  # stands for an original of which nothing is known
 MASK = r"(?:mask|seg|truth|annot|label|lesion|roi|contour|binar|trimap|matte|silhouette|(?<![a-z])gt(?![a-z]))"
 DRAWN = re.compile(r"superpixel|segmentation|contour|overlay|annotat|heat[\W_]?map|grad[\W_]?cam|saliency")
@@ -62,9 +65,10 @@ def originals(table):
     """Return the ``image_id`` of the original of each augmented copy in a manifest, "" for all other rows (a Series).
 
     A copy is known by its name: what Augmentor and Roboflow call their files; the stem of another image of the same
-    class with words such as "aug", "flip" or "copy" and numbers around it, or with anything in a folder "augmented" or
-    "output". If the original itself is not there, one of its copies stands for it: one of Test, else of validation. Of
-    files as Keras's ImageDataGenerator names them, "aug_0_8431", the original is ``UNKNOWN``.
+    class with words such as "aug", "flip" or "copy" and numbers around it, with what stands around half of all stems,
+    or with anything in a folder "augmented" or "output". If the original itself is not there, one of its copies stands
+    for it: one of Test, else of validation. Of files as Keras's ImageDataGenerator names them, "aug_0_8431", and of
+    other names in a folder "augmented" the original is ``UNKNOWN``.
     """
     root = os.path.commonpath([Path(path).parent for path in table["path"]]) if len(table) else ""
     paths, rank = [Path(path) for path in table["path"]], table["split"].map({"test": 0, "val": 1}).fillna(2)
@@ -72,17 +76,20 @@ def originals(table):
     order = table.assign(stem=[path.stem.strip() for path in paths], inside=inside, rank=rank)
     order = order.sort_values(["inside", "rank", "image_id"])
     first = [rows.groupby(["stem", "published_label"])["image_id"].first() for rows in (order, order[~order["inside"]])]
+    without = set(table["published_label"][~inside])
     named, outside = (ids.to_dict() for ids in first)
     labels, found, stands = order.groupby("stem")["published_label"].agg(set).to_dict(), {}, {}
+    parts = {stem: _parts(stem, labels) for stem in labels}
+    usual = _usual(parts.values())
     for row in order.itertuples():
         made = next((match[1] for known in MADE if (match := re.fullmatch(known, row.stem, re.I))), "")
-        base = Path(made).name or _base(row.stem, labels, row.inside)
+        base = Path(made).name or _base(row.stem, parts[row.stem], usual, row.inside)
         label = min(labels.get(base, {row.published_label})) if row.inside else row.published_label
         if row.inside and (row.stem, row.published_label) in outside:
             found[row.Index] = outside[row.stem, row.published_label]
         elif base:
             found[row.Index] = named.get((base, label)) or stands.setdefault((base, label), row.image_id)
-        elif re.fullmatch(NUMBERED, row.stem, re.IGNORECASE):
+        elif re.fullmatch(NUMBERED, row.stem, re.IGNORECASE) or (row.inside and row.published_label in without):
             found[row.Index] = UNKNOWN
     found = pd.Series(found, dtype=str).reindex(table.index, fill_value="")
     parent = dict(zip(table["image_id"], found))
@@ -91,19 +98,38 @@ def originals(table):
     return found.mask(found == table["image_id"], "")
 
 
-def _base(stem, stems, augmented):
-    """Return the longest of ``stems`` that a stem consists of, but for words of augmentation and numbers.
+def _parts(stem, stems):
+    """Return (stem, what is before it, what is behind it) of the ``stems`` that a stem has in it, the longest first."""
+    cuts = [0, *(at for at in range(1, len(stem)) if not stem[at - 1 : at + 1].isalnum()), len(stem)]
+    spans = sorted(itertools.combinations(cuts, 2), key=lambda span: span[0] - span[1])[1:]
+    return [(stem[a:b], stem[:a], stem[b:]) for a, b in spans if stem[a:b] in stems]
+
+
+def _usual(parts):
+    """Return those of (before, behind), "0" for any number, that at least half of the stems are met with in others.
+
+    ``parts`` are the :func:`_parts` of all stems. A number in front of which something stands may be another's number.
+    """
+    found = {(base, *_plain(*around)) for (base, *around), *_ in filter(None, parts)}
+    counts = Counter(tuple(around) for base, *around in found if not around[0] or re.search(r"[^\W\d]", base))
+    least = max(3, sum(not part for part in parts) / 2)
+    return {around for around, count in counts.items() if count >= least}
+
+
+def _plain(*texts):
+    return tuple(re.sub(r"\d+", "0", text) for text in texts)
+
+
+def _base(stem, parts, usual, augmented):
+    """Return the stem that one is a copy of by its :func:`_parts`, one of words of augmentation or ``usual`` ones.
 
     If there is none, return the stem without such words if there are any and a number is left, else "".
     """
-    cuts = [0, *(at for at in range(1, len(stem)) if not stem[at - 1 : at + 1].isalnum()), len(stem)]
-    for a, b in sorted(itertools.combinations(cuts, 2), key=lambda span: span[0] - span[1])[1:]:
-        if stem[a:b] in stems:
-            rest = re.sub(UUID, " ", f"{stem[:a]} {stem[b:]}".lower())
-            words = [word for word in re.findall(r"[^\W\d_]+", rest) if len(word) > 1]
-            said = all(re.fullmatch(WORD, word) for word in words) and (words or re.fullmatch(r" +\(\d+\)", rest))
-            if augmented or said:
-                return stem[a:b]
+    for base, *around in parts:
+        rest = re.sub(UUID, " ", " ".join(around).lower())
+        words = [word for word in re.findall(r"[^\W\d_]+", rest) if len(word) > 1]
+        if augmented or (words and all(re.fullmatch(WORD, word) for word in words)) or _plain(*around) in usual:
+            return base
     bare = re.sub(r"^[\W_]+|(?:[\W_]+\d+){2,}$|[\W_]+$", "", WORDS.sub("", stem))
     return bare if WORDS.search(stem) and re.search(r"\d", bare) else ""
 

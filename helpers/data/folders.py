@@ -11,8 +11,15 @@ from helpers.data import classes, families, images, matching, tables
 
 # Folders that hold a part of the images of all classes, as "HAM10000_images_part_1", or copies of them.
 PART = re.compile(
-    r"\b(part|fold|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data|outputs?|originals?|augmented)( ?\d+)?$"
+    r"\b(part|fold|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data|outputs?|orig(inals?)?|augmented)( ?\d+)?$"
 )
+
+
+PATIENT = re.compile(
+    r"(patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|donors?|pacientes?)[\W_]*\d[\w -]*",
+    re.IGNORECASE,
+)
+FOREIGN = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # made by other programs
 
 
 def walk(root, passed_over=(), refused=lambda error: None):
@@ -23,7 +30,7 @@ def walk(root, passed_over=(), refused=lambda error: None):
     seen = {os.path.realpath(root)}
     for place, folders, names in os.walk(root, followlinks=True, onerror=refused):
         here = Path(place)
-        shown = [name for name in sorted(folders) if name[0] != "." and name != "__MACOSX"]
+        shown = [name for name in sorted(folders) if name[0] != "." and name not in FOREIGN]
         inside = {name: os.path.realpath(here / name) for name in shown if here / name not in passed_over}
         folders[:] = [name for name, real in inside.items() if real not in seen]
         seen.update(inside.values())
@@ -70,12 +77,14 @@ def sort_out(root, passed_over):
 
 
 def read_folders(files, root, exactly):
-    """Return one row per file: ``path``, split (``in``) and class (``folder``) that its folders name, and ``place``.
+    """Return one row per file: ``path``, split (``in``), class (``folder``) and patient (``who``) that folders name.
 
     ``exactly``: folders of parts are classes too. Of two levels of folders that may be the classes, ``folder`` is the
     upper one and ``below`` the lower one.
     """
     parts = [[text(part) for part in file.relative_to(root).parts[:-1]] for file in files]
+    bare = {part: families.AUGMENTED.sub("", part).strip(" _-") for p in parts for part in p}
+    parts = [[bare[part] if bare[part] in bare else part for part in p] for p in parts]  # copies beside their originals
     while len(parts[0]) > 1 and all(len(p) > 1 and p[0] == parts[0][0] for p in parts):
         if classes.plain(parts[0][0]) in matching.SPLITS or classes.is_known(parts[0][0]):
             break
@@ -84,7 +93,19 @@ def read_folders(files, root, exactly):
     split = ["" if at is None or len(p) <= at else matching.split_of(p[at]) for p in parts]
     within = [p if at is None else p[:at] + p[at + 1 :] if split else [] for p, split in zip(parts, split)]
     if not exactly:
-        within = [[part for part in p if not PART.search(classes.plain(part))] or p for p in within]
+        inside = {}
+        for p in within:
+            for depth, part in enumerate(p):
+                inside.setdefault(tuple(p[:depth]), {}).setdefault(part, set()).update(p[depth + 1 : depth + 2])
+        part_of = {(*above, name) for above, names in inside.items() for name in names if _is_part(name, names)}
+        within = [[part for at, part in enumerate(p) if tuple(p[: at + 1]) not in part_of] or p for p in within]
+    patients = [next(filter(PATIENT.fullmatch, p), "") for p in within]
+    others = [tuple(part for part in p if part != who) for p, who in zip(within, patients)]
+    of = {who: {rest for rest, one in zip(others, patients) if one == who} for who in set(patients) - {""}}
+    within = [
+        list(rest) if who and rest and (p[0] == who or len(of[who]) == 1) else p
+        for p, rest, who in zip(within, others, patients)
+    ]
     depths = Counter(depth for p in within for depth, part in enumerate(p) if classes.is_known(part))
     level = max(depths, key=depths.get, default=0)
     rows = pd.DataFrame({"path": [str(file.absolute()) for file in files], "in": split})
@@ -92,9 +113,17 @@ def read_folders(files, root, exactly):
     under = pd.Series([p[1] if not depths and len(p) > 1 else "" for p in within])
     spread = rows["folder"].groupby(under).nunique()
     crossed = [name for name in spread.index[spread > 1] if re.search(r"[^\W\d_]", name)]
-    rows["below"] = under if len(crossed) > 1 else ""
+    direct = set(rows["folder"]) <= set(rows["folder"][under == ""])  # images lie in all of the upper ones themselves
+    rows["below"] = under if len(crossed) > 1 and not direct else ""
+    rows["who"] = patients
     rows["place"] = [f"{p[0]}/" if p else "the set's folder" for p in parts]
     return rows.assign(**dict.fromkeys([*tables.FACTS, "split", "collection", "origin", "diagnosis"], ""))
+
+
+def _is_part(name, beside):
+    """Say whether a folder is of a part of all classes, or has the folders of one ``beside`` it, {name: folders}."""
+    parts = [other for other in beside if PART.search(classes.plain(other))]
+    return name in parts or any(beside[name] & beside[other] for other in parts)
 
 
 def _splits(parts, depth):

@@ -46,6 +46,8 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         left |= linked[file].notes
         if uncoded:
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+    who = rows["who"].mask((None in said) & (rows["who"] == rows["folder"]), "")
+    rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who.str.replace(r"\s+", "_", regex=True))
     listed = {file: matching.split_of(file.stem) for file in linked}
     if "train" in listed.values() and len(set(listed.values()) - {""}) > 1:  # train.csv and test.csv, of one folder
         for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
@@ -55,7 +57,11 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     names = " and ".join(folders.place(file, root) for file in chosen)
     for place, count in rows.loc[rows["published_label"] == "", "place"].value_counts().items():
         left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
-    kept = rows[rows["published_label"] != ""].drop(columns=["folder", "below", "in", "place"]).reset_index(drop=True)
+    kept = (
+        rows[rows["published_label"] != ""]
+        .drop(columns=["folder", "below", "in", "who", "place"])
+        .reset_index(drop=True)
+    )
     if kept.empty:
         raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_in_words(left, 4)}.")
     layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(chosen))

@@ -59,8 +59,8 @@ def require(table):
         if len(small):
             left += f" MIN_CLASS_SIZE leaves out classes with fewer training images; the largest has {small.iloc[0]}."
         there = f"Only the class {rows['label'].iloc[0]!r}" if len(rows) else "No image"
-        ask = " If that names no class, give a table of labels in LABELS_CSV." if len(rows) else ""
-        raise ValueError(f"{there} is left to train on, but a classifier needs two classes.{ask}{left}")
+        ask = "If a folder names no class, give a table of labels in LABELS_CSV."
+        raise ValueError(f"{there} is left to train on, but a classifier needs two classes. {ask}{left}")
     if rows["group"].nunique() < 2:
         raise ValueError(f"{_size(rows)} cannot be divided into training and validation; give more images.{left}")
 

@@ -1,6 +1,6 @@
 """Read tables about images as people bring them: any delimiter and encoding, and the column names of the field.
 
-The names, those of HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and tables made by hand, stand in
+The names (regular expressions), those of HAM10000, the ISIC challenges and Archive, PAD-UFES-20 and others, stand in
 columns.csv; of several that mean the same, the first is taken.
 """
 
@@ -39,7 +39,7 @@ def columns(names, meaning):
     """Return those of a table's column names that mean so (a ``meaning`` in columns.csv), the most usual first."""
     spelled = [(re.sub(r"\.\d+$|[\W_]", "", name.lower()), name) for name in names]
     wanted = [name.replace("_", "") for name in _names()[meaning].split()]
-    return [name for want in wanted for key, name in spelled if key == want]
+    return list(dict.fromkeys(name for want in wanted for key, name in spelled if re.fullmatch(want, key)))
 
 
 def read(file):
@@ -103,11 +103,11 @@ def about(file, files, image_column=""):
     most = max(len(pairs) for pairs, _ in found.values())
     full = {name: said for name, said in found.items() if (said[0]["level"] == 0).sum() > most / 2}
     found = full or found  # a full name says more than a number
-    column = max(found, key=lambda name: len(found[name][0]))
+    column = max(found, key=lambda name: [len(said) for said in found[name]])
     pairs, twice = found[column]
     both = {name: pairs.merge(some, on="line") for name, (some, _) in found.items() if len(some) >= len(pairs) / 2 > 0}
     others = [name for name in both if name != column and (both[name]["file_x"] != both[name]["file_y"]).mean() > 0.5]
-    doubt = f"{len(twice)} of its names, such as {twice[0]!r}, stand for several images each" if twice else ""
+    doubt = f"{len(twice)} names, such as {twice[0]!r}, stand for several images each; give paths" if twice else ""
     if others:
         doubt = f"its columns {', '.join([column, *others])} name different images; choose one in IMAGE_COLUMN"
     facts, notes = _facts(table.loc[pairs["line"].unique()], file)
