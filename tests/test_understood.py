@@ -374,10 +374,8 @@ def test_folders_of_patients_are_groups_and_no_classes(make, place):
 
 def test_folders_of_patients_beside_a_table_are_groups(make):
     lines = table("image,label", *(f"{n}.png,{A_B[n % 2]}" for n in range(6)))
-    listed, _, _ = datasets.list_images(
-        datasets.find(make(files(*(f"case {n // 2}/{n}.png" for n in range(6))) | {"t.csv": lines}))
-    )
-    assert listed["group"].nunique() == 3
+    root = make(files(*(f"case {n // 2}/{n}.png" for n in range(6))) | {"t.csv": lines})
+    assert datasets.list_images(datasets.find(root), labels_csv="t.csv").table["group"].nunique() == 3
 
 
 def test_folders_of_persons_may_be_the_classes(make):

@@ -17,15 +17,15 @@ MADE = [  # names that a program gives to its copies, with the original's stem
     r"(.+)[_-](?:jpe?g|png|bmp|tiff?|webp|gif)\.rf\.\w{6,}",  # Roboflow
 ]
 NUMBERED = r"(aug[a-z]*)?_\d+_\d+"  # Keras's ImageDataGenerator does not say which original
-WORD = (  # of what was done to a copy
+DONE = (  # to a copy
     r"(?:(?:random)?(?:aug|dup|cop[yi]|kopi|[hv]?flip|horizontal|vertical|rotat|mirror|zoom|crop|shear|shift|trans[flp]"
     r"|(?:re)?scal[ei]|resiz|bright|contrast|saturat|colou?r|gr[ae]y|gamma|jitter|nois|gauss|blur|sharp|elastic|distort"
-    r"|warp|affin|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument|edit|enhanc)[^\W\d_]*"
-    r"|rot|hue|deg|lr|ud|of|de|von)"
+    r"|warp|affin|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument|edit|enhanc)[^\W\d_]*)"
 )
+WORD = rf"(?:{DONE}|rot|hue|deg|lr|ud|of|de|von)"
 WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
 AUGMENTED = re.compile(r"(?<![^\W_])aug(ment[a-z]*)?(?![^\W_])", re.IGNORECASE)
-FOLDER = re.compile(rf"{AUGMENTED.pattern}|^(outputs?|{WORD}([\W_]+({WORD}|\d+))*)$", re.IGNORECASE)
+FOLDER = re.compile(rf"{AUGMENTED.pattern}|^(outputs?|{DONE}([\W_]+({WORD}|\d+))*)$", re.IGNORECASE)
 UNKNOWN = "unknown"  # stands for an original of which nothing is known
 MASK = r"(?:mask|seg|truth|annot|label|lesion|roi|contour|binar|trimap|matte|silhouette|(?<![a-z])gt(?![a-z]))"
 DRAWN = re.compile(r"superpixel|segmentation|contour|overlay|annotat|heat[\W_]?map|grad[\W_]?cam|saliency")
@@ -83,7 +83,7 @@ def originals(table):
     usual = _usual(parts.values())
     for row in order.itertuples():
         made = next((match[1] for known in MADE if (match := re.fullmatch(known, row.stem, re.I))), "")
-        base = Path(made).name or _base(row.stem, parts[row.stem], usual, row.inside)
+        base = Path(made).name or _base(row.stem, parts, usual, row.inside)
         label = min(labels.get(base, {row.published_label})) if row.inside else row.published_label
         if row.inside and (row.stem, row.published_label) in outside:
             found[row.Index] = outside[row.stem, row.published_label]
@@ -121,14 +121,16 @@ def _plain(*texts):
 
 
 def _base(stem, parts, usual, augmented):
-    """Return the stem that one is a copy of by its :func:`_parts`, one of words of augmentation or ``usual`` ones.
+    """Return the stem that one is a copy of by its :func:`_parts`, of words of augmentation or ``usual`` ones.
 
     If there is none, return the stem without such words if there are any and a number is left, else "".
     """
-    for base, *around in parts:
+    for base, *around in parts[stem]:
         rest = re.sub(UUID, " ", " ".join(around).lower())
         words = [word for word in re.findall(r"[^\W\d_]+", rest) if len(word) > 1]
-        if augmented or (words and all(re.fullmatch(WORD, word) for word in words)) or _plain(*around) in usual:
+        said = words and all(re.fullmatch(WORD, word) for word in words)
+        again = re.fullmatch(r" +\(\d\)", rest) and f"{base} (4)" not in parts  # else they are numbered
+        if augmented or said or again or _plain(*around) in usual:
             return base
     bare = re.sub(r"^[\W_]+|(?:[\W_]+\d+){2,}$|[\W_]+$", "", WORDS.sub("", stem))
     return bare if WORDS.search(stem) and re.search(r"\d", bare) else ""

@@ -101,9 +101,9 @@ def read_folders(files, root, exactly):
         within = [[part for at, part in enumerate(p) if tuple(p[: at + 1]) not in part_of] or p for p in within]
     patients = [next(filter(PATIENT.fullmatch, p), "") for p in within]
     others = [tuple(part for part in p if part != who) for p, who in zip(within, patients)]
-    of = {who: {rest for rest, one in zip(others, patients) if one == who} for who in set(patients) - {""}}
+    of = pd.Series(others, dtype=object).groupby(pd.Series(patients, dtype=object)).agg(set)
     within = [
-        list(rest) if who and rest and (p[0] == who or len(of[who]) == 1) else p
+        list(rest) if rest and (p[-1] != who or len(of[who]) == 1) else p
         for p, rest, who in zip(within, others, patients)
     ]
     depths = Counter(depth for p in within for depth, part in enumerate(p) if classes.is_known(part))

@@ -57,11 +57,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     names = " and ".join(folders.place(file, root) for file in chosen)
     for place, count in rows.loc[rows["published_label"] == "", "place"].value_counts().items():
         left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
-    kept = (
-        rows[rows["published_label"] != ""]
-        .drop(columns=["folder", "below", "in", "who", "place"])
-        .reset_index(drop=True)
-    )
+    kept = rows[rows["published_label"] != ""].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_in_words(left, 4)}.")
     layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(chosen))
