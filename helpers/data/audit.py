@@ -22,7 +22,7 @@ COUNTS = {
     "same_class_duplicates": "pictures twice in one class folder",
     "near_duplicate_pairs": "pairs of pictures that are nearly the same",
     "augmented_copies": "augmented copies of other pictures",
-    "lesions_with_several_pictures": "lesions with several pictures",
+    "lesions_with_several_pictures": "lesions (or objects) with several pictures",
 }
 SHOWN = 200  # groups of pictures of each kind on the page; a phone must still open it
 SIDE = 160  # px, longest side of a picture on the page

@@ -229,7 +229,7 @@ def _write_report(run, results, prevalence):
         question: shortcut.figure(results.reveal, shortcut.answer(results.reveal), None, synthetic),
         f"Most accurate on validation: {first['validation']}; on Test: {first['Test']}": [
             results.accuracies.reset_index(),
-            "With 95 % intervals; several images of one lesion count as one.",
+            f"With 95 % intervals; several images of one {'lesion' if skin else 'object'} count as one.",
         ],
         f"{other} of {len(right)} networks differ from the first in image size, epochs or seed": [
             results.networks.reset_index(),

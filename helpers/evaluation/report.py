@@ -8,11 +8,11 @@ import pandas as pd
 from helpers import manifest, page
 from helpers.runs import LEFT, RunError, recorded
 
-NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin."
+NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's health."
 SYNTHETIC = (
     "SYNTHETIC: these images are drawings, not patients. The scores say that the course works, nothing about skin."
 )
-REAL = "It shows images of the set it was made from: send it only where their licence and their patients allow it."
+REAL = "It shows images of its set: send it only where their licence, and the people in them, allow it."
 
 
 def read_json(file):
