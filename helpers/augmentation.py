@@ -48,10 +48,7 @@ def apply(pipeline, image, seed):
 
 
 def copy_some(rows, folder, classes=2, each=3):
-    """Save copies of ``each`` images of the first ``classes`` of manifest ``rows`` in ``folder``, emptied before.
-
-    Each class has a folder in it; returned is that of the first.
-    """
+    """Save ``each`` images of ``classes`` classes of ``rows`` in ``folder``, emptied before; return one's folder."""
     shutil.rmtree(folder, ignore_errors=True)
     names = sorted(rows["label"].unique())[:classes]
     for number, row in enumerate(rows[rows["label"].isin(names)].groupby("label").head(each).itertuples()):
@@ -76,10 +73,10 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     Only active training originals are augmented, evenly: none gets a second augmentation before every original of its
     class has one. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
     operations, the seed, the quality and the libraries' versions (``recipe.json``). A file depends on its original, its
-    k and the recipe alone: what is there already is kept, and a stopped run goes on where it was. Augmented rows that
-    ``table`` has are replaced. ``target`` counts originals, too; ``workers``: processes, by default one for few images,
-    else one a core. ValueError if ``out_dir`` is inside the image folder, the pipeline cannot be described, or nothing
-    is there to augment; RuntimeError if a worker process ends early.
+    k and the recipe alone; what is there already is kept. Augmented rows that ``table`` has are replaced. ``target``
+    counts originals, too; ``workers``: processes, by default one for few images, else one a core. ValueError if
+    ``out_dir`` is inside the image folder, the pipeline cannot be described, or nothing is there to augment;
+    RuntimeError if a worker process ends early.
     """
     originals = table[table["parent"] == ""]
     source = Path(os.path.commonpath([Path(path).absolute().parent for path in originals["path"]])).resolve()

@@ -105,9 +105,9 @@ def boxes(table, columns, by, title="", synthetic=False):
     """Show the quartiles of ``columns`` (0 to 255) for each value of the column ``by``, a panel a column."""
     figure, places = new(11, 1.6 + 0.38 * table[by].nunique(), 1, len(columns), sharey=True, squeeze=False)
     names = sorted(table[by].unique())
+    middle = {"color": "black", "linewidth": 3}
     for axes, column in zip(places[0], columns):
         values = [table.loc[table[by] == name, column] for name in names]
-        middle = {"color": "black", "linewidth": 3}
         axes.boxplot(values, orientation="horizontal", tick_labels=names, medianprops=middle)
         axes.set(xlabel=f"{column}, 0 to 255", xlim=(0, 255))
     return titled(figure, title, synthetic, f"Box plots of {', '.join(columns)} for {'; '.join(names)}")
@@ -121,17 +121,14 @@ def curves(histories, title="", synthetic=False):
     """
     figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, squeeze=False)
     for row, (name, history) in zip(places, histories.items()):
-        best = history.loc[[history["val_loss"].idxmin()]]
+        best, line = history.loc[[history["val_loss"].idxmin()]], {"data": history, "linewidth": 2}
         for axes, measure in zip(row, ("loss", "accuracy")):
-            for key, line, part, colour, label in (
-                (measure, "--", history, SPLIT_COLOURS["train"], "training (dashed)"),
-                (f"val_{measure}", "-", history, SPLIT_COLOURS["val"], "validation (solid)"),
-                (f"val_{measure}", "o", best, "black", "kept epoch"),
-            ):
-                axes.plot(part["epoch"], part[key], line, color=colour, linewidth=2, label=label)
+            val = f"val_{measure}"
+            axes.plot("epoch", measure, "--", color=SPLIT_COLOURS["train"], label="training (dashed)", **line)
+            axes.plot("epoch", val, "-", color=SPLIT_COLOURS["val"], label="validation (solid)", **line)
+            axes.plot("epoch", val, "o", data=best, color="black", label="kept epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set_ylabel(measure)
-            axes.set_ylim(bottom=0)
+            axes.set(ylabel=measure, ylim=(0, None))
         row[0].set_title(name.replace("_", " "), loc="left", fontsize=12)
     for axes in places[-1]:
         axes.set_xlabel("epoch")

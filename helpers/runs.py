@@ -106,9 +106,7 @@ def start(notebook, namespace):
 def keep_outside(folder, images):
     """Raise RunError if a run folder lies in a set of images, where its own tables would be read as the set's."""
     if inside := [str(place) for _, place in images.sets if folder.resolve().is_relative_to(place.resolve())]:
-        raise RunError(
-            f"OUT_DIR is {str(folder)!r}, which lies in the images' folder {inside[0]!r}; choose one outside."
-        )
+        raise RunError(f"OUT_DIR is {str(folder)!r}, which lies in the images' folder {inside[0]!r}: choose another.")
 
 
 def existing(run_dir):

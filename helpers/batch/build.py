@@ -3,8 +3,7 @@
 In a source, ``notebooks/src/NN_name.py`` (jupytext's py:percent), ``{{badge}}`` and ``{{setup}}`` stand for
 ``_badge.py`` and ``_setup.py`` beside it, which name the repository and the branch of ``pyproject.toml``, and
 ``{{quiz}}`` for the notebook's part of ``docs/quiz.md``. A term of ``docs/glossary.md`` is linked where the notebook
-that it names first has it in bold. A learner's copy, without outputs and solutions and with a
-run folder of its own, goes to ``notebooks/exercises``.
+that it names first has it in bold. Learners' copies go to ``notebooks/exercises``.
 """
 
 import base64
@@ -66,8 +65,8 @@ def render(name):
 def exercises(notebook):
     """Return the learner's copy of a notebook: no outputs, solutions replaced by a comment and their cells open.
 
-    It has a run folder of its own, so that what a learner tries there replaces no network of the course.
-    RunError if a cell tagged ``solution`` lacks ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another has them.
+    What a learner tries there goes to a run folder of its own. RunError if a cell tagged ``solution`` lacks
+    ``### BEGIN SOLUTION`` or ``### END SOLUTION``, or another has them.
     """
     learners = copy.deepcopy(notebook)
     for cell in learners.cells:
@@ -88,10 +87,7 @@ def exercises(notebook):
 
 
 def build(names):
-    """Render, execute and store notebooks (``names``, [] means all) in a copy of the course that sees the sample alone.
-
-    Those before them are executed, too, as a reader would.
-    """
+    """Execute and store notebooks ([]: all), after those before them, in a copy of the course with the sample alone."""
     wanted = [name for name, _ in execute.plan(names, {})]
     with tempfile.TemporaryDirectory() as folder:
         course = copy_course(Path(folder) / "course")

@@ -45,9 +45,7 @@ def plan(notebooks, given):
     if odd := [name for name in given if name not in everything]:
         near = ", ".join(difflib.get_close_matches(odd[0].upper(), sorted(everything), cutoff=0.5))
         meant = f"did you mean {near}? " if near else ""
-        raise runs.RunError(
-            f"{', '.join(chosen)}: no parameter {odd[0]!r}; {meant}All of them: python -m helpers run --help"
-        )
+        raise runs.RunError(f"{', '.join(chosen)}: no parameter {odd[0]!r}; {meant}All: python -m helpers run --help")
     values = {notebook: {name: given[name] for name in given if name in known[notebook]} for notebook in chosen}
     return [(notebook, runs.checked(notebook, values[notebook])) for notebook in chosen]
 
@@ -73,8 +71,8 @@ def altered(notebook):
 def run(notebooks, given, alone=True):
     """Run notebooks with the given parameters (see :func:`plan`), and print what evaluation found if it was among them.
 
-    RunError or FileNotFoundError if a parameter is wrong, no images are where it says, another process runs notebooks
-    there (``alone`` False: the one that started this one does), all this before anything starts, or a notebook fails.
+    RunError or FileNotFoundError if a notebook fails or, before anything starts, if a parameter is wrong, no images are
+    where it says, or another process runs notebooks there (``alone`` False: the one that started this one does).
     """
     begun, steps = time.perf_counter(), dict(plan(notebooks, given))
     images = datasets.find(given["DATA_DIR"]) if given["DATA_DIR"] else None

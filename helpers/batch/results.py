@@ -17,8 +17,8 @@ COLUMNS = ["run", "status", "seconds", "images", "error"]  # of the table, besid
 def finished(job):
     """Return the record of a finished run (``status, notebooks, values, seconds, images, found``), None if it is to do.
 
-    A finished run one of whose files is gone or broken is to do again, which is said. RunError if what is finished
-    there was made with other notebooks or parameters, or of other images than ``job["state"]`` says, if it is known.
+    If one of its files is gone or broken, it is to do again, which is said. RunError if what is finished there was made
+    with other notebooks or parameters, or of other images than ``job["state"]`` says, if it is known.
     """
     folder = Path(job["folder"])
     if not (folder / MARK).exists():
@@ -33,9 +33,7 @@ def finished(job):
     for name in sorted(there.keys() | wanted.keys()):
         was, now = (repr(values[name]) if name in values else "not given" for values in (there, wanted))
         if was != now:
-            raise RunError(
-                f"{folder} holds a finished run with {name} {was}, but this sweep says {now}: choose another --out-dir."
-            )
+            raise RunError(f"{folder} was run with {name} {was}, but this sweep says {now}: choose another --out-dir.")
     if record.get("state") != job.get("state", record.get("state")):
         raise RunError(f"{folder} holds a finished run on other images than those found now: choose another --out-dir.")
     return outcome

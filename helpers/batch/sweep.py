@@ -28,12 +28,11 @@ def plan(file, folder):
 
     Its keys: ``notebooks`` (names); ``parameters`` {name: value}, the same for every run; ``grid`` {name: list of
     values}, of which every combination is a run, or a list of such grids (what several ask for is run once); ``seeds``,
-    values of ``SEED`` that each combination is run with; ``record``: what goes into the table (see
-    ``results.found``), by default each network's ``val_accuracy``. Only notebooks are needed. A run's folder is named
-    by its parameters. RunError on the first thing that is wrong, with what is allowed.
+    values of ``SEED`` for each combination; ``record``: what goes into the table (see ``results.found``), by default
+    each network's ``val_accuracy``. Only notebooks are needed. RunError on the first thing that is wrong.
     """
     try:
-        return _jobs(_read(Path(file).read_text(encoding="utf-8")), folder)
+        return _jobs(yaml.load(Path(file).read_text(encoding="utf-8"), Loader), folder)
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
@@ -42,23 +41,21 @@ def plan(file, folder):
         raise RunError(f"{file}: {error}") from None
 
 
-def _read(text):
-    """Return what YAML text holds, all values as text, as on the command line: YAML would take 010 for 8, 1:30 for 90.
+class Loader(yaml.BaseLoader):
+    """Read all values as text, as on the command line: YAML would take 010 for 8, and 1:30 for 90.
 
-    RunError if a name stands in it twice, or if it uses aliases, which may stand for more than any memory holds.
+    RunError if a name occurs twice, or if there are aliases, which may stand for more than any memory holds.
     """
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-        raise RunError("aliases (*name) are not supported; write out their values.")
-    nodes = [yaml.compose(text, yaml.BaseLoader)]
-    for node in nodes:
-        names = []
-        for name, value in node.value if isinstance(node, yaml.MappingNode) else ():
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise RunError("aliases (*name) are not supported; write out their values.")
+        node, names = super().compose_node(parent, index), []
+        for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if name.value in names:
                 raise RunError(f"{name.value} occurs twice, the second time in line {name.start_mark.line + 1}")
             names.append(name.value)
-            nodes.append(value)
-        nodes += node.value if isinstance(node, yaml.SequenceNode) else []
-    return yaml.load(text, yaml.BaseLoader)
+        return node
 
 
 def _jobs(spec, folder):
@@ -102,9 +99,8 @@ def _jobs(spec, folder):
 def perform(job):
     """Do a run in a process of its own, which may crash or run out of memory alone; return (its name, its outcome).
 
-    TensorFlow gets one thread, because its last digits depend on how many there are: the numbers are the same however
-    many runs work at once. What the run prints goes to ``log.txt`` in its folder. The outcome is what
-    ``results.finished`` returns, or has the ``status`` "failed" and an ``error``.
+    TensorFlow gets one thread, because its last digits depend on how many there are. What the run prints goes to
+    ``log.txt`` in its folder. The outcome is ``results.finished``'s, or has the ``status`` "failed" and an ``error``.
     """
     folder, begun = Path(job["folder"]), time.perf_counter()
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
@@ -132,8 +128,7 @@ def on_cluster(jobs, scheduler):
     try:
         import dask
 
-        quiet = dict.fromkeys(["distributed", "distributed.client"], "critical")  # a lost scheduler is named below
-        dask.config.set(logging=quiet)
+        dask.config.set(logging={"distributed": "critical", "distributed.client": "critical"})  # its loss is said below
         from dask import distributed
 
         client = distributed.Client(scheduler, timeout=20)
@@ -157,10 +152,9 @@ def on_cluster(jobs, scheduler):
 def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
     """Do what a sweep's file (see :func:`plan`) asks for and is not finished yet; return 1 if a run failed, else 0.
 
-    ``out_dir`` is the folder of the sweep, in which one works at a time ("": ``runs/<name of the file>``); ``at_once``
-    is how many runs work at once on this machine (-1: one a core); ``scheduler`` is the address of a Dask scheduler
-    whose workers do them instead. With ``dry_run``, they are only listed. Before anything starts, RunError or
-    FileNotFoundError if the file or what it asks for is wrong.
+    ``out_dir``: folder of the sweep ("": ``runs/<name of the file>``); ``at_once``: how many runs work at once on this
+    machine (-1: one a core); ``scheduler``: address of a Dask scheduler whose workers do them instead; ``dry_run``:
+    they are only listed. RunError or FileNotFoundError, before anything starts, if what the file asks for is wrong.
     """
     folder = Path(out_dir or f"runs/{Path(file).stem}").expanduser().absolute()
     jobs, record = plan(file, folder)
@@ -179,8 +173,7 @@ def sweep(file, out_dir="", at_once=-1, scheduler="", dry_run=False):
         print(f"About {hours:.1f} hours." if outcomes else "How long they take is known once one has finished.")
         return 0
     print("The log.txt in each run's folder shows how far it is.", flush=True)
-    how = {"prefer": "threads", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
-    here = joblib.Parallel(at_once, **how)
+    here = joblib.Parallel(at_once, prefer="threads", batch_size=1, return_as="generator_unordered")
     with processes.claim(open_folder(folder), "sweep"):
         ended = on_cluster(left, scheduler) if scheduler else here(joblib.delayed(perform)(job) for job in left)
         for name, outcome in ended:

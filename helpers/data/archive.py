@@ -33,9 +33,9 @@ def fetch(query):
     """Return (name, folder) of images of the ISIC Archive; they are downloaded once, and a stopped download goes on.
 
     ``query`` is "clinics" for the images that data/other_clinics.csv lists, or a search as the Archive has them, such
-    as "fitzpatrick_skin_type:V". The folder, in the user's cache, has <isic_id>.jpg, metadata.csv (what the Archive
-    says of each image; the list, where there is one, says its diagnosis, lesion and collection), attribution.txt and
-    licenses/. Delete it to fetch anew. FileNotFoundError, in a sentence or two, if the images cannot be had.
+    as "fitzpatrick_skin_type:V". The folder, in the user's cache, has <isic_id>.jpg, metadata.csv (of the Archive; of
+    listed images, diagnosis, lesion and collection are the list's), attribution.txt and licenses/. Delete it to fetch
+    anew. FileNotFoundError, in a sentence or two, if the images cannot be had.
     """
     listed = pd.read_csv(CLINICS, dtype=str) if query == "clinics" else None
     name = re.sub(r"\W+", "_", query).strip("_")[:40]
@@ -73,12 +73,12 @@ def _download(searches, folder, listed):
     if not total:
         raise FileNotFoundError(f"The ISIC Archive has no image for {searches[0][:60]!r}: try it on isic-archive.com.")
     print(f"Fetching {total:,} images of the ISIC Archive into {folder}, once; if stopped, run it again to go on.")
-    parts = [folder / f".part_{number}" for number in range(len(searches))]  # hidden: no set before all is there
+    parts = [folder / ".parts" / str(number) for number in range(len(searches))]  # hidden: no set before all is there
     arriving = itertools.chain.from_iterable(_arriving(command, *each) for each in zip(searches, parts))
     for _ in messages.progress(arriving, "Fetching images", total):
         pass
     rows = pd.concat(map(_read, parts)).fillna("")
-    arrived = {image.stem for part in parts for image in part.glob("ISIC_*")}
+    arrived = {image.stem for image in folder.glob(".parts/*/ISIC_*")}
     if lost := rows.loc[~rows["isic_id"].isin(arrived), "isic_id"].tolist():
         if shutil.disk_usage(folder).free < ROOM:
             raise _failure("the disk is full", parts[0])
@@ -92,8 +92,7 @@ def _download(searches, folder, listed):
             file.replace(folder / file.relative_to(part))
     manifest.write_text("\n\n".join(rows["attribution"].value_counts().index), folder / "attribution.txt")
     manifest.write_text(rows.to_csv(index=False), folder / "metadata.csv")
-    for part in parts:
-        shutil.rmtree(part)
+    shutil.rmtree(folder / ".parts")
 
 
 def _command():

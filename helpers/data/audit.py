@@ -31,15 +31,14 @@ SIDE = 160  # px, longest side of a picture on the page
 def findings(table, metadata, pairs=None):
     """Count what is wrong with a set of images, and list it.
 
-    The counters are exact: two files are one picture if they decode to the same pixels, and each picture counts once.
-    Pictures that are only nearly the same are counted in ``near_duplicate_pairs`` and nowhere else.
+    Two files are one picture if they decode to the same pixels, and each picture counts once; those that are only
+    nearly the same are counted in ``near_duplicate_pairs`` and nowhere else.
 
     Takes a manifest that ``duplicates.inspect`` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
     ``pairs`` as ``duplicates.near_duplicates`` does (None: they are searched). Returns a dict for ``json.dumps``: the
     counts of ``COUNTS``; ``lesions`` and ``families``: how many are known, and the part (0 to 1) that a random 20 % for
     validation is expected to tear apart, or to leak; by pair of labels, with the number of pictures (``images``),
-    ``contradictory_folders`` and ``official_label_disagreements``; ``collections``, as :func:`collections` returns
-    them; ``lists``: the files behind the counts.
+    ``contradictory_folders`` and ``official_label_disagreements``; ``collections``; ``lists``: the files behind all.
     """
     pairs = duplicates.near_duplicates(table) if pairs is None else pairs
     table = table.join(metadata, on="image_id").sort_values("image_id")
@@ -108,8 +107,7 @@ def command(data_dir, json_file="", html_file="", metadata="", **named):
 
     The findings are written to ``json_file``, a page with the pictures side by side to ``html_file``; "" is neither.
     ``metadata`` is a table of official labels and lesions, or ""; ``named`` are parameters of ``datasets.list_images``.
-    OSError or ValueError if there are no images, a table cannot be understood, or a file cannot be written, which is
-    tried before the work.
+    OSError or ValueError if there are no images, a table cannot be understood, or, tried first, a file be written.
     """
     for file in filter(None, (json_file, html_file)):
         if Path(file).is_dir() or not os.access(Path(file).absolute().parent, os.W_OK):
@@ -160,9 +158,7 @@ def summary(found):
         counts[f"pictures filed under {row['published']}, officially {row['official']}"] = row["images"]
     lesions, value, sentences = found["lesions"], found["collections"]["cramers_v"], []
     if value is not None:
-        sentences.append(
-            f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: one determines the other)."
-        )
+        sentences.append(f"Cramer's V of class and collection: {value:.2f} (0: unrelated, 1: one tells the other).")
     only = pd.Series(found["collections"]["one_collection_only"], dtype=str)
     sentences += [f"Only in {name}: {', '.join(names)}." for name, names in only.groupby(only).groups.items()]
     if several := found["lesions_with_several_pictures"]:

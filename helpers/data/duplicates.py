@@ -2,17 +2,15 @@
 
 import hashlib
 import itertools
-import os
 from pathlib import Path
 
 import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.cluster.hierarchy import DisjointSet
 
-from helpers import messages
+from helpers import manifest, messages
 from helpers.data import families
 from helpers.data.images import UnreadableImage, open_rgb, read_files
 
@@ -28,8 +26,7 @@ def inspect(table):
     pixels), ``phash`` (64-bit, 16 hexadecimal digits), ``width`` and ``height`` (px). A file that cannot be decoded has
     the flag "unreadable", an empty ``label`` and no picture. UnreadableImage if none can be decoded.
     """
-    names = ["sha256", "picture", "phash", "width", "height"]
-    table = table.assign(**pd.DataFrame(read_files(_inspect_file, table["path"]), table.index, names))
+    table = table.assign(**pd.DataFrame(read_files(_inspect_file, table["path"]), table.index, manifest.PICTURE))
     unreadable = table["picture"] == ""
     if unreadable.all() and len(table) > 1:
         try:
@@ -42,23 +39,22 @@ def inspect(table):
 def near_duplicates(table, max_distance=8, min_similarity=0.88):
     """Find the pairs of different pictures that are one picture re-encoded, resized, mirrored or turned.
 
-    Candidates are pictures of which one, in any of eight orientations, has a 64-bit pHash within ``max_distance`` bits
-    (0 to 64) of the other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of perceptual image hash
-    functions"). They are confirmed if edges lie in the same places: if the correlation (-1 to 1) of the brightness
-    steps between neighbouring pixels of 32 x 32 px grey copies is at least ``min_similarity``. That does not change
-    with brightness, contrast or white balance, while lesions that merely look alike have hairs and borders elsewhere.
+    Of candidates, one has in any of eight orientations a 64-bit pHash within ``max_distance`` bits (0 to 64) of the
+    other's (ImageHash, after Zauner 2010, "Implementation and benchmarking of perceptual image hash functions"). They
+    are confirmed if edges lie in the same places: if the brightness steps between neighbouring pixels of 32 x 32 px
+    grey copies correlate (-1 to 1) by at least ``min_similarity``, whatever brightness, contrast and white balance.
 
     Takes a manifest that :func:`inspect` has filled, and reads the files once more. Returns a DataFrame, one row per
     pair of pictures (each under its first ``image_id``): ``image_id``, ``other_id``, ``distance`` (bits),
     ``similarity`` (correlation), ``how``: what was done to the image to make the other ("same view", "turned 90"
-    counter-clockwise, "mirrored, turned 90", ...). Where pictures are alike by the hundred, only as many pairs are
-    listed as tie all of them together.
+    counter-clockwise, "mirrored, turned 90", ...). Of pictures alike by the hundred, only the pairs are listed that tie
+    all together.
     """
     columns = ["distance", "similarity", "how"]
     rows = table[table["picture"] != ""].sort_values("image_id").drop_duplicates("picture")
     grey = np.array(read_files(_thumbnail, rows["path"]), np.uint8).reshape(-1, SIDE, SIDE)
     ids, hashes = rows["image_id"].to_numpy(), _hashes(grey)
-    found, steps, joined = [pd.DataFrame(columns=["i", "j", *columns])], _steps(grey), np.arange(len(grey))
+    found, steps, joined = [pd.DataFrame(columns=["i", "j", *columns])], _steps(grey), DisjointSet(range(len(grey)))
     for mirrored, turns in messages.progress([*itertools.product((False, True), range(4))], "Comparing pictures, view"):
         view = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
         how = ", ".join(["mirrored"] * mirrored + [f"turned {90 * turns}"] * (turns > 0)) or "same view"
@@ -81,27 +77,26 @@ def group(table, metadata, pairs=None):
     smallest ``image_id`` of the connected component, whatever the order of the rows.
     """
     pairs = near_duplicates(table) if pairs is None else pairs
-    number = pd.Series(range(len(table)), table["image_id"])
     ties = table.join(metadata, on="image_id").set_index("image_id")
     ties["lesion_id"] = ties["lesion_id"].str.split()
     names = ["group", "lesion_id", "patient_id", "sha256", "picture"]
     keys = pd.concat([ties[name].explode().replace("", None).dropna().radd(f"{name} ") for name in names])
-    copies = families.originals(table).set_axis(table["image_id"]).loc[lambda original: original.isin(number.index)]
-    left = np.concatenate([number[keys.index], number[pairs["image_id"]], number[copies.index]])
-    right = np.concatenate([len(table) + pd.factorize(keys)[0], number[pairs["other_id"]], number[copies]])
-    nodes = len(table) + len(keys)
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(nodes, nodes))
-    component = connected_components(graph, directed=False)[1][: len(table)]
-    return table.assign(group=table["image_id"].groupby(component).transform("min"))
+    first = keys.index.to_series().groupby(keys.to_numpy()).transform("first")
+    copies = families.originals(table).set_axis(table["image_id"]).loc[lambda original: original.isin(ties.index)]
+    sets = DisjointSet(table["image_id"])
+    for one, other in [*zip(keys.index, first), *zip(pairs["image_id"], pairs["other_id"]), *copies.items()]:
+        sets.merge(one, other)
+    smallest = {image_id: min(together) for together in sets.subsets() for image_id in together}
+    return table.assign(group=table["image_id"].map(smallest))
 
 
 def _inspect_file(path):
-    regular = Path(path).is_file() and os.access(path, os.R_OK)  # a named pipe would be waited for without end
     digest = ""
     try:
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if regular else ""
+        if Path(path).is_file():  # a named pipe would be waited for without end
+            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         image = open_rgb(path)
-    except (UnreadableImage, OSError):  # of a disk, too
+    except OSError:  # of a disk, too
         return digest, "", "", 0, 0
     picture = hashlib.sha256(f"{image.width}x{image.height}".encode())
     for top in range(0, image.height, 512):  # in strips: a copy of a large picture would fill the memory
@@ -130,31 +125,20 @@ def _close(hashes, others, max_distance):
 
 def _steps(grey):
     """Return the brightness steps of grey copies (n x 32 x 32, uint8) as vectors of length 1, or 0 where it is flat."""
-    flat = [np.diff(grey.astype(np.float32), axis=axis).reshape(len(grey), -1) for axis in (1, 2)]
+    flat = [np.diff(grey.astype(np.float32), axis=axis).reshape(-1, SIDE * (SIDE - 1)) for axis in (1, 2)]
     steps = np.concatenate(flat, axis=1)
     return steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1)  # steps are whole numbers
 
 
 def _similarity(view, steps, i, j):
     """Correlate the brightness steps of the pictures ``i`` of a view with the ``steps`` of the pictures ``j``."""
-    if len(i) == 0:
-        return np.zeros(0)
-    first, last, start, end = i.min(), i.max() + 1, j.min(), j.max() + 1
-    near = _steps(view[first:last])
-    if len(i) > 0.05 * (last - first) * (end - start):  # to compare all with all is quicker then
-        return (near @ steps[start:end].T)[i - first, j - start]
-    parts = np.array_split(np.arange(len(i)), 1 + len(i) // 4096)
-    return np.concatenate([np.einsum("nk,nk->n", near[i[part] - first], steps[j[part]]) for part in parts])
+    rows, row = np.unique(i, return_inverse=True)
+    columns, column = np.unique(j, return_inverse=True)
+    return (_steps(view[rows]) @ steps[columns].T)[row, column]
 
 
 def _forest(pairs, joined):
-    """Return those of the ``pairs``, best first, that are needed to tie together what is not joined yet, and join it.
-
-    ``joined`` has the number of the component of each picture, and is changed in place.
-    """
-    pairs = pairs.assign(one=joined[pairs["i"]], other=joined[pairs["j"]]).query("one != other")
-    pairs = pairs.drop_duplicates(["one", "other"])
-    rank, ends = np.arange(1, len(pairs) + 1), (pairs["one"], pairs["other"])
-    tree = minimum_spanning_tree(coo_array((rank, ends), shape=(len(joined),) * 2))
-    joined[:] = connected_components(tree, directed=False)[1][joined]
-    return pairs.iloc[np.sort(tree.data.astype(int)) - 1].drop(columns=["one", "other"])
+    """Return those of the ``pairs``, best first, that tie together what is not ``joined`` yet, and join it."""
+    roots = np.array([joined[picture] for picture in joined])
+    pairs = pairs[roots[pairs["i"]] != roots[pairs["j"]]]
+    return pairs[[joined.merge(i, j) for i, j in zip(pairs["i"], pairs["j"])]]

@@ -16,12 +16,12 @@ def split(table, val_fraction=0.2, test_fraction=0.15, seed=0, val_cut="at rando
     A given Test (or validation) is kept as it is. What is missing is held out of the rest, in whole groups, by
     scikit-learn's StratifiedGroupKFold. Unless groups mix classes, a class of two or more groups is on both sides,
     and a class of one group in train. The fractions (0.05 to 0.5) are of the images left at that point, as near as
-    whole groups allow; augmented copies (see ``families.originals``) in the part held out are left out of it. The same
+    whole groups allow; augmented copies (see ``families.originals``) are flagged where they are held out. The same
     ``seed`` gives the same split whatever the order of the rows. ``val_cut`` is "at random", or "first", which
     validates on each class's first groups by ``image_id``: the fairer rehearsal for a published Test cut so.
 
     Takes a manifest after ``labels.apply_labels``; returns it with ``split`` filled in every row that takes part.
-    ValueError if a fraction is out of range, ``val_cut`` is another word, or too little is left to divide.
+    ValueError if a value is out of range, or too little is left to divide.
     """
     if val_cut not in ("at random", "first"):
         raise ValueError(f"val_cut is {val_cut!r}; choose 'at random' or 'first'.")

@@ -26,10 +26,9 @@ PLAIN = {"padding": "same", "use_bias": False}
 
 
 def find(name):
-    """Return the function ``name`` of ``keras.applications``, or :func:`EfficientNetLite0`.
+    """Return the function ``name`` of ``keras.applications``, for pixels of 0 to 255, or :func:`EfficientNetLite0`.
 
-    It takes the arguments that Keras documents, and gives a network from pixels, 0 to 255, to features. Where the
-    weights cannot be downloaded, it is EfficientNetLite0 instead, with a printed sentence.
+    Where the weights cannot be downloaded, it gives EfficientNetLite0 instead, with a printed sentence.
     """
 
     def build(input_shape, **options):

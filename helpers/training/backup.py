@@ -45,7 +45,7 @@ class Backup(keras.callbacks.Callback):
         self._keep()
 
     def _keep(self):
-        """Keep all that a training needs to go on; the folder gets its name last. The first and the last stay."""
+        """Write a folder, which gets its name last; the first and the last stay."""
         state, part = self.training.state, self.training.state / "part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()

@@ -1,8 +1,8 @@
 """What Keras's callbacks lack: a stopped training goes on as if nothing had stopped it, and a finished one is kept.
 
-All that an epoch draws (the order of the images, augmentation, dropout) depends on ``SEED`` and its number alone. After
-each, the whole state is written into a folder that gets its name last. So on a CPU a training that was killed at any
-moment ends with the same bytes as one that was not; the kernels of a GPU may round differently each time.
+All that an epoch draws (the order of the images, augmentation, dropout) depends on ``SEED`` and its number alone. So on
+a CPU a training that was killed at any moment ends with the same bytes as one that was not; the kernels of a GPU may
+round differently each time.
 """
 
 import hashlib
@@ -90,9 +90,7 @@ def begin(run, network, table, epochs):
         return training._replace(initial_epoch=epochs, kept=True)
     training.state.mkdir(parents=True, exist_ok=True)
     if done := restore(network, training, epochs):
-        print(
-            f"Resuming after epoch {done}, where this training stopped (on a GPU, last digits may differ).", flush=True
-        )
+        print(f"Resuming after epoch {done}, where it was stopped (on a GPU, last digits may differ).", flush=True)
     elif trained != epochs and _shaping(past.get("parameters", {})) == _shaping(parameters):
         rule = "only the same training, at a constant learning rate and for more epochs, goes on where it ended"
         print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts again: {rule}.", flush=True)
@@ -115,9 +113,9 @@ def finish(network, training):
     """Load the epoch with the lowest validation loss into ``network``, write the training's files, return its history.
 
     ``model.keras``, ``history.csv`` (one row an epoch, with ``backup.COLUMNS``) and ``run.json`` (parameters, versions,
-    manifest fingerprint, seconds) go into ``training.folder``, in place of what another training left there. Random
-    numbers start anew from ``SEED``, so that what follows does not depend on whether this training was done here, went
-    on or was kept. RunError if it diverged before its first epoch ended, or was stopped.
+    manifest fingerprint, seconds) go into ``training.folder``, in place of another training's. Random numbers start
+    anew from ``SEED``, whether this training was done here, went on or was kept. RunError if it diverged before its
+    first epoch ended, or was stopped.
     """
     parameters, folder = training.record["parameters"], training.folder
     keras.utils.set_random_seed(parameters["SEED"])
@@ -142,9 +140,8 @@ def finish(network, training):
     network.save(training.state / "model.keras")
     (training.state / "model.keras").replace(folder / "model.keras")
     manifest.write_text((backup / HISTORY).read_text(), folder / HISTORY)
-    facts = {"epochs_run": len(history), "stopped": stopped}
-    facts["best_epoch"] = int(history.loc[history["val_loss"].idxmin(), "epoch"])
-    facts["train_seconds"] = round(history["seconds"].sum(), 1)
+    best, seconds = int(history.loc[history["val_loss"].idxmin(), "epoch"]), round(history["seconds"].sum(), 1)
+    facts = {"epochs_run": len(history), "stopped": stopped, "best_epoch": best, "train_seconds": seconds}
     manifest.write_text(json.dumps(training.record | facts, indent=2), folder / "run.json")
     optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # in mixed precision
     if isinstance(optimizer.get_config()["learning_rate"], dict):  # a schedule: more epochs are another training

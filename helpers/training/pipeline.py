@@ -19,9 +19,9 @@ WORKERS = os.cpu_count() or 1  # batches made at once, and kept ready
 def load(table, size, cache_dir, keep_aspect=False, budget=MEMORY_BUDGET):
     """Decode and resize the images of n manifest rows, once: uint8 array (n, size, size, 3), in the order of ``table``.
 
-    They are read by :func:`helpers.data.images.open_rgb` and resized with anti-aliasing (Lanczos); ``keep_aspect`` fits
-    an image into the square, on black, instead of squeezing it. Pixels of more than ``budget`` bytes are kept in
-    ``cache_dir`` (a ``.npy`` file read through ``mmap``). OSError, with its path, if a file is gone or broken.
+    They are resized with anti-aliasing (Lanczos); ``keep_aspect`` fits an image into the square, on black, instead of
+    squeezing it. Pixels of more than ``budget`` bytes are kept in ``cache_dir`` (a ``.npy`` file read through
+    ``mmap``). OSError, with its path, if a file is gone or broken.
     """
     shape = (len(table), size, size, 3)
     paths = table["path"].tolist()
@@ -47,11 +47,9 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
 
     ``pixels`` (uint8, n, height, width, 3; in memory or memory-mapped) and ``targets`` (float32, n, classes) come in
     batches of ``batch_size``, the last may be smaller. ``seed`` None keeps the order (evaluation); a number shuffles
-    images anew each epoch (training). ``augment``, in training only, is a function of (float32 images in [0, 255],
-    int32 seed of shape (2,)) to such images. ``weights`` (n) says how much each image counts in the loss; it is the
-    third part of a batch.
-
-    What an epoch draws depends on ``seed`` and on NumPy's global state when it begins (set by ``backup.Backup``) alone.
+    images anew each epoch (training), by ``seed`` and NumPy's global state when it begins (set by ``backup.Backup``).
+    ``augment``, in training only, is a function of (float32 images in [0, 255], int32 seed of shape (2,)) to such
+    images. ``weights`` (n) says how much each image counts in the loss; it is the third part of a batch.
     """
     others = [targets] if weights is None else [targets, np.asarray(weights, "float32")]
     steps = -(-len(pixels) // batch_size)
