@@ -76,9 +76,9 @@ def open_folder(out_dir):
 def start(notebook, namespace):
     """Check a notebook's parameters, open its run folder, find its images, and return all three as a Run.
 
-    ``namespace`` is the ``globals()`` of the notebook, after its parameters cell; the values that were checked are
-    written back into it, so that text which stands for a number is one from here on. RunError if a parameter is wrong
-    or the folder cannot be used, FileNotFoundError if no images are where ``DATA_DIR`` says.
+    ``namespace`` is the ``globals()`` of the notebook, after its parameters cell; the checked values, in their types,
+    are written back into it. RunError if a parameter is wrong or the folder cannot be used, FileNotFoundError if no
+    images are where ``DATA_DIR`` says.
     """
     messages.shorten_errors()
     if "OUT_DIR" not in namespace:

@@ -26,9 +26,8 @@ def open_rgb(path, draft=None):
 
     Grey values of 16 or 32 bits and floats are scaled from the smallest of the ranges 0 to 1 (floats), 0 to 255 and 0
     to 65,535 that holds them all, else from 0 to their maximum. With ``draft``, (width, height) in pixels, a JPEG is
-    decoded at a half, a quarter or an eighth of its size, but no smaller than that: faster, for what is resized
-    afterwards. UnreadableImage if the file is not there, is no regular file, cannot be decoded, or if its content
-    (whatever its name) is none of ``FORMATS``.
+    decoded at a half, a quarter or an eighth of its size, but no smaller: faster, for what is resized afterwards.
+    UnreadableImage if the file is no regular one, cannot be decoded, or if its content is none of ``FORMATS``.
     """
     try:
         with _opened(path) as image:

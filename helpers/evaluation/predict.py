@@ -15,13 +15,13 @@ from helpers.evaluation import explain, report, scores
 
 
 def predict(run_dir, pictures, model="colours_exchanged"):
-    """Return what the network ``model`` of a run folder says of pictures, and the reasons why some cannot be read.
+    """Return what the network ``model`` of a run folder says of pictures, and a list of why some are unreadable.
 
-    Returned are a table and a list of text. The table has a row for each readable picture: ``image`` (its path),
-    ``predicted`` (class), ``probability``, ``p_<class>`` of each class; ``nearest``, ``nearest_label`` and ``distance``
-    of the training image that it is most similar to; and ``like_training``, "yes" or "unlike the training images":
-    farther off than 99 % of the validation images. Distances are cosine distances, 0 to 2, of the features that the
-    last layer receives (after Sun et al. 2022, Out-of-distribution detection with deep nearest neighbors).
+    The table has a row for each other picture: ``image`` (its path), ``predicted`` (class), ``probability``,
+    ``p_<class>`` of each class; ``nearest``, ``nearest_label`` and ``distance`` of the training image that it is most
+    similar to; and ``like_training``, "yes" or "unlike the training images": farther off than 99 % of the validation
+    images. Distances are cosine distances, 0 to 2, of the features that the last layer receives (after Sun et al. 2022,
+    Out-of-distribution detection with deep nearest neighbors).
 
     RunError if the folder has no such network, or one that learned from another split or other labels, or if no picture
     can be read; OSError if its images are gone.

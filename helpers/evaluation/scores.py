@@ -110,11 +110,10 @@ def labelled(predictions, truth=None):
 def external(data_dir, table, classes, metadata):
     """Return the readable images of another set that are new to the manifest ``table`` and of one of ``classes``.
 
-    "MEL", "Melanoma" and "melanoma" are one class. Not new is an image that is in the table, or nearly (see
-    ``duplicates.near_duplicates``), or of one of its lesions or patients: ids of public sets, as ``metadata``
-    (``labels.official_labels`` of the table) and the other set say. Returned are manifest rows with groups, labelled
-    with the name in ``classes``, and what is officially known of them; a sentence says how many of how many. Errors are
-    those of ``datasets.find`` and ``datasets.list_images``.
+    Not new is an image that is in the table, or nearly (see ``duplicates.near_duplicates``), or of one of its lesions
+    or patients, as public ids in ``metadata`` (``labels.official_labels`` of the table) and the other set say. Returned
+    are manifest rows with groups, labelled with the name in ``classes``, and what is officially known of them; a
+    sentence says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
     """
     own = {names_of.key(name): name for name in classes}
     listed, facts, _ = datasets.list_images(datasets.find(data_dir))
