@@ -140,7 +140,7 @@ figures.image_grid(
     [*first, *views],
     [*some["label"], *["augmented"] * len(first)],
     columns=len(first), inches=1.8,
-    title="In training, each image is turned and takes the colours of another one",
+    title="Training sees each image turned, relit and with other colours",
     synthetic=SYNTHETIC,
 )
 
