@@ -83,7 +83,7 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
         axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11, bbox=COVER)
     if guess is not None:
         axes.axvline(guess, label=f"your guess: {guess:.2f}", **GUESS)
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=11)
     axes.set_yticks(places, names, fontsize=11)
     axes.set(xlim=(0, 1.09), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel, xticks=np.linspace(0, 1, 6))
     values = "; ".join(f"{name} {value:.2f}" for name, value in table["value"].items())

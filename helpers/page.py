@@ -14,9 +14,9 @@ def write(file, title, sections, notes=()):
     """Write a page atomically and return its Path; whatever is given as text is escaped.
 
     ``sections`` are {heading: content, or list of contents}; the first stands before the table of contents. A content
-    is a Figure, a DataFrame, a text (one paragraph; after a figure or table, its caption), ``{"cards": [(number, text),
-    ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG or PNG, caption), ...]}``,
-    pictures that belong together. ``notes`` are texts to stand out at the top.
+    is a Figure, a DataFrame, a text (one paragraph; before a table its title, after it its caption),
+    ``{"cards": [(number, text), ...]}``, numbers to be seen first, or ``{"caption": text, "images": [(bytes of a JPEG
+    or PNG, caption), ...]}``, pictures that belong together. ``notes`` are texts to stand out at the top.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

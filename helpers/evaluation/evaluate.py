@@ -64,18 +64,9 @@ def evaluate(run, table):
     positive = decisions.positive(table, *true, given.get("MALIGNANT", ""))
     how = given.get("SENSITIVITY", 0.9), given["SEED"]
     measured = {name: clinics.measure(parts, positive, *how) for name, parts in places.items()}
-    results = Results(
-        places,
-        scored,
-        report.networks(run.folder, scored),
-        report.accuracies(scored),
-        report.colours(scored),
-        shortcut.reveal(places, swapped),
-        clinics.table(measured),
-        clinics.sentence(measured[best], best),
-        positive,
-        best,
-    )
+    tables = report.networks(run.folder, scored), report.accuracies(scored), report.colours(scored)
+    elsewhere = shortcut.reveal(places, swapped), clinics.table(measured), clinics.sentence(measured[best], best)
+    results = Results(places, scored, *tables, *elsewhere, positive, best)
     report.write_metrics(run, table, {name: found | {"clinics": measured[name]} for name, found in scored.items()})
     manifest.write_text(results.reveal.to_csv(), run.folder / "report" / "reveal.csv")
     card.write(run, table, results)
@@ -96,7 +87,7 @@ def by_colours(network, load, table, seed):
 
     ``load`` takes manifest rows and returns pixels; the outputs are the classes of training, by alphabet.
     """
-    val, predict = manifest.active(table, "val"), partial(network.predict, batch_size=64, verbose=0)
+    val, predict = manifest.active(table, "val"), partial(explain.predict, network)
     return shortcut.colours(predict, load(val), val, _learned(table), seed)
 
 
@@ -218,39 +209,35 @@ def _write_report(run, results, prevalence):
         patients = decisions.per_thousand(point, prevalence)
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     question = "The camera or the lesion?" if skin else "The camera or the object?"
-    right, by_class = results.reveal["value"].unstack(), scores.per_class(test, results.positive).round(2)
-    first = {place: report.plain(right[place].idxmax()) for place in ("validation", "Test")}
-    other = (results.networks.iloc[:, -1] != "–").sum()
-    left = {
-        report.plain(each): 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]
-    }
+    first = results.reveal["value"].unstack()[["validation", "Test"]].idxmax().map(report.plain)
+    other, by_class = results.networks.iloc[:, -1] != "–", scores.per_class(test, results.positive).round(2)
+    left = {each: 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]}
+    left = review.ends(pd.Series(left).rename(report.plain), " %") if left else "an unknown share"
     sections = {
         "In plain words": [*report.in_words(found, patients, prevalence, skin), f"These are the numbers of {best}."],
         question: shortcut.figure(results.reveal, shortcut.answer(results.reveal), None, synthetic),
-        f"Most accurate on validation: {first['validation']}; on Test: {first['Test']}": [
+        "All networks": [
+            "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
             f"With 95 % intervals; several images of one {'lesion' if skin else 'object'} count as one.",
-        ],
-        f"{other} of {len(right)} networks differ from the first in image size, epochs or seed": [
+            f"{other.sum()} of {len(other)} networks differ from the first in more than their layers",
             results.networks.reset_index(),
-            "Networks of other image sizes, epochs or seeds differ in more than their layers.",
         ],
-    }
-    if left:
-        sections[f"Another collection's colours leave {review.ends(pd.Series(left), ' %')} of the accuracy"] = [
+        "Colours of other images": [
+            f"Another collection's colours leave {left} of the accuracy",
             results.colours.reset_index(),
-            "Accuracy on validation, with own colours and with those of images of the same or of another collection.",
-        ]
-    if "external" in found:
-        sections[f"On another set, {report.plain(name)} is right on {found['external']['accuracy']:.0%}"] = [
-            results.clinics.reset_index(),
-            results.clinic,
-        ]
-    sections |= {
-        f"Recall on Test: {review.ends(100 * by_class['recall'], ' %')}": [by_class.reset_index(), f"Test, {best}."],
-        scores.missed(test, results.positive): [
+            "Accuracy on validation. The share is of what colours of the same collection leave.",
+        ],
+        "Another set": [results.clinic, *[results.clinics.reset_index()] * ("external" in found)],
+        "Class by class": [
+            f"Recall: {review.ends(100 * by_class['recall'], ' %')}",
+            by_class.reset_index(),
+            f"Test, {best}.",
+        ],
+        "Confusion matrix": [
+            scores.missed(test, results.positive),
             scores.confusion(test, results.positive),
-            "Confusion matrix. Rows: true; columns: predicted.",
+            "Rows: true; columns: predicted.",
         ],
         "Predictions": [
             pictures.examples(test, name, synthetic, run.parameters["SEED"]),

@@ -89,7 +89,7 @@ def in_words(scored, patients, prevalence, skin=True):
         ]
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")
-    new = "" if external else "another clinic, another camera, " if skin else "images from elsewhere, "
+    new = "" if external else "clinics and cameras that are not in training, " if skin else "images from elsewhere, "
     people = "other skin tones, and whether a doctor" if skin else "and whether an expert"
     said.append(f"Not tried: {new}{people} does better with it.")
     return [{"cards": cards}, *said]

@@ -105,9 +105,9 @@ def reveal(places, swapped):
 def hard_place(found):
     """Return the place of :func:`reveal` that says most: another clinic, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
-    if counts.get("Test, another clinic", 0) >= FEWEST:
-        return "Test, another clinic"
     order = ["another set", "validation, colours of another clinic", "Test, another clinic", "Test", "validation"]
+    if counts.get("Test, another clinic", 0) >= FEWEST:
+        order = ["Test, another clinic"]
     return next(place for place in order if place in counts)
 
 
@@ -129,13 +129,6 @@ def answer(found, choice=""):
     first, *others = [name for name in names if name in right]
     others = "".join(f", {plain(name)} {right[name]}" for name in others)
     return f"{said} Of the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
-
-
-def headline(found, choice, guess):
-    """Return the title of :func:`figure`: a choice on validation, in the hard place, and the reader's guess."""
-    place = hard_place(found)
-    promised, kept = (found.loc[(choice, name), "value"] for name in ("validation", place))
-    return f"{plain(choice).capitalize()}: {promised:.2f} on validation; {place}: {kept:.2f}; you guessed {guess:.2f}"
 
 
 def figure(found, title="", guess=None, synthetic=False):
@@ -172,13 +165,11 @@ def error_kinds(rows, table):
     A kind explains something only if it is rarer among those that are right. A label is doubtful where the audit
     changed or contradicted it. ``table`` is the manifest.
     """
-    kinds = pd.DataFrame(
-        {
-            "doubtful label": (rows["label"] != rows["published_label"]) | (rows["flag"] == "contradiction"),
-            "class never learned": ~rows["label"].isin(scores.classes(rows)),
-            "class never seen from this clinic": rows["image_id"].isin(elsewhere(table)),
-            "surer than 0.9": rows["confidence"] > 0.9,
-        }
-    )
+    kinds = {
+        "doubtful label": (rows["label"] != rows["published_label"]) | (rows["flag"] == "contradiction"),
+        "class never learned": ~rows["label"].isin(scores.classes(rows)),
+        "class never seen from this clinic": rows["image_id"].isin(elsewhere(table)),
+        "surer than 0.9": rows["confidence"] > 0.9,
+    }
     sides = {"misclassified": ~rows["correct"], "classified correctly": rows["correct"]}
-    return pd.DataFrame({f"of {side.sum()} {name}": kinds[side].sum() for name, side in sides.items()})
+    return pd.DataFrame({f"of {of.sum()} {name}": pd.DataFrame(kinds)[of].sum() for name, of in sides.items()})

@@ -386,7 +386,8 @@ both = evaluate.on_validation(run, table).loc[["colours kept", "colours exchange
 # %% tags=["slide"]
 ranked = both["value"].sort_values(ascending=False)
 figures.shares(
-    both, xlabel="accuracy on validation, with its 95 % interval",
+    both.assign(colour=figures.SPLIT_COLOURS["val"]),
+    xlabel="accuracy on validation, with its 95 % interval",
     title="Validation prefers {}: {:.2f} to {:.2f}".format(ranked.index[0], *ranked),
     synthetic=SYNTHETIC,
 )

@@ -155,10 +155,10 @@ print("Your guess is about:", shortcut.WORDS[place])
 GUESS = 0.5  # change me: the share, from 0 to 1
 
 # %% tags=["slide"]
+here, there = results.reveal.loc[choice, "value"][["validation", place]]
 shortcut.figure(
-    results.reveal,
-    title=shortcut.headline(results.reveal, choice, GUESS),
-    guess=GUESS,
+    results.reveal, guess=GUESS,
+    title=f"Your choice: {here:.2f} on validation; {place}: {there:.2f}; you guessed {GUESS:.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -189,8 +189,8 @@ results.colours
 # ## The misclassified
 #
 # Numbers say how often a network is wrong; only the images can say why. Look at errors among the Test images whose class was
-# never seen from their clinic (where there are none, among all), one of each kind. Would you have been misled by the same
-# thing?
+# never seen from their clinic (where there are none, among all), one of each kind. What do they share with the class that was
+# predicted? A class is *of a clinic* here if training has images of it from there.
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
@@ -205,8 +205,7 @@ figures.image_grid(
 
 # %% tags=["nbval-check-output"]
 by_chance = wrong["by_chance"].sum()
-print(f"A class comes from a clinic if training has it from there. Picking a wrong class at random,\n"
-      f"{by_chance:.0f} of these {len(wrong)} errors would go to a class of the image's own clinic.")
+print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have gone there.")
 
 # %% [markdown]
 # What do all misclassified images of Test have in common? A kind of image explains errors only if it is rarer among those
