@@ -131,4 +131,4 @@ def test_networks_that_are_not_comparable_are_named(tmp_path):
         "transfer": "EPOCHS, image size",
         "theirs": "EPOCHS, image size, seed",
     }
-    assert table.loc["baseline", "EPOCHS"] == 2 and table.loc["colours kept", "EPOCHS"] == "as the notebook says"
+    assert table.loc["baseline", "EPOCHS"] == 2 and table.loc["colours kept", "EPOCHS"] == "default"

@@ -51,7 +51,7 @@ def swapped(folder, rows, synthetic, seed=0):
     kinds = {"as it is": load(some)}
     if rows["collection"].nunique() > 1:
         pixels, place = load(rows), rows.index.get_indexer(some.index)
-        for name, same in (("colours of its collection", True), ("of another collection", False)):
+        for name, same in (("colours of its collection", True), ("colours of another one", False)):
             kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
     titles = [f"{label},\n{kind}" for kind in kinds for label in some["label"]]
     title = "What is shown stays; only the overall colour comes from another image"

@@ -120,7 +120,7 @@ def networks(folder, scored):
             "weights": record.get("weights", "unknown"),
             "epochs": record.get("epochs_run", "unknown"),
             "kept epoch": record.get("best_epoch", "unknown"),
-            "EPOCHS": recorded(folder, notebook).get("parameters", {}).get("EPOCHS", 0) or "as the notebook says",
+            "EPOCHS": recorded(folder, notebook).get("parameters", {}).get("EPOCHS", 0) or "default",
             "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
             "seed": given.get("SEED", "unknown"),
         }

@@ -188,7 +188,7 @@ results.colours
 # %% [markdown]
 # ## The misclassified
 #
-# Numbers say how often a network is wrong; only the images can say why. Look at errors among the Test images whose class was
+# Numbers say how often a network is wrong; the images may show why. Look at errors among the Test images whose class was
 # never seen from their clinic (where there are none, among all), one of each kind. What do they share with the class that was
 # predicted? A class is *of a clinic* here if training has images of it from there.
 
