@@ -36,11 +36,6 @@ def thumbnails(paths):
     return np.stack(small).astype("float32")
 
 
-def mean_colours(pixels, labels):
-    """Return the mean of each channel (columns ``red``, ``green``, ``blue``, 0 to 255) and the ``label`` of images."""
-    return pd.DataFrame(pixels.mean(axis=(1, 2)), columns=["red", "green", "blue"]).assign(label=list(labels))
-
-
 def mean_images(pixels, labels):
     """Return {label: mean of its images}, in the order of the labels."""
     labels = np.asarray(labels)
@@ -54,8 +49,9 @@ def blue_of_edge(image):
 
 
 def ends(values, unit=""):
-    """Return the smallest and the largest of a Series in words, such as "69 (nevus) to 125 (melanoma)"."""
-    return f"{values.min():.0f}{unit} ({values.idxmin()}) to {values.max():.0f}{unit} ({values.idxmax()})"
+    """Return the smallest and the largest of a Series in words, such as "69 (nevus) to 125 (melanoma)"; one alone."""
+    rows = values.sort_values(kind="stable").iloc[[0, -1]][: len(values)]
+    return " to ".join(f"{value:.0f}{unit} ({name})" for name, value in rows.items())
 
 
 def contradictions(table, most=6):
@@ -81,7 +77,7 @@ def reasons(ledger):
     moves = ledger.drop(columns=["published", "audited"]).abs()
     counts = moves.groupby("split").sum().rename(index={"": "all"}).T
     meanings = pd.Series(MEANINGS, name="what it means").reindex(counts.index).to_frame()
-    return meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES).rename_axis("column")
+    return meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES).rename_axis("reason")
 
 
 def changes(ledger):

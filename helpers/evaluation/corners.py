@@ -51,11 +51,12 @@ def sentence(found, guess):
     always, (value, low, high) = found["value"].iloc[0], found.iloc[1]
     said, more = "reveal something" if low > always else "do not clearly reveal anything", ""
     if len(found) > 2:
-        largest, seen = found["value"].iloc[2:]
-        more = f'They predict the collection correctly for {seen:.0%}; "{found.index[2]}" is right for {largest:.0%}.\n'
+        largest, (seen, *ends) = found["value"].iloc[2], found.iloc[3]
+        more = "They predict the collection correctly for {:.0%} ({:.0%} to {:.0%}); ".format(seen, *ends)
+        more += f'"{found.index[2]}" is right for {largest:.0%}.\n'
     return (
         f"You guessed {guess:.0%}. Four corners alone classify {value:.0%} of the validation images correctly\n"
-        f'(95 % interval {low:.0%} to {high:.0%}); "{found.index[0]}" is right for {always:.0%}.\n'
+        f'(95% interval {low:.0%} to {high:.0%}); "{found.index[0]}" is right for {always:.0%}.\n'
         f"{more}So the corners {said} about the class."
     )
 

@@ -76,8 +76,8 @@ def sentence(found, guess):
     """Say in words what :func:`shares` found, beside the reader's ``guess`` of Test (0 to 1)."""
     leaked, kept, honest, test = found["value"]
     return (
-        f"You guessed {guess:.0%} of Test; after the leak it is {kept:.0%}.\n"
-        f"Validation minus Test: {leaked - kept:+.2f} augmented before the split, {honest - test:+.2f} split first."
+        f"You guessed {guess:.0%} of Test; after the leak it is {kept:.0%}, where validation said {leaked:.0%}.\n"
+        f"Split first, then augmented, validation says {honest:.0%}, and Test {test:.0%}."
     )
 
 

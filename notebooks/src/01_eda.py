@@ -9,8 +9,9 @@
 # %% [markdown]
 # You will
 #
-# - **look** at two images of each class, and count them;
+# - **look** at two images of each class;
 # - **resize and normalise** an image, and see what a network will see;
+# - **count** the images of each class, and know the first score to beat;
 # - **audit** the labels: find pictures filed under two classes, and pictures that are in both Train and Test;
 # - **decide** which labels to believe, and account for every image;
 # - **split** into training and validation so that all images of a lesion stay together;
@@ -106,29 +107,6 @@ print(f"{len(unreadable)} of {len(table)} files cannot be read: {names}")
 splits.require(table.assign(group=table["image_id"]))  # it says so if nothing can be learned
 
 # %% [markdown]
-# ## How unequal are the classes?
-#
-# **Class imbalance** means that some classes have far more images than others. A program that always predicts the
-# largest class is right as often as that class occurs: the **majority-class score**. No accuracy means anything
-# without it.
-
-# %% tags=["nbval-check-output"]
-outside = readable[readable["split"] != "test"]
-frequency = outside["label"].value_counts(normalize=True)
-largest = frequency.idxmax()
-majority = frequency.max()
-print(f"Outside Test, {majority:.0%} of the images are {largest}.")
-
-# %% tags=["slide"]
-counts = review.counts(readable)
-figures.bars(
-    counts,
-    figures.SPLIT_COLOURS,
-    title=f"Images of a class: {review.ends(counts.sum(axis=1))}",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
 # ## Resize and normalise
 #
 # A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square.
@@ -162,19 +140,43 @@ sides = readable.value_counts(["width", "height"])
 sides.head(5).to_frame("images")
 
 # %% [markdown]
+# ## How unequal are the classes?
+#
+# **Class imbalance** means that some classes have far more images than others. A program that always predicts the
+# largest class is right as often as that class occurs: the **majority-class score**. No accuracy means anything
+# without it.
+
+# %% tags=["nbval-check-output"]
+outside = readable[readable["split"] != "test"]
+frequency = outside["label"].value_counts(normalize=True)
+largest = frequency.idxmax()
+majority = frequency.max()
+print(f"Outside Test, {majority:.0%} of the images are {largest}.")
+
+# %% tags=["slide"]
+counts = review.counts(readable)
+figures.bars(
+    counts,
+    figures.SPLIT_COLOURS,
+    title=f"Images of a class: {review.ends(counts.sum(axis=1))}",
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
 # ## Are the labels right? The audit
 #
 # The folder's name may be wrong. The audit compares it with the pictures (one picture under two classes cannot be
 # right twice) and with **official labels**: what the ISIC Archive, or a table beside the images, says of them. A
 # **hash** is a number that is equal for equal files; a **perceptual hash** hardly changes when a picture is saved
-# again or made smaller. With the two, copies are found.
+# again or made smaller. With the two, copies are found. Files with the same pixels are one **picture** here, however
+# many they are. What was not found is not in the table.
 
 # %% tags=["nbval-check-output"]
 metadata = labels.official_labels(table, facts, METADATA)
 pairs = duplicates.near_duplicates(table)
 found = audit.findings(table, metadata, pairs)
-counts = pd.Series(found).loc[list(audit.COUNTS)]
-counts.rename(audit.COUNTS).to_frame("count")
+counts = pd.Series(found)[list(audit.COUNTS)].rename(audit.COUNTS)
+counts[counts > 0].to_frame("count")
 
 # %% [markdown]
 # Look at the contradictions, if there are any. Two neighbours are one picture, filed under two classes. Nobody can
@@ -200,15 +202,6 @@ print(f"{wrong['images'].sum()} pictures have an official label that is not thei
 wrong
 
 # %% [markdown]
-# Of whom are the images? Age, sex and body site may be known for part of them: `count` says for how many, `top` which
-# value is the most frequent, `freq` how often it occurs. A network may do badly for groups that it has rarely seen;
-# notebook 07 looks at them.
-
-# %%
-people = metadata[["age_approx", "sex", "anatom_site_general"]]
-people.replace("", None).describe()
-
-# %% [markdown]
 # ## Decide, and account for every image
 #
 # `LABELS = "published"` believes the folders and leaves out only what cannot be read. `LABELS = "audited"`, the
@@ -227,13 +220,14 @@ ledger = labels.ledger(labelled)
 review.reasons(ledger)
 
 # %% [markdown]
-# These numbers may differ from the audit's, which counts pictures: here files are counted. Another photograph of a lesion
-# that is in Test leaves Train, too. And where an official label settles a contradiction, the picture has two files of
-# one class, of which one is left out as a duplicate.
+# The audit counted pictures; here files are counted, so the numbers may differ. Another photograph of a lesion that is
+# in Test leaves Train, too. And where an official label settles a contradiction, the picture has two files of one
+# class, of which one is left out as a duplicate.
 #
-# The same, class by class, is the **ledger**. Each row adds up: from the images `published` in a folder, over what
-# was taken away or added, to the images that are used, `audited`. Where `audited` is 0, the whole class is left out.
-# Rows and columns without a change are not shown.
+# The same, class by class, is the **ledger**. A row is a class of Train or of Test. Read it from left to right, like a
+# bank statement: `published` is the number of files in the folder; then come the files taken away (−) or added, for
+# the reasons in the table above; `audited` is what is left, the files that are used with this label. Where it is 0,
+# the whole class is left out. Rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
 review.changes(ledger)
@@ -256,41 +250,80 @@ print(f"{len(parts)} groups, of which {(parts > 1).sum()} have images in two spl
 review.counts(used)
 
 # %% [markdown]
+# Keep the manifest in the run folder, for the other notebooks. Its **fingerprint**, a hash of the table, is stored
+# with every result from here on: two results with the same fingerprint were made from the same images, labels and
+# split.
+
+# %% tags=["nbval-check-output"]
+manifest.write(table, run.folder / "manifest.csv", run.images.root)
+manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
+fingerprint = manifest.fingerprint(table)
+print(f"{len(table)} rows, of which {len(used)} are used; fingerprint {fingerprint}")
+
+# %% [markdown]
+# `metadata.csv` keeps what is known of the patients. For how many images are age, sex and body site known (`count`),
+# and which value is the most frequent (`top`, `freq` times)? A network may do badly for groups that it has rarely seen:
+# notebook 07 looks at them.
+
+# %%
+people = metadata[["age_approx", "sex", "anatom_site_general"]]
+people.replace("", None).describe()
+
+# %% [markdown]
 # ## What could a network cheat with?
 #
 # A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
 # light and patients. If a class comes from one collection only, class and collection are **confounded**: they change
 # together, and nothing in the training images can say which of the two a network has learned.
 
-# %%
+# %% tags=["nbval-check-output"]
 train = manifest.active(table, "train")
 val = manifest.active(table, "val")
-pd.crosstab(train["label"], train["collection"].replace("", "unknown"))
+collection = train["collection"].replace("", "unknown")
+pd.crosstab(train["label"], collection)
 
 # %% [markdown]
-# What could reveal the collection? Measure the mean of each colour channel. Where the boxes of two classes overlap,
-# this colour alone cannot separate them.
+# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion: "from
+# this camera, so a nevus". Validation cannot show the harm, because its images come from the same collections. Only
+# images whose class has come from other collections in training can. How many are in Test?
+
+# %% tags=["nbval-check-output"]
+test = manifest.active(table, "test")
+away = shortcut.elsewhere(table)
+print(f"{len(away)} of {len(test)} Test images come from a collection "
+      "that has no training image of their class.")
+
+# %% [markdown]
+# Notebook 05 looks at them, if there are any, and at images of another set, if you give one. First, what could reveal
+# the collection? Measure the mean colour of each image. If the boxes of two collections (half of the images lie in a
+# box, the thick line is the median) hardly overlap, the colour reveals where an image is from.
+
+# %% tags=["nbval-check-output"]
+pixels = review.thumbnails(train["path"])
+means = pixels.mean(axis=(1, 2))  # of each image and channel
+colours = pd.DataFrame(means, collection.index, ["red", "green", "blue"])
+colours["collection"] = collection
+medians = colours.groupby("collection").median()
+medians.round()
 
 # %% tags=["slide"]
-pixels = review.thumbnails(train["path"])
-colours = review.mean_colours(pixels, train["label"])
-blue = colours.groupby("label")["blue"].median()
+colour = (medians.max() - medians.min()).idxmax()
 figures.boxes(
-    colours, ["red", "green", "blue"], by="label",
-    title=f"Median of blue: {review.ends(blue)}",
+    colours, ["red", "green", "blue"], by="collection",
+    title=f"Median of {colour}: {review.ends(medians[colour])}",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
 # The **mean image** of a class shows what all its pictures share. Look at the edges, where there is hardly ever a
-# lesion: do the classes fall into families?
+# lesion: are the classes of one collection more alike than those of two?
 
 # %% tags=["slide"]
-mean = review.mean_images(pixels, train["label"])
+mean = review.mean_images(pixels, collection + ": " + train["label"])
 edge = pd.Series(mean).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
-    title=f"Share of blue at the edges: {review.ends(edge, ' %')}",
+    title=f"Share of blue at the edges: {review.ends(edge, '%')}",
     synthetic=SYNTHETIC,
 )
 
@@ -311,8 +344,12 @@ figures.image_grid(
 # %% [markdown]
 # ## Guess, then see
 #
-# From four corners alone, what share of the validation images is classified correctly? Always predicting the largest
-# class is the score to beat.
+# From four corners alone, what share of the validation images is classified correctly? This is the score to beat:
+
+# %% tags=["nbval-check-output"]
+largest = train["label"].mode()[0]
+always = (val["label"] == largest).mean()
+print(f"Always {largest}: correct for {always:.0%} of the validation images")
 
 # %%
 GUESS = 0.25  # change me: the share, from 0 to 1
@@ -320,72 +357,46 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 # %% [markdown]
 # Of each corner, keep only colours: mean, spread and five **percentiles** (values below which a given share of the
 # pixels lies) of each channel. A **random forest**, the majority vote of many decision trees, learns from them on the
-# training images and predicts the validation images. Bissoto and others (2019, arXiv 1904.08818) blacked out the
-# lesions in the same spirit, and found that networks still did clearly better than chance.
+# training images and predicts the validation images: first the class, then the collection. Bissoto and others (2019,
+# arXiv 1904.08818) blacked out the lesions in the same spirit, and found that networks still did clearly better than
+# chance.
 
-# %% tags=["nbval-check-output"]
+# %%
 forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
 seen, unseen = corners.describe(learned), corners.describe(held)
 forest.fit(seen, train["label"])
 classes = forest.predict(unseen)
-right = (classes == val["label"]).sum()
-print(f"{right} of {len(val)} validation images are classified correctly.")
-
-# %% [markdown]
-# The same corners, the same forest: does it also recognise the collection?
-
-# %% tags=["slide"]
 forest.fit(seen, train["collection"])
 collections = forest.predict(unseen)
+
+# %% [markdown]
+# The line through each dot is its 95% **confidence interval**: lines made in this way contain the true share in 95 of
+# 100 samples of this size. If the line of the corners does not reach down to the score to beat, luck hardly explains
+# the difference.
+
+# %% tags=["slide"]
 shares = corners.shares(train, val, classes, collections)
 share = shares["value"].iloc[1]
 figures.shares(
     shares, GUESS,
     title=f"You guessed {GUESS:.0%}; four corners alone classify {share:.0%} correctly",
-    xlabel="share of the validation images, with 95 % interval",
+    xlabel="share of the validation images, with 95% interval",
     synthetic=SYNTHETIC,
 )
 
+# %% [markdown]
+# If corners reveal the class, a network may take the same shortcut, and be right without looking at a lesion.
+
 # %% tags=["slide", "nbval-check-output"]
-print(corners.sentence(shares, GUESS))
-
-# %% [markdown]
-# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion. If
-# corners reveal the class, a network may take such a shortcut, and be right without looking at a lesion.
-#
-# Validation cannot show the harm: its images come from the same collections. Test images whose class comes from other
-# collections in training would show it. Count them:
-
-# %% tags=["nbval-check-output"]
-test = manifest.active(table, "test")
-away = shortcut.elsewhere(table)
-print(f"{len(away)} of {len(test)} Test images come from a collection "
-      "that has no training image of their class.")
-
-# %% [markdown]
-# On such images a shortcut may mislead. Notebook 05 looks at them, if there are any, and at images of another set, if
-# you give one.
-#
-# ## Keep it
-#
-# The manifest goes into the run folder. Its **fingerprint**, a hash of the table, is stored with every result from
-# here on: two results with the same fingerprint were made from the same images, labels and split.
-
-# %%
-manifest.write(table, run.folder / "manifest.csv", run.images.root)
-manifest.write_text(metadata.to_csv(), run.folder / "metadata.csv")
 run.done(GUESS=GUESS)
-print(f"{OUT_DIR}/manifest.csv: {len(table)} rows, of which {len(used)} are used")
-
-# %% tags=["nbval-check-output"]
-fingerprint = manifest.fingerprint(table)
-print("fingerprint", fingerprint)
+print(corners.sentence(shares, GUESS))
 
 # %% [markdown]
 # ## What you saw
 #
-# - **Look**: classes of unequal size; always predicting the largest one is the first score to beat.
+# - **Look**: some classes differ at a glance, others hardly.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
+# - **Count**: classes of unequal size; always predicting the largest one is the first score to beat.
 # - **Audit**: hashes and official labels test the folders' names.
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.

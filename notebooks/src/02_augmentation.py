@@ -12,8 +12,8 @@
 # - **run** Augmentor as its documentation shows it, and see what it leaves in your folders;
 # - **guess**, then see, what a score is worth when images are augmented before the split;
 # - **judge** which operations are safe for dermoscopy, and how strong they may be;
-# - **fill** the small classes up to one size, from training originals only;
-# - **count** how often Augmentor really applies an operation of probability 0.5.
+# - **count** how often Augmentor really applies an operation of probability 0.5;
+# - **fill** the small classes up to one size, from training originals only.
 
 # %%
 # {{setup}}
@@ -109,8 +109,9 @@ print(f"{len(written)} files before process(), {len(now)} after it, such as")
 print(now[0].name)
 
 # %% [markdown]
-# Without an `output_directory`, Augmentor writes into the very folder that it reads. A program that looks into sub-folders
-# may take the copies for originals. Given the folder of all classes, it adds what looks like one more class, `output`:
+# Without an `output_directory`, Augmentor writes into the very folder that it reads. A program that looks into
+# sub-folders may take the copies for originals. Given the folder of all classes, it adds what looks like one more class,
+# `output`:
 
 # %%
 # %%capture --no-stdout
@@ -179,7 +180,7 @@ shares = leak.shares(compared)
 validation, kept = shares["value"].iloc[:2]
 figures.shares(
     shares, GUESS,
-    title=f"After the leak: {validation:.0%} on validation, {kept:.0%} on Test",
+    title=f"You guessed {GUESS:.0%}; after the leak Test gives {kept:.0%}, validation {validation:.0%}",
     xlabel="accuracy, mean of three splits; line: lowest to highest",
     synthetic=SYNTHETIC,
 )
@@ -282,6 +283,23 @@ figures.image_grid(
 )
 
 # %% [markdown]
+# Is `probability=0.5` really one half? Let Augmentor flip a picture of four pixels 5,000 times, and count how often the
+# bright one changes sides.
+
+# %% tags=["nbval-check-output"]
+random.seed(SEED)
+picture = np.array([[255, 0], [0, 0]], "uint8")
+flips = Augmentor.DataPipeline([[picture]])
+flips.flip_left_right(probability=0.5)
+draws = np.array(flips.sample(5_000))
+flipped = draws[..., 0, 1] == 255
+print(f"written: 50.0%, applied: {flipped.mean():.1%} of 5,000 draws")
+
+# %% [markdown]
+# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, which adds 0.05 to a probability in tenths.
+# `augmentation.apply`, and `fill_classes` below, compare exactly.
+
+# %% [markdown]
 # ## Fill the classes
 #
 # `fill_classes` fills each class *up to* the same size, so that the smallest grows most. It uses training originals
@@ -328,33 +346,6 @@ print("splits of their parents: ", *parents["split"].unique())
 # every epoch sees new pictures. Notebook 04 does that. Write to disk only what another program will read, what is
 # slow to make, or what you want to inspect.
 
-# %% [markdown]
-# ## Is 0.5 really 0.5?
-#
-# You write `probability=0.5`; how often does Augmentor apply the operation? Count it.
-
-# %%
-class Count(Augmentor.Operations.Operation):
-    """Leaves images as they are, and counts how often it is applied."""
-
-    applied = 0
-
-    def perform_operation(self, images):
-        self.applied += 1
-        return images
-
-
-# %% tags=["nbval-check-output"]
-random.seed(SEED)
-counting = Augmentor.DataPipeline([[np.zeros((1, 1, 3), "uint8")]])
-counting.add_operation(Count(probability=0.5))
-counting.sample(5_000)
-print(f"written: 50.0%, applied: {counting.operations[0].applied / 5_000:.1%} of 5,000 draws")
-
-# %% [markdown]
-# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, so that a draw of 0.54 counts as 0.5. For a
-# probability in tenths that adds 0.05. The course's own `augmentation.apply` compares exactly.
-
 # %%
 run.done(GUESS=GUESS)
 
@@ -363,9 +354,9 @@ run.done(GUESS=GUESS)
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
 # - **Guess**: augmented before the split, validation measures memory, and Test does not follow.
-# - **Judge**: turns, flips and small zooms keep the lesion; strong light, colour and distortion may change the diagnosis.
-# - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
+# - **Judge**: turns, flips and small zooms keep the lesion; strong light and colour may change the diagnosis.
 # - **Count**: Augmentor applies an operation of probability 0.5 more often than that.
+# - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
 
 # %% [markdown]
 # {{quiz}}

@@ -85,9 +85,8 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 
 # %% [markdown]
 # A **batch** is what the network sees at once, an **epoch** one pass over all training images. Training batches are
-# shuffled anew each epoch; validation keeps its order.
-# The pixels are whole numbers from 0 to 255. Each image comes with its **one-hot** label: zeros, and a single one in the
-# place of its class.
+# shuffled anew each epoch; validation keeps its order. The pixels are whole numbers from 0 to 255. Each image comes with
+# its **one-hot** label: zeros, and a single one in the place of its class.
 
 # %%
 def batches_of(rows, **how):
@@ -119,9 +118,9 @@ figures.image_grid(
 # ## A convolution by hand
 #
 # A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
-# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts the pixels on the left from
-# those on the right, so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an **activation**,
-# large where the pattern was found.
+# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts the pixels on the left from those
+# on the right, so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an
+# **activation**, large where the pattern was found.
 
 # %%
 lesion = batch.numpy()[0].mean(axis=-1) / 255
@@ -191,10 +190,10 @@ figures.shares(
 )
 
 # %% [markdown]
-# Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and for
-# each of its 128 units, and a bias for each unit. So nearly all the weights of this network are tied to a *place* in the
-# picture: it has to learn a lesion in the upper left and one in the lower right separately. Notebook 04 replaces this
-# layer.
+# Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and
+# for each of its 128 units, and a bias for each unit. So nearly all the weights of this network are tied to a *place*
+# in the picture: it has to learn a lesion in the upper left and one in the lower right separately. Notebook 04 replaces
+# this layer.
 
 # %%
 side = IMAGE_SIZE // 8  # three times half the side
@@ -228,9 +227,9 @@ for axes, rate in zip(places, rates):
 figures.titled(figure, "Nine steps: only the middle learning rate arrives at the lowest loss", synthetic=False)
 
 # %% [markdown]
-# **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for classes:
-# minus the logarithm of the probability that the network gave to the true class. A network that gives each of *k*
-# classes the same probability has a loss of log *k*: training starts near that. **Accuracy** is the share of images
+# **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for
+# classes: minus the logarithm of the probability that the network gave to the true class. A network that gives each of
+# *k* classes the same probability has a loss of log *k*: training starts near that. **Accuracy** is the share of images
 # classified correctly: training lowers the loss; accuracy is reported for people.
 
 # %%
@@ -256,9 +255,9 @@ before = first_layer.predict(one, verbose=0)
 # %% [markdown]
 # ## Fit
 #
-# **Early stopping** ends the training when the validation loss has not fallen for `PATIENCE` epochs. The **checkpoint** keeps
-# the weights of the epoch with the lowest validation loss. `callbacks.upkeep` is the plumbing: it prints progress, and
-# if the runtime stops, it resumes the training when you run the notebook again.
+# **Early stopping** ends the training when the validation loss has not fallen for `PATIENCE` epochs. The **checkpoint**
+# keeps the weights of the epoch with the lowest validation loss. `callbacks.upkeep` is the plumbing: it prints progress,
+# and if the runtime stops, it resumes the training when you run the notebook again.
 
 # %%
 epochs = EPOCHS or 40
@@ -283,7 +282,7 @@ history = callbacks.finish(network, training)
 # %% [markdown]
 # ## Read the curves
 #
-# Dashed: training images. Solid: validation images. The black dot marks the epoch that is kept.
+# Where the two lines part, the network does better on the images that it learns from than on others.
 
 # %% tags=["slide"]
 losses = history["val_loss"]
@@ -305,23 +304,33 @@ two = two.set_axis(["kept epoch", "last epoch"])
 two.drop(columns="seconds").round(2)
 
 # %% [markdown]
-# **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. It does not notice when a
-# network gives wrong answers with more and more certainty, and it may even rise a little meanwhile. The loss does
+# **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. It does not notice
+# when a network gives wrong answers with more and more certainty, and it may even rise a little meanwhile. The loss does
 # notice: a wrong answer at a probability of .99 costs far more than one at .51.
 #
 # ## What did the first layer learn?
 #
-# The activations of the first convolution for one lesion: above as they were before training, below after it. Some
-# kernels may hardly change, others may now respond to something else. Black: this kernel finds nothing here.
+# How much did training change the activations of the first convolution for one lesion? Compare each kernel's map with
+# what it was, by their correlation *r*: 1 means the same pattern.
+
+# %%
+after = first_layer.predict(one, verbose=0)
+was = pd.DataFrame(before.reshape(-1, 16))
+now = pd.DataFrame(after.reshape(-1, 16))
+r = was.corrwith(now)[:8]
+r.round(2).to_frame("r").T
+
+# %% [markdown]
+# Above: untrained. Below: trained. Black means that this kernel finds nothing here; a map that is black altogether has
+# no *r*, shown as nan.
 
 # %% tags=["slide"]
-after = first_layer.predict(one, verbose=0)
 both = np.concatenate([before, after])[..., :8]
 figures.image_grid(
     figures.maps(both),
-    ["untrained"] * 8 + ["trained"] * 8,
+    ["untrained"] * 8 + [f"trained, r {each:.2f}" for each in r],
     columns=8,
-    title="The same eight kernels before and after training",
+    title=f"{(r > 0.9).sum()} of 8 maps still show the untrained pattern (r over 0.9)",
     synthetic=SYNTHETIC,
 )
 
@@ -361,8 +370,14 @@ def predict(rows):
 
 
 predictions = scores.write_predictions(training.folder, table, CLASSES, predict)
-run.done(GUESS=GUESS)
 print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/predictions.csv")
+
+# %% tags=["slide"]
+run.done(GUESS=GUESS)
+kept, end = two["loss"]
+print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
+print(f"After the kept epoch the training loss went from {kept:.2f} to {end:.2f},")
+print(f"and the validation loss from {lowest:.2f} to {last:.2f}.")
 
 # %% [markdown]
 # ## What you saw
@@ -398,8 +413,8 @@ checks.horizontal_edges(horizontal, lesion)
 # %% [markdown]
 # ### Exercise 2
 #
-# Replace `Flatten` by `GlobalAveragePooling2D`, which keeps one number a channel. How many weights does the whole network
-# have then? Work it out by hand, as `by_hand`, a whole number, before you build it.
+# Replace `Flatten` by `GlobalAveragePooling2D`, which keeps one number a channel. How many weights does the whole
+# network have then? Work it out by hand, as `by_hand`, a whole number, before you build it.
 
 # %% tags=["solution"]
 # @title Solution 2
@@ -413,8 +428,8 @@ checks.weights_after_global_pooling(by_hand, network)
 # %% [markdown]
 # ### Exercise 3
 #
-# A network that is sure and wrong: let it predict the validation images, and set `surest` to the `image_id` of the image
-# that it classifies wrongly with the highest probability. (`val["image_id"]` is in the order of `val_data`.)
+# A network that is sure and wrong: let it predict the validation images, and set `surest` to the `image_id` of the
+# image that it classifies wrongly with the highest probability. (`val["image_id"]` is in the order of `val_data`.)
 
 # %% tags=["solution"]
 # @title Solution 3
