@@ -285,7 +285,7 @@ pd.crosstab(train["label"], collection)
 # %% [markdown]
 # A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion: "from
 # this camera, so a nevus". Validation cannot show the harm, because its images come from the same collections. Only
-# images whose class has come from other collections in training can. How many are in Test?
+# images of a class that, in training, came from other collections can show it. How many of them are in Test?
 
 # %% tags=["nbval-check-output"]
 test = manifest.active(table, "test")
