@@ -317,7 +317,7 @@ two.drop(columns="seconds").round(2)
 after = first_layer.predict(one, verbose=0)
 was = pd.DataFrame(before.reshape(-1, 16))
 now = pd.DataFrame(after.reshape(-1, 16))
-r = was.corrwith(now)[:8]
+r = was.corrwith(now).head(8)
 r.round(2).to_frame("r").T
 
 # %% [markdown]
