@@ -535,9 +535,34 @@ def test_paths_of_two_machines_are_told_apart_by_their_ends(make):
         {"t.csv": table("image,label,is_training", *(f"{line},{at < 2:d}" for at, line in enumerate(LINES)))},
         {"t.csv": table("image,label,is_test", *(f"{line},{at > 1}" for at, line in enumerate(LINES)))},
         {"t.csv": table("image,label,fold", *(f"{line},{('Train', 'Test')[at > 1]}" for at, line in enumerate(LINES)))},
+        {
+            "t.csv": table(
+                "image,label,Usage", *(f"{line},{('Training', 'PublicTest')[at > 1]}" for at, line in enumerate(LINES))
+            )
+        },
+        {"t.csv": table("image,label", *LINES), "trainlist.txt": "1.png\n2.png\n", "testlist.txt": "3.png\n4.png\n"},
     ],
-    ids=["two tables", "flag", "other flag", "words"],
+    ids=["two tables", "flag", "other flag", "words", "words with others", "lists"],
 )
 def test_splits_are_known_by_names_of_tables_flags_and_words(make, tables):
     given, _, _ = datasets.list_images(datasets.find(make({**FOUR, **tables})))
     assert dict(zip(given["image_id"], given["split"])) == {"1": "train", "2": "train", "3": "test", "4": "test"}
+
+
+def test_partitions_0_1_2_are_train_validation_and_test(make):
+    lines = table("image,label,partition", *(f"{line},{number}" for line, number in zip(LINES, "0120")))
+    given, _, _ = datasets.list_images(datasets.find(make({**FOUR, "t.csv": lines})))
+    assert given["split"].tolist() == ["train", "val", "test", "train"]
+
+
+def test_composed_and_decomposed_letters_are_one_name(make):
+    root = make(
+        {**files("e\u0301/o\u0308.png", "e\u0301/u.png"), "t.csv": table("path,label", "é/ö.png,ant", "é/u.png,bee")}
+    )
+    assert [*read(root)[0].values()] == ["ant", "bee"]
+
+
+def test_numbers_of_things_that_another_table_tells_are_no_labels(make):
+    lines = table("image,plant", *(f"{at}.png,P{at % 2}" for at in range(1, 5)))
+    with pytest.raises(ValueError, match="none of its columns image, plant is known"):
+        read(make({**FOUR, "images.csv": lines, "plants.csv": table("plant,label", "P0,ant", "P1,bee")}))

@@ -153,7 +153,8 @@ def _only_other(about):
     meant = [about.image_column, *(name for what in tables.FACTS for name in tables.columns(about.rows, what))]
     others = [name for name in about.rows if name not in meant]
     few = len(others) == 1 and 1 < about.rows[others[0]].nunique() <= max(2, len(about.rows) / 4)
-    return {others[0]: _labels(about.rows, others[0])} if few else {}
+    ids = few and about.rows[others[0]].str.fullmatch(r"[A-Za-z]{1,3}[\W_]?\d+").all()  # of what another table tells
+    return {others[0]: _labels(about.rows, others[0])} if few and not ids else {}
 
 
 def _agree(labels, named):

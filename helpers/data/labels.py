@@ -16,15 +16,14 @@ FACTS = ["diagnosis", *tables.FACTS]
 def official_labels(table, facts=None, file=""):
     """Collect what is known of the images of ``table``, a manifest.
 
-    Every fact is taken from the first of these sources that knows it: the table ``file`` ("": none), whose columns are
-    known as columns.csv says; the set's own ``facts``, as ``datasets.list_images`` returns them (or None); the ISIC
-    2019 facts that come with the course, for files whose names begin with an ISIC id. The lesion ids of all sources are
-    kept: each ties images together. A diagnosis that means no ISIC 2019 class is unknown; ``file`` is warned of.
+    Every fact is taken from the first source that knows it: the table ``file`` ("": none); the set's own ``facts``, as
+    ``datasets.list_images`` returns them (or None); the course's ISIC 2019 facts, for names that begin with an ISIC id.
+    The lesion ids of all are kept: each ties images together. Diagnoses without an ISIC 2019 class are unknown, and
+    warned of if ``file`` has them.
 
-    Returns a DataFrame of text, index ``image_id``, empty where unknown: ``diagnosis`` (ISIC 2019 code), ``lesion_id``
-    (several are separated by spaces), ``patient_id``, ``age_approx`` (years), ``sex``, ``anatom_site_general``,
-    ``fitzpatrick_skin_type``. FileNotFoundError or ValueError if ``file`` is not there, cannot be read, or names none
-    of the images.
+    Returns a DataFrame of text, index ``image_id``, empty where unknown, columns ``FACTS``: ``diagnosis`` (ISIC 2019
+    code), ``lesion_id`` (several are separated by spaces), ``age_approx`` (years) and so on. FileNotFoundError or
+    ValueError if ``file`` is not there, cannot be read, or names none of the images.
     """
     sources = [facts, _said(SHIPPED, table)]
     if file:

@@ -48,7 +48,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
     who = rows["who"].mask((None in said) & (rows["who"] == rows["folder"]), "")
     rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who.str.replace(r"\s+", "_", regex=True))
-    listed = {file: matching.split_of(file.stem) for file in linked}
+    listed = {file: matching.split_of(re.sub("list|set", " ", file.stem)) for file in linked}
     if "train" in listed.values() and len(set(listed.values()) - {""}) > 1:  # train.csv and test.csv, of one folder
         for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
             own = rows.index.isin(linked[file].rows.index) & (rows["in"] == "")

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from pathlib import Path, PurePath
 
 import pandas as pd
@@ -21,7 +22,8 @@ def isic_id(name):
 
 def split_of(name):
     """Return the split that is a word of a name ("ISIC_2019_Training_Input"), "" for none or two."""
-    said = {SPLITS[word] for word in re.findall(r"[^\W\d_]+", name.lower()) if word in SPLITS}
+    words = re.findall(r"[A-Z]*[^\W\d_A-Z]+|[A-Z]+", name)
+    said = {SPLITS[word.lower()] for word in words if word.lower() in SPLITS}
     return said.pop() if len(said) == 1 else ""
 
 
@@ -87,15 +89,16 @@ class Files:
         return found[found["common"] == found.groupby("line")["common"].transform("max")]
 
     def _meant(self, parts):
-        """Yield (level, position, folders in common) of files that a path's parts mean: its path is the end of theirs,
-        or theirs of its. The level is 0 by full name, 1 stem, 2 spelling, 3 ISIC id.
+        """Yield (level, position, common folders) of files that a path's parts mean, if one path is the other's end.
+
+        The level is 0 by full name, 1 stem, 2 spelling, 3 ISIC id.
         """
         if not parts:
             return
-        stem, folders = _stem(parts[-1]), [part.casefold() for part in reversed(parts[:-1])]
+        stem, folders = _stem(parts[-1]), [_key(part) for part in reversed(parts[:-1])]
         for at in self.by_key.get(_key(stem), []):
             path, own = self.paths[at], self.paths[at].stem.strip()
-            theirs = [part.casefold() for part in reversed(path.parts[:-1])]
+            theirs = [_key(part) for part in reversed(path.parts[:-1])]
             if all(map(str.__eq__, folders, theirs)):
                 level = [parts[-1] == path.name, stem == own, _key(stem) == _key(own), True].index(True)
                 yield level, at, min(len(folders), len(theirs))
@@ -114,4 +117,4 @@ def _stem(name):
 
 def _key(stem):
     """Return what spellings of a stem have in common: spreadsheets take the zeros of 007, some systems the capitals."""
-    return re.sub(r"^0+(?=\d+$)", "", stem.casefold())
+    return re.sub(r"^0+(?=\d+$)", "", unicodedata.normalize("NFC", stem).casefold())

@@ -152,11 +152,14 @@ def _facts(table, file):
     """
     found = {meaning: columns(table, meaning) for meaning in [*FACTS, "split", "collection", "origin"]}
     given = pd.DataFrame({name: known(table[names[0]]) if names else "" for name, names in found.items()}, table.index)
+    if set(given["split"]) == {"0", "1", "2"}:
+        given["split"] = given["split"].map(dict(zip("012", ("train", "val", "test"))))
     for name in () if found["split"] else table:  # a column of any name may say the split, in words or by a flag
-        words, flag = table[name].str.lower(), re.fullmatch(r"is[\W_]*(train|val|test)\w*", name.lower())
-        if flag and words.isin(["0", "1", "true", "false"]).all():
-            words = words.isin(["1", "true"]).map({True: flag[1], False: "test" if flag[1] == "train" else "train"})
-        if words.nunique() > 1 and words.isin(matching.SPLITS).all():
+        words, flag = table[name], re.fullmatch(r"is[\W_]*(train|val|test)\w*", name.lower())
+        if flag and words.str.lower().isin(["0", "1", "true", "false"]).all():
+            truth = words.str.lower().isin(["1", "true"])
+            words = truth.map({True: flag[1], False: "test" if flag[1] == "train" else "train"})
+        if all(map(matching.split_of, words)) and words.map(matching.split_of).nunique() > 1:
             given["split"] = words
     age = given["age_approx"].str.extract(AGE, re.IGNORECASE)[0].fillna("")
     split = given["split"].map(matching.split_of)
