@@ -120,10 +120,9 @@ def answer(found, choice=""):
     place, promised = hard_place(found), found["value"].xs("validation", level="place")
     names = [name for name in dict.fromkeys([choice, *PAIR]) if name in promised] or list(promised.index)
     best, seen = promised[names].idxmax(), found.xs(place, level="place")
-    said = f"You chose {plain(choice)}; validation prefers" if choice else "Validation prefers"
-    said = f"{said} {plain(best)}."
-    if choice and promised[choice] == promised[best]:
-        said = f"You chose {plain(choice)}, as validation did."
+    said = f"Validation prefers {plain(best)}."
+    if choice:  # of equals on validation, the first is best
+        said = f"You chose {plain(choice)}" + (", as validation did." if choice == best else f"; v{said[1:]}")
     count = "" if seen["right"].isna().any() else f"{seen['images'].max():.0f} "  # of swapped colours a mean is known
     right = seen["right"].map("{:.0f}".format) if count else seen["value"].map("{:.0%}".format)
     first, *others = [name for name in names if name in right]
