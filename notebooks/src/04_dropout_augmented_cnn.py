@@ -403,8 +403,8 @@ CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_ex
 
 # %% tags=["slide", "nbval-check-output"]
 assert CHOICE in (kept.name, exchange.name), f"CHOICE is {CHOICE!r}, the name of neither network."
-right = both.loc[CHOICE.replace("_", " "), "value"]
-print(f"You send {CHOICE}, which is right on {right:.0%} of the validation images.")
+sent = CHOICE.replace("_", " ")
+print(f"You send {sent}, which is right on {both.loc[sent, 'value']:.0%} of the validation images.")
 run.done(CHOICE=CHOICE)
 
 # %% [markdown]
