@@ -203,14 +203,15 @@ def _write_report(run, results, prevalence):
     name, synthetic, patients = results.recommended, run.images.synthetic, None
     test, found = results.places[name]["Test"], results.scored[name]
     skin = all(map(classes.is_known, scores.classes(test)))
-    truth, flagged = (test[column].isin(results.positive) for column in ("label", "predicted"))
+    positive = results.positive
+    truth, flagged = (test[column].isin(positive) for column in ("label", "predicted"))
     if skin and truth.nunique() == 2:
         point = decisions.operating_point(test.assign(truth=truth, probability=flagged), 0.5)
         patients = decisions.per_thousand(point, prevalence)
     best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     question = "The camera or the lesion?" if skin else "The camera or the object?"
     first = results.reveal["value"].unstack()[["validation", "Test"]].idxmax().map(report.plain)
-    other, by_class = results.networks.iloc[:, -1] != "–", scores.per_class(test, results.positive).round(2)
+    other, by_class = results.networks.iloc[:, -1] != "–", scores.per_class(test, positive).round(2)
     left = {each: 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]}
     left = review.ends(pd.Series(left).rename(report.plain), " %") if left else "an unknown share"
     sections = {
@@ -234,11 +235,7 @@ def _write_report(run, results, prevalence):
             by_class.reset_index(),
             f"Test, {best}.",
         ],
-        "Confusion matrix": [
-            scores.missed(test, results.positive),
-            scores.confusion(test, results.positive),
-            "Rows: true; columns: predicted.",
-        ],
+        "Confusion matrix": [scores.missed(test, positive), scores.confusion(test, positive), "Rows are true classes."],
         "Predictions": [
             pictures.examples(test, name, synthetic, run.parameters["SEED"]),
             "The true class, then the two most probable ones.",
