@@ -231,7 +231,7 @@ def recipes_table():
             "auc": "AUC",
         }
     )
-    shown.insert(0, "", range(1, len(shown) + 1))
+    shown.insert(0, "row", range(1, len(shown) + 1))
     return shown.map(lambda value: f"{value:.2f}" if isinstance(value, float) else value)
 
 
