@@ -102,7 +102,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     point = decisions.operating_point(view([True] * 9 + [False] * 20, [1] * 8 + [0] + [1] * 5 + [0] * 15), 0.5)
     patients = decisions.per_thousand(point, 0.02)
     assert decisions.in_words(patients, 7).startswith(
-        "You guessed 7 false alarms among 1,000 patients; there are 245 (95 % interval 110 to"
+        "You guessed 7 false alarms among 1,000; there are 245 (95 % interval 110 to"
     )
     assert decisions.in_words(patients, 7).endswith(
         "Of the 20 assumed to be positive, 2 are missed; 18 of the 263 who are referred are positive."

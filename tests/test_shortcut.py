@@ -1,6 +1,7 @@
 """Which images come from another clinic, what swapped colours change, and what is said of a choice: worked by hand."""
 
 import inspect
+import re
 import textwrap
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from conftest import sources
 
 from helpers import figures, manifest, runs
+from helpers.evaluation import card as model_card
 from helpers.evaluation import evaluate, report, scores, shortcut
 from helpers.training import colours
 
@@ -240,6 +242,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         and "No other set was scored" in card
     )
     assert "SYNTHETIC" in card and "| colours kept | validation | 2 | 1.00" in card
+    leaves = rows.assign(label=rows["label"].map({"melanoma": "rust"}).fillna("scab"))
+    card = model_card.write(run, leaves, results).read_text()
+    assert "sets" in card and not re.search("clinics|lesion|diagnos|doctor|Skin tone|whom", card)
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
     assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):

@@ -7,7 +7,7 @@ import jinja2
 import pandas as pd
 
 from helpers import manifest
-from helpers.data import labels
+from helpers.data import classes, labels
 from helpers.evaluation import report, scores
 
 FACTS = {"age_approx": "Age", "sex": "Sex", "anatom_site_general": "Site", "fitzpatrick_skin_type": "Skin tone"}
@@ -20,6 +20,7 @@ def write(run, table, results):
     """
     used, name = manifest.active(table), results.recommended
     images = pd.crosstab(used["collection"].replace("", "unknown"), used["split"])
+    skin = classes.subject(used["label"].unique()) == "skin-lesion"
     facts = labels.official_labels(used, file=run.folder / "metadata.csv")
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
@@ -33,7 +34,8 @@ def write(run, table, results):
         images=images.reindex(columns=manifest.SPLITS, fill_value=0),
         fingerprint=manifest.fingerprint(table),
         classes=scores.per_class(results.places[name]["Test"], results.positive).round(2),
-        unknown={said: (facts[column] == "").sum() for column, said in FACTS.items()},
+        skin=skin,
+        unknown={said: (facts[what] == "").sum() for what, said in FACTS.items() if skin or facts[what].any()},
     )
     file = run.folder / "report" / "model_card.md"
     manifest.write_text(text, file)

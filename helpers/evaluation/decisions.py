@@ -141,7 +141,7 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000 patients; there are {alarms} (95 % interval {low} to {high}). "
+        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}). "
         f"Of the {found + missed} assumed to be positive, {missed} are missed; {found} of the {found + alarms} who are "
         "referred are positive."
     )
