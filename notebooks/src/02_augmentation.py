@@ -181,7 +181,7 @@ validation, kept = shares["value"].iloc[:2]
 figures.shares(
     shares, GUESS,
     title=f"You guessed {GUESS:.0%}; after the leak Test gives {kept:.0%}, validation {validation:.0%}",
-    xlabel="accuracy, mean of three splits; line: lowest to highest",
+    xlabel="accuracy, mean of three splits (line, if longer than the dot: lowest to highest)",
     synthetic=SYNTHETIC,
 )
 
