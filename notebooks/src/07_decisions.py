@@ -136,13 +136,13 @@ chosen
 view = places["Test"]
 point = decisions.operating_point(view, threshold)
 reached = point["sensitivity"]
-title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {reached:.0%} of Test's positives"
+title = f"Chosen to find {SENSITIVITY:.0%}, the threshold (dot) finds {reached:.0%} on Test"
 
 # %% tags=["slide"]
 roc, axes = figures.new(5.6, 4.8)
 RocCurveDisplay.from_predictions(
     view["truth"], view["probability"],
-    name=name, ax=axes, plot_chance_level=True,
+    name=report.plain(name), ax=axes, plot_chance_level=True,
 )
 axes.plot(1 - point["specificity"], point["sensitivity"], "ko", markersize=10)
 axes.set(xlabel="false alarms (1 - specificity)", ylabel="found (sensitivity)")
@@ -361,7 +361,7 @@ sanity.round(2)
 # All of this on one page, for somebody who has no notebook:
 
 # %%
-report.write(run, "decisions", f"From probabilities to decisions: {name}", {
+report.write(run, "decisions", f"From probabilities to decisions: {report.plain(name)}", {
     "A thousand patients": [decisions.in_words(patients, GUESS), dots],
     "The threshold": [chosen, "Chosen on validation; in brackets 95 % intervals.", roc],
     "Calibration": [reliability, calibrated.round(3)],
