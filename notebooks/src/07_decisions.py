@@ -255,7 +255,7 @@ title = f"At {best:.0%} of the risks, the network is better than referring all o
 figures.titled(worth, title, SYNTHETIC)
 
 # %%
-print(f"Drawn for {share:.0%} positive images, as in Test; you assumed {PREVALENCE:.1%} of patients.")
+print(f"Drawn for {share:.0%} positive, as in Test; you assumed {PREVALENCE:.1%} of patients.")
 
 # %% [markdown]
 # ## Several answers instead of one
@@ -279,7 +279,7 @@ print(f"In the set: every class of at least {least:.3f}; {size:.1f} classes per 
 # %% tags=["slide"]
 coverage = intervals.shares(places, lambda rows: decisions.of_truth(rows) >= least)
 reached = coverage["value"]["Test"]
-covered = f"Meant to hold the true class of {COVERAGE:.0%}, the sets hold that of {reached:.0%} of Test"
+covered = f"Meant to hold {COVERAGE:.0%} of true classes, the sets hold {reached:.0%} on Test"
 covering = figures.shares(coverage, None, covered, "share of sets with the true class", SYNTHETIC)
 covering
 
@@ -350,7 +350,7 @@ cam
 
 # %%
 sanity = explain.sanity(network, pixels[:32], predicted[:32], SEED)
-print(f"Rank correlation: at most {sanity['max'].max():.2f}; 1 would mean that nothing learned is shown.")
+print(f"At most {sanity['max'].max():.2f}; 1 would mean that nothing learned is shown.")
 sanity.round(2)
 
 # %% [markdown]
