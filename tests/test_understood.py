@@ -64,6 +64,7 @@ LINES = ("1.png,ant", "2.png,bee", "3.png,ant", "4.png,bee")
         table("image,label", *(f"C:\\me\\x\\{line}" for line in LINES)),
         table("image,label", *(f"../data/x/{line}" for line in LINES)),
         table("picture,kind", *LINES),
+        table("picture,kind", *(f"'{line.replace(',', chr(39) + ',')}" for line in LINES)),
         "\n".join(LINES),
         table("image,label,age", *(f"{line},early 40s" for line in LINES)),
         table("image,label,split", *(f"{line},fold{at}" for at, line in enumerate(LINES))),
@@ -370,6 +371,12 @@ def test_folders_of_patients_are_groups_and_no_classes(make, place):
     table, _, understood = datasets.list_images(datasets.find(make(files(*named))))
     assert set(table["published_label"]) == set(A_B) and "groups: patient_id" in understood
     assert table["group"].nunique() == (3 if place[0] == "P" else 6)
+
+
+def test_a_part_without_classes_is_no_class_where_others_hold_classes(make):
+    named = files(*(f"train/{label}/images/{n}.png" for label in A_B for n in range(3)), "val/images/9.png")
+    found, understood = read(make(named))
+    assert set(found.values()) == set(A_B) and "1 images in no class folder in val/" in understood
 
 
 def test_folders_of_patients_beside_a_table_are_groups(make):

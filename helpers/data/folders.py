@@ -98,7 +98,9 @@ def read_folders(files, root, exactly):
             for depth, part in enumerate(p):
                 inside.setdefault(tuple(p[:depth]), {}).setdefault(part, set()).update(p[depth + 1 : depth + 2])
         part_of = {(*above, name) for above, names in inside.items() for name in names if _is_part(name, names)}
-        within = [[part for at, part in enumerate(p) if tuple(p[: at + 1]) not in part_of] or p for p in within]
+        kept = [[part for at, part in enumerate(p) if tuple(p[: at + 1]) not in part_of] for p in within]
+        gone = {part for p, own in zip(within, kept) if own for part in p} - {part for own in kept for part in own}
+        within = [own or [part for part in p if part not in gone] for p, own in zip(within, kept)]
     patients = [next(filter(PATIENT.fullmatch, p), "") for p in within]
     others = [tuple(part for part in p if part != who) for p, who in zip(within, patients)]
     of = pd.Series(others, dtype=object).groupby(pd.Series(patients, dtype=object)).agg(set)

@@ -106,7 +106,7 @@ class Files:
 
 def _parts(name):
     """Return the folders and the name of a path of any system as a list, without "..", drives and queries."""
-    name = re.sub(r"^(\w+://[^?#]*).*", r"\1", name)
+    name = re.sub(r"^(\w+://[^?#]*).*", r"\1", name.strip("'"))
     return [part for part in re.split(r"[/\\]+", name) if part.strip(". ") and not part.endswith(":")]
 
 
