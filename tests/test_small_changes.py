@@ -39,12 +39,13 @@ def test_pictures_of_one_lesion_or_patient_are_one_group(column):
     assert duplicates.group(table, metadata, pairs)["group"].tolist() == ["a", "a", "c"]
 
 
-def test_edges_of_both_directions_are_compared():
-    """Two pictures whose columns agree and whose rows do not are not one picture."""
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1)])
+def test_edges_of_both_directions_are_compared(axes):
+    """Two pictures whose columns agree and whose rows do not, or the other way round, are not one picture."""
     random = np.random.default_rng(0)
     across = random.integers(0, 100, (1, 1, 32)).repeat(32, axis=1)
     down = [random.integers(0, 100, (1, 32, 1)) for _ in range(2)]
-    grey = np.concatenate([across + each for each in down]).astype(np.uint8)
+    grey = np.concatenate([across + each for each in down]).astype(np.uint8).transpose(axes)
     steps = duplicates._steps(grey)
     assert duplicates._similarity(grey[:1], steps, np.array([0]), np.array([0])) == pytest.approx(1, abs=1e-4)
     assert duplicates._similarity(grey[:1], steps, np.array([0]), np.array([1])) < 0.8
