@@ -71,8 +71,7 @@ def _parser():
     add("--json", metavar="FILE", help="also write the findings as JSON")
     add("--html", metavar="FILE", help="also write a page that shows them")
     add("--metadata", metavar="FILE", default="", help="CSV of official labels; default: the course's own")
-    text = f"say where the labels are: {', '.join(NAMED)}, as in notebook 01"
-    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=text)
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=f"one of {', '.join(NAMED)}")
 
     add = command("predict", "Predict the class of pictures with a trained network. Not a medical device.")
     add("run_dir", metavar="RUN_DIR", help="run folder, such as runs/course")
@@ -93,10 +92,13 @@ def _call(given):
     """Do a command. Its room is imported only now, so that the help and the audit start at once."""
     if given.command == "run":
         from helpers import batch
-        from helpers.batch import execute
 
         if given.with_parent:
             batch.follow_parent()
+        else:
+            print("Opening the course", flush=True)  # papermill takes seconds to import
+        from helpers.batch import execute
+
         values = {"DATA_DIR": given.data_dir, "OUT_DIR": given.out_dir} | dict(given.p)
         return execute.run(given.notebooks, values, alone=not given.with_parent)
     if given.command == "sweep":

@@ -77,6 +77,14 @@ def test_a_parameter_given_as_an_option_is_answered_with_p(capsys):
     assert "unrecognized arguments: --colour red" in capsys.readouterr().err
 
 
+def test_a_run_says_a_word_before_its_long_imports(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "helpers.batch.execute", None)  # which then cannot be imported
+    monkeypatch.delattr("helpers.batch.execute")
+    with pytest.raises(ImportError):
+        __main__.main(["run", "01"])
+    assert capsys.readouterr().out == "Opening the course\n"
+
+
 def test_the_help_of_run_lists_every_parameter_and_nothing_internal(capsys):
     with pytest.raises(SystemExit):
         __main__.main(["run", "--help"])

@@ -93,6 +93,12 @@ def test_opening_and_close(name):
 
 
 @EVERY
+def test_a_collapsed_cells_title_is_seen_whole_in_a_small_window(name):
+    titles = [cell["source"].splitlines()[0] for cell in build.render(name).cells if cell["source"][:8] == "# @title"]
+    assert len(titles) == 4 and max(map(len, titles)) <= 105
+
+
+@EVERY
 def test_no_number_in_a_paragraph_begins_a_list(name):
     for cell in build.render(name).cells:
         for paragraph in re.split(r"\n\s*\n", cell["source"] if cell["cell_type"] == "markdown" else ""):

@@ -1,4 +1,4 @@
-# @title Set-up: run me first, and after each restart (in Colab and on Kaggle it fetches the course, about a minute)
+# @title Set-up: run me first, and after each restart (Colab, Kaggle: a minute, to fetch the course)
 import os
 import subprocess
 import sys
