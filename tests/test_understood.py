@@ -159,6 +159,11 @@ def test_names_that_differ_in_other_characters_are_other_classes(names):
     assert len(set(map(classes.plain, names))) == len(names)
 
 
+@pytest.mark.parametrize("names", [("-1", "1"), ("A", "A-"), ("_x", "x")])
+def test_folders_that_differ_in_other_characters_are_other_classes(make, names):
+    assert set(read(make(files(*(f"{name}/{n}.png" for name in names for n in range(2)))))[0].values()) == set(names)
+
+
 def test_spellings_are_merged_and_that_is_said(make):
     found, understood = read(make(files("Good_one/1.png", "good one/2.png", "NV/3.png", "nevus/4.png")))
     assert len(set(found.values())) == 2

@@ -83,8 +83,9 @@ def read_folders(files, root, exactly):
     upper one and ``below`` the lower one.
     """
     parts = [[text(part) for part in file.relative_to(root).parts[:-1]] for file in files]
-    bare = {part: families.AUGMENTED.sub("", part).strip(" _-") for p in parts for part in p}
-    parts = [[bare[part] if bare[part] in bare else part for part in p] for p in parts]  # copies beside their originals
+    names = {part for p in parts for part in p}
+    bare = {name: families.AUGMENTED.sub("", name).strip(" _-") for name in filter(families.AUGMENTED.search, names)}
+    parts = [[bare[part] if bare.get(part) in names else part for part in p] for p in parts]  # beside their originals
     while len(parts[0]) > 1 and all(len(p) > 1 and p[0] == parts[0][0] for p in parts):
         if classes.plain(parts[0][0]) in matching.SPLITS or classes.is_known(parts[0][0]):
             break
