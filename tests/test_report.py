@@ -50,7 +50,8 @@ def test_metrics_have_data_models_and_intervals_and_are_summed_up(run, small_man
     away = {"another_clinic": {"n": 4, "accuracy": 0.5, "accuracy_interval": [0.1, 0.9]}}
     report.write_metrics(run, small_manifest, {"baseline": both, "mine": both | away})
     text = report.summary(run.folder)
-    assert "Test, another clinic" in text and "0.50 (0.10 to 0.90)" in text
+    assert text.index("validation") < text.index("Test, published labels") < text.index("Test, another clinic")
+    assert "0.50 (0.10 to 0.90)" in text
     assert "8 train, 2 val, 3 test" in text and "0.75 (0.30 to 0.95)" in text and str(file) in text
     assert str(run.folder / "notebooks") in text
     before = file.read_text()

@@ -1,6 +1,7 @@
 """Small wrong changes that no other test would notice: each of these was once made, and nothing failed."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import keras
@@ -10,8 +11,8 @@ import pytest
 from conftest import rows
 
 from helpers import figures, manifest, runs
-from helpers.batch import results
-from helpers.data import datasets, duplicates, matching
+from helpers.batch import build, results, sweep
+from helpers.data import archive, datasets, duplicates, folders, matching
 from helpers.evaluation import intervals
 from helpers.training import callbacks, pipeline
 
@@ -130,3 +131,34 @@ def test_an_isic_id_in_a_table_means_every_file_that_begins_with_it_and_a_name_o
     files = matching.Files(["a/ISIC_0000001.jpg", "b/ISIC_0000001_copy.jpg", "a/7.jpg", "b/7.jpg"], "")
     pairs, twice = files.match(pd.Series(["ISIC_0000001", "7"]), "t.csv")
     assert sorted(pairs["file"]) == [0, 1] and twice == ["7"]
+
+
+def test_a_folder_around_one_image_is_no_class(tmp_path):
+    table = folders.read_folders([tmp_path / "around" / "ant" / "a.png"], tmp_path, exactly=True)
+    assert table["folder"].tolist() == ["ant"]
+
+
+def test_the_listed_images_are_searched_a_hundred_at_a_time(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(archive, "_command", list)
+    monkeypatch.setattr(archive, "_count", lambda query: asked.append(query) or 0)
+    with pytest.raises(FileNotFoundError, match="has no image for"):
+        archive.fetch("clinics")
+    assert [len(query.split(" OR ")) for query in asked] == [100, 100, 100, 100, 77]
+    assert re.findall(r"\w+_\d+", " ".join(asked)) == pd.read_csv(archive.CLINICS)["isic_id"].tolist()
+
+
+def test_a_run_of_a_sweep_says_how_long_it_took(tmp_path, image_set, instead, monkeypatch):
+    instead("true")
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(perf_counter=iter([5, 7.5]).__next__))
+    job = {"name": "a", "folder": str(tmp_path / "a"), "notebooks": ["01_eda"], "values": {"DATA_DIR": str(image_set)}}
+    assert sweep.perform(job)[1]["seconds"] == 2.5
+
+
+def test_outputs_are_not_stored_with_fewer_cells_than_the_source_has(monkeypatch):
+    executed = build.render("01_eda")
+    executed.cells.pop()
+    monkeypatch.setattr(manifest, "write_text", lambda *_: None)
+    with pytest.raises(ValueError):
+        build._store("01_eda", executed)
