@@ -61,7 +61,7 @@ def _reveal(folder, name, scored):
 
 
 def reveal(table):
-    """README's picture: accuracy of each network on validation and elsewhere, three seeds."""
+    """README's picture: accuracy of each network on validation and elsewhere, seed by seed."""
     places = {
         "validation": ("validation", VALIDATION, "o"),
         "other_collection": ("validation, colours of another clinic", "#CC79A7", "v"),
@@ -78,7 +78,7 @@ def reveal(table):
             axes.text(values.max() + 0.025, height, f"{values.mean():.2f}", va="center", fontsize=12)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=13)
     axes.set(
-        xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, three seeds and their mean"
+        xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, each seed and the mean"
     )
     kept, exchanged = (
         table[table["network"] == f"colours_{how}"].mean(numeric_only=True) for how in ("kept", "exchanged")
@@ -197,12 +197,17 @@ def curves(table):
     return figures.curves(histories, f"Epoch with the lowest validation loss: {kept}")
 
 
+def _of_seeds(values):
+    """Return the mean, lowest and highest of a Series with a value for each seed, NaN where it was not kept."""
+    ends = f"{values.min():.2f} to {values.max():.2f}" if values.notna().sum() > 1 else "one seed"
+    return f"{values.mean():.2f} ({ends})"
+
+
 def reveal_table():
     """The scores of each network, as docs/results.md shows them: mean, lowest to highest of the seeds."""
     table = pd.read_csv(RESULTS / "reveal.csv")
     columns = {
         "validation": "validation",
-        "same_collection": "same-collection colours",
         "other_collection": "other-collection colours",
         "other nevus": "HAM10000 nevi",
         "other melanoma": "HAM10000 melanomas",
@@ -210,7 +215,7 @@ def reveal_table():
         "Test": "working Test",
     }
     groups = table.groupby("network", sort=False)
-    shown = groups[list(columns)].agg(lambda seen: f"{seen.mean():.2f} ({seen.min():.2f} to {seen.max():.2f})")
+    shown = groups[list(columns)].agg(_of_seeds)
     return shown.rename(columns=columns).reset_index()
 
 
