@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import rows
+from PIL import Image
 
 from helpers import figures, manifest, runs
 from helpers.batch import build, results, sweep
-from helpers.data import archive, datasets, duplicates, folders, matching
+from helpers.data import archive, datasets, duplicates, folders, images, matching, tables
 from helpers.evaluation import intervals
 from helpers.training import callbacks, pipeline
 
@@ -162,3 +163,20 @@ def test_outputs_are_not_stored_with_fewer_cells_than_the_source_has(monkeypatch
     monkeypatch.setattr(manifest, "write_text", lambda *_: None)
     with pytest.raises(ValueError):
         build._store("01_eda", executed)
+
+
+def test_an_infinite_pixel_is_black(tmp_path):
+    Image.fromarray(np.array([[np.inf, 1, 0.5]], np.float32)).save(tmp_path / "a.tif")
+    assert np.asarray(images.open_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 255, 128]
+
+
+def test_what_is_no_age_is_counted_and_an_age_is_not(tmp_path):
+    (tmp_path / "t.csv").write_text("image,age\na,40\nb,old\nc,ancient\n")
+    about = tables.about(tmp_path / "t.csv", matching.Files(["a.jpg", "b.jpg", "c.jpg"], ""))
+    assert about.notes == {"values of t.csv that are no ages, such as 'old'": 2}
+
+
+def test_numbers_in_a_column_that_is_not_called_so_are_no_names(tmp_path):
+    (tmp_path / "t.csv").write_text("image,age\n1,3\n2,1\n3,2\n")
+    about = tables.about(tmp_path / "t.csv", matching.Files(["1.jpg", "2.jpg", "3.jpg"], ""))
+    assert (about.image_column, about.doubt) == ("image", "")
