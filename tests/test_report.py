@@ -111,6 +111,7 @@ def test_page_holds_everything_and_escapes_what_is_hostile(run):
     assert "<script" not in text and "<i>" not in text and "<b>" not in text and "<caption>" not in text
     assert "Title &amp; co" in text and "two &lt; three" in text and report.NOTICE.split("'")[0] in text
     assert text.count("data:image/png;base64,") == 4 and "http" not in text
+    assert text.count('<div class="wide" tabindex="0">') == 8  # on a phone it is scrolled, by keyboard too
     assert text.index("51%") < text.index("Contents") < text.index('id="part-2"') and report.REAL in text
 
 
