@@ -51,4 +51,4 @@ def test_the_sentence_says_that_the_ranking_survives_only_where_it_does():
     assert "The AUC is 0.72 and 1.00: the ranking survives" in said
     worse = RANKED.assign(p_melanoma=0.95 - RANKED["p_melanoma"] * 0.01, p_nevus=0.0)
     assert "survives" not in clinics.sentence(of(worse), "net")
-    assert clinics.sentence({}, "net").startswith("No other set was scored")
+    assert clinics.sentence({}, "net").startswith("No other set was given")

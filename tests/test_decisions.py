@@ -170,9 +170,11 @@ def test_what_chance_gives_is_said_beside_the_calibration_errors_of_test():
 
 def test_net_benefit_by_hand():
     data = view([True] * 4 + [False] * 6, [0.9, 0.9, 0.3, 0.1] + [0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
-    found = decisions.net_benefit(data, [0.2, 0.5])
+    found = decisions.net_benefit(data, [0.2, 0.5], 0.4)  # the share of positives in the data
     assert found["the network"].tolist() == pytest.approx([0.3 - 0.1 * 0.25, 0.2 - 0.1])
     assert found["refer all"].tolist() == pytest.approx([0.4 - 0.6 * 0.25, 0.4 - 0.6])
+    few = decisions.net_benefit(data, [0.2], 0.04)  # odds 16 times smaller: .9 becomes .36, .6 .0857
+    assert few.loc[0.2].tolist() == pytest.approx([0.04 * 2 / 4, 0.04 - 0.96 * 0.25, 0])
 
 
 def test_sets_of_classes_cover_what_they_promise():

@@ -239,7 +239,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         "| A | 1 | 1 | 0 |" in card
         and "Sex: unknown of 15 of 16" in card
         and "Skin tone: unknown of 16" in card
-        and "No other set was scored" in card
+        and "No other set was given" in card
     )
     assert "SYNTHETIC" in card and "| colours kept | validation | 2 | 1.00" in card
     leaves = rows.assign(label=rows["label"].map({"melanoma": "rust"}).fillna("scab"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from helpers import figures, manifest
@@ -184,16 +184,19 @@ def _calibration_error(confidence, correct):
     return np.abs(np.bincount(bins, correct - confidence)).sum() / len(confidence)
 
 
-def net_benefit(view, risks):
-    """Return the net benefit per image (Vickers and Elkin, 2006) of flagging from each of the ``risks`` on, 0 to 1.
+def net_benefit(view, risks, prevalence):
+    """Return the net benefit per patient (Vickers and Elkin, 2006) of referring from each of the ``risks`` on, 0 to 1.
 
-    Positives found less false alarms, each false alarm weighed by the odds of the risk. A DataFrame: index risk;
-    columns the network, refer all, refer none.
+    Of patients with this ``prevalence``, 0 to 1: those found less false alarms, each weighed by the odds of the risk.
+    Probabilities are moved to it from the share of positives in ``view`` (Saerens and others, 2002), which has images
+    of both kinds. A DataFrame: index risk; columns the network, refer all, refer none.
     """
-    truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy() >= np.asarray(risks)[:, None]
-    odds = np.asarray(risks) / (1 - np.asarray(risks))
-    network = (flagged & truth).mean(axis=1) - (flagged & ~truth).mean(axis=1) * odds
-    everybody = truth.mean() - (1 - truth.mean()) * odds
+    truth, odds = view["truth"].to_numpy(bool), np.asarray(risks) / (1 - np.asarray(risks))
+    moved = expit(logit(view["probability"].to_numpy()) + logit(prevalence) - logit(truth.mean()))
+    referred = moved >= np.asarray(risks)[:, None]
+    network = prevalence * referred[:, truth].mean(axis=1)
+    network -= (1 - prevalence) * referred[:, ~truth].mean(axis=1) * odds
+    everybody = prevalence - (1 - prevalence) * odds
     columns = {"the network": network, "refer all": everybody, "refer none": 0.0}
     return pd.DataFrame(columns, index=pd.Index(risks, name="risk from which you would act"))
 

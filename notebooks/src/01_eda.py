@@ -401,7 +401,7 @@ print(corners.sentence(shares, GUESS))
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
 # - **Measure**: the edges of an image have colours, too, and they may go with the collection.
-# - **Guess**: four corners have a score, without any lesion; a network has to do better.
+# - **Guess**: four corners, with hardly any of the lesion in them, have a score; a network has to do better.
 
 # %% [markdown]
 # {{quiz}}

@@ -322,8 +322,8 @@ r = was.corrwith(now)[strongest]
 r.round(2).to_frame("r").T
 
 # %% [markdown]
-# Above: untrained. Below: trained. Black means that this kernel finds nothing here; a map that is black altogether has
-# no *r*, shown as nan.
+# Above: untrained. Below: trained. Each map is drawn from its own lowest value, black, to its highest, white: compare
+# patterns, not brightness. A map of one value has no *r*, shown as nan.
 
 # %% tags=["slide"]
 both = np.concatenate([before, after])[..., strongest]

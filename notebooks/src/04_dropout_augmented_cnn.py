@@ -167,7 +167,7 @@ def exchange_colours(images, seed, amount):
 
 
 # %% [markdown]
-# Two more layers of Keras do the rest: some images turn grey, and all hues shift a little. The same images, each above what
+# Two more layers of Keras do the rest: some images turn grey, and all hues shift. The same images, each above what
 # the second training may see of it:
 
 # %%
@@ -235,8 +235,9 @@ figures.image_grid(
 # %% [markdown]
 # ## Skip connections
 #
-# A **skip connection** adds what went into two convolutions to what comes out of them, so that the block only has to learn
-# what to change (He and others, 2016: residual learning). With it a deeper network can be trained.
+# A **skip connection** adds what went into two convolutions to what comes out of them (He and others, 2016: residual
+# learning). With it a deeper network can be trained. Here a convolution of 1 × 1 pixel first brings the input to as many
+# channels as the output has.
 #
 #     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
 #     └────────────── convolution 1 × 1 ─────────┘
@@ -257,7 +258,7 @@ figures.image_grid(
     figures.maps(np.concatenate([x, y, x + y])),
     ["x", "y: two convolutions", "x + y"],
     columns=3, inches=2.2,
-    title="An untrained block with a skip connection still passes the picture on",
+    title="The idea: two untrained convolutions, plus their input, still show the picture",
     synthetic=SYNTHETIC,
 )
 
@@ -291,7 +292,7 @@ weights.groupby("kind").sum().round(3)
 #
 # An image counts more in the loss if its class is rare in its collection (`BALANCE`), and a melanoma counts
 # `MELANOMA_WEIGHT` times that: **cost-sensitive learning**, as a missed melanoma costs more than another mistake. Both
-# trainings get the same images with the same weights; only the colours differ.
+# trainings get the same images with the same weights; only the colours and the random start differ.
 
 # %%
 def batches(change):
@@ -395,8 +396,8 @@ figures.shares(
 # %% [markdown]
 # ## Choose: which one would you send to a clinic?
 #
-# A clinic that took none of these images wants one of the two networks. You have seen how they were trained, and what
-# validation says of them. Write down your choice: notebook 05 shows what it does in another clinic.
+# Another clinic wants one of the two networks: there, a class may come with colours that it never had in training. You have
+# seen how they were trained, and what validation says of them. Write down your choice: notebook 05 tries it on such images.
 
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
@@ -413,7 +414,7 @@ run.done(CHOICE=CHOICE)
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
 # - **Exchange**: exchanged colours take away a cue that has nothing to do with the lesion, and some that do.
 # - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
-# - **Train**: the same network twice, with all but the colours equal; the last figure shows which one validation prefers.
+# - **Train**: the same network twice, with all but the colours and the random start equal; the last figure shows which one validation prefers.
 # - **Choose**: you have sent one of them to a clinic; validation cannot say what it does there.
 #
 # What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in

@@ -194,7 +194,7 @@ outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
 network = keras.Model(backbone.input, outputs, name="transfer")
 
 # %% [markdown]
-# A frozen backbone gives the same features in every epoch, so they are computed once, for `FEATURE_VIEWS` augmented
+# A frozen backbone gives the same features of a view in every epoch, so they are computed once, for `FEATURE_VIEWS` augmented
 # views of each training image. Each row below is one view:
 
 # %%
@@ -348,7 +348,8 @@ results.accuracies.loc["transfer"]
 
 # %% [markdown]
 # The question of notebook 05, put to all networks: what is left on images of another clinic (where Test has too few of
-# them, with the colours of another clinic)?
+# them, with the colours of another clinic)? The networks of notebook 04 differ from this one in more than their start: they see
+# smaller images, whose colours are exchanged in part or not at all, and have another loss.
 
 # %% tags=["slide"]
 place = shortcut.hard_place(results.reveal)

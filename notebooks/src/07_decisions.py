@@ -76,6 +76,7 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 results = evaluate.evaluate(run, table)
 name = decisions.network(results, NETWORK)
 test = results.places[name]["Test"]
+print("The network that decides:", report.plain(name))
 
 # %% [markdown]
 # Look at some of its predictions. What would you do with these patients?
@@ -113,7 +114,7 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 val = places["validation"]
 _, found, thresholds = roc_curve(val["truth"], val["probability"], drop_intermediate=False)
 threshold = thresholds[np.argmax(found >= SENSITIVITY)]
-print(f"Refer from a probability of {threshold:.3f} on")
+print(f"Refer at a probability of {threshold:.3f} or more")
 
 # %% [markdown]
 # What does it give, place by place?
@@ -232,30 +233,31 @@ axes.set(xlabel="probability of the predicted class", ylabel="share classified c
 figures.titled(reliability, said, SYNTHETIC)
 
 # %% [markdown]
-# The temperature was fitted on validation; where Test holds other images, it may make matters worse there: compare the
+# A temperature below 1 means that the network was less sure than it could be: label smoothing (notebook 06) and averaging
+# eight views may both do that. The temperature was fitted on validation; where Test holds other images, it may make matters worse there: compare the
 # last two rows of the table. And one number cannot undo what the weight of one class did (`MELANOMA_WEIGHT` in notebook 04).
 #
 # ## Is it worth it?
 #
-# From which risk would you refer a patient? Who acts at a risk of 0.1 accepts nine false alarms for one cancer. **Net
-# benefit** (Vickers and Elkin, 2006) is the share of images that are found positives, minus the share that are false
-# alarms, weighed by these odds. A network can help only where its curve lies above both alternatives: refer all, refer none.
+# At what risk would you refer a patient? Who acts at a risk of 0.1 accepts nine false alarms for one cancer. **Net benefit**
+# (Vickers and Elkin, 2006) is the share of patients who are found, minus the share who are false alarms, weighed by these
+# odds. A network can help only where its curve lies above both alternatives: refer all, refer none.
+#
+# The probabilities were learned where far more images are positive than patients are, and the same evidence means a lower
+# risk where few are ill. So they are first moved from the share of positives in Test to `PREVALENCE` (Saerens and others,
+# 2002).
 
 # %%
-risks = np.arange(0.01, 1, 0.01)
-benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks)
+risks = np.arange(0.005, 0.5, 0.005)
+benefit = decisions.net_benefit(decisions.binary(scaled, positive), risks, PREVALENCE)
 best = (benefit["the network"] > benefit[["refer all", "refer none"]].max(axis=1)).mean()
-share = view["truth"].mean()
 
 # %% tags=["slide"]
 worth, axes = figures.new(6.5, 4)
 benefit.plot(ax=axes, style=["-", "--", ":"], ylabel="net benefit")
-axes.set_ylim(-0.1, share + 0.05)
-title = f"At {best:.0%} of the risks, the network is better than referring all or none"
+axes.set_ylim(-PREVALENCE, 1.2 * PREVALENCE)
+title = f"At {best:.0%} of the risks below one half, better than referring all or none"
 figures.titled(worth, title, SYNTHETIC)
-
-# %%
-print(f"Drawn for {share:.0%} positive, as in Test; you assumed {PREVALENCE:.1%} of patients.")
 
 # %% [markdown]
 # ## Several answers instead of one
@@ -365,7 +367,7 @@ report.write(run, "decisions", f"From probabilities to decisions: {report.plain(
     "A thousand patients": [decisions.in_words(patients, GUESS), dots],
     "The threshold": [chosen, "Chosen on validation; in brackets 95 % intervals.", roc],
     "Calibration": [reliability, calibrated.round(3)],
-    "Net benefit": [worth, f"Of the images of Test, {share:.0%} are positive."],
+    "Net benefit": [worth, f"Assumed: {PREVALENCE:.1%} of patients are positive."],
     "Sets of classes": [covering, doubt.round(2)],
     "For whom does it work?": [subgroups],
     "What did it look at?": [cam, sanity.round(2)],
@@ -422,7 +424,7 @@ checks.half_are_right(half, point)
 # %% [markdown]
 # ### Exercise 3
 #
-# Cover the lesion: paint the middle half of every Test image's width and height grey (128), and let the network predict
+# Cover the middle: paint the middle half of every Test image's width and height grey (128), and let the network predict
 # `covered` with `explain.predict`. Set `without_lesion` to the accuracy.
 
 # %% tags=["solution"]
