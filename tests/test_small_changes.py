@@ -1,6 +1,7 @@
 """Small wrong changes that no other test would notice: each of these was once made, and nothing failed."""
 
 import json
+import os
 import re
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from PIL import Image
 from helpers import figures, manifest, runs
 from helpers.batch import build, results, sweep
 from helpers.data import archive, datasets, duplicates, folders, images, matching, tables
-from helpers.evaluation import intervals
+from helpers.evaluation import intervals, pictures
 from helpers.training import callbacks, pipeline
 
 
@@ -180,3 +181,20 @@ def test_numbers_in_a_column_that_is_not_called_so_are_no_names(tmp_path):
     (tmp_path / "t.csv").write_text("image,age\n1,3\n2,1\n3,2\n")
     about = tables.about(tmp_path / "t.csv", matching.Files(["1.jpg", "2.jpg", "3.jpg"], ""))
     assert (about.image_column, about.doubt) == ("image", "")
+
+
+def test_what_another_process_has_just_begun_to_write_stays_and_what_a_killed_one_left_goes(tmp_path):
+    fresh, old = (tmp_path / f".a.csv.{name}.part" for name in ("fresh", "old"))
+    fresh.touch()
+    old.touch()
+    os.utime(old, (0, 0))
+    manifest.write_text("text", tmp_path / "a.csv")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [fresh.name, "a.csv"]
+
+
+def test_the_likeliest_classes_stand_above_a_picture(monkeypatch):
+    shown = pd.DataFrame({"label": "b", "correct": [True], "confidence": 0.6, "path": "x", "p_a": 0.1, "p_b": 0.6})
+    asked = []
+    monkeypatch.setattr(pictures.figures, "image_grid", lambda paths, titles, *_, **__: asked.extend(titles))
+    pictures.examples(shown.assign(p_c=0.3), "tiny", synthetic=True)
+    assert asked == ["✓ b\n60% b\n30% c"]
