@@ -14,7 +14,7 @@ from PIL import Image
 
 from helpers import figures, manifest, runs
 from helpers.batch import build, results, sweep
-from helpers.data import archive, datasets, duplicates, folders, images, matching, tables
+from helpers.data import archive, datasets, duplicates, families, folders, images, matching, tables
 from helpers.evaluation import intervals, pictures
 from helpers.training import callbacks, pipeline
 
@@ -198,3 +198,14 @@ def test_the_likeliest_classes_stand_above_a_picture(monkeypatch):
     monkeypatch.setattr(pictures.figures, "image_grid", lambda paths, titles, *_, **__: asked.extend(titles))
     pictures.examples(shown.assign(p_c=0.3), "tiny", synthetic=True)
     assert asked == ["✓ b\n60% b\n30% c"]
+
+
+def test_a_mask_that_was_saved_with_losses_is_a_mask_whatever_share_of_it_is_white(tmp_path):
+    random = np.random.default_rng(0)
+    for name, white in (("half", 64), ("little", 9)):
+        grey = random.integers(0, 20, (128, 128))
+        grey[:, :white] = 255 - grey[:, :white]
+        Image.fromarray(grey.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        assert families._few_values(tmp_path / f"{name}.png")
+    Image.fromarray(random.integers(0, 256, (128, 128)).astype(np.uint8)).save(tmp_path / "photograph.png")
+    assert not families._few_values(tmp_path / "photograph.png")
