@@ -221,7 +221,7 @@ def _write_report(run, results, prevalence):
             "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
             f"With 95 % intervals; several images of one {'lesion' if skin else 'object'} count as one.",
-            f"{other.sum()} of {len(other)} networks differ from the first in more than their layers",
+            f"{other.sum()} of {len(other)} networks differ from the first in epochs asked for, image size or seed",
             results.networks.reset_index(),
         ],
         "Colours of other images": [
