@@ -132,6 +132,8 @@ def test_a_contradiction_shows_one_picture_beside_itself():
     found = {"lists": {"contradictory_images": [["a", "a"], ["b", "b", "b"]]}}
     said = review.contradictions_in_words(review.contradictions(table, 1), found)
     assert said == "1 of the 2 pictures filed under two classes (5 files in all)"
+    none = {"lists": {"contradictory_images": []}}
+    assert review.contradictions_in_words(table[:0], none) == "No picture is filed under two classes"
 
 
 def test_mean_images_and_the_colour_of_their_edges():

@@ -65,8 +65,8 @@ def contradictions(table, most=6):
 def contradictions_in_words(shown, found):
     """Say how many pictures :func:`contradictions` shows, of how many that ``audit.findings`` found."""
     every = found["lists"]["contradictory_images"]
-    pictures, files = len(every), sum(map(len, every))
-    return f"{shown['picture'].nunique()} of the {pictures} pictures filed under two classes ({files} files in all)"
+    said = f"{shown['picture'].nunique()} of the {len(every)} pictures filed under two classes"
+    return f"{said} ({sum(map(len, every))} files in all)" if every else "No picture is filed under two classes"
 
 
 def reasons(ledger):

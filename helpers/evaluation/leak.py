@@ -10,7 +10,7 @@ from helpers.data.images import open_rgb
 
 COLOURS = [f"{channel} {level}" for channel in ("red", "green", "blue") for level in range(16)]  # dark to bright
 COPIED = "validation pictures with a copy in training"
-WAYS = ["augmented, then split at random", "split at random, no copies", "split by lesion first, then augmented"]
+WAYS = ["augmented, then split at random", "split at random, no copies", "split by group first, then augmented"]
 SIDE = 64  # pixels of the pictures that are compared
 
 

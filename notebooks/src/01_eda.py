@@ -217,6 +217,7 @@ wrong
 grouped = duplicates.group(table, metadata, pairs)
 labelled = labels.apply_labels(grouped, LABELS, metadata, MIN_CLASS_SIZE)
 ledger = labels.ledger(labelled)
+print(f"{(labelled['flag'] != '').sum()} of {len(labelled)} files are left out.")
 review.reasons(ledger)
 
 # %% [markdown]
@@ -267,7 +268,7 @@ print(f"{len(table)} rows, of which {len(used)} are used; fingerprint {fingerpri
 
 # %%
 people = metadata[["age_approx", "sex", "anatom_site_general"]]
-people.replace("", None).describe()
+people.replace("", None).describe().fillna("")
 
 # %% [markdown]
 # ## What could a network cheat with?

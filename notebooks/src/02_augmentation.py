@@ -297,7 +297,7 @@ print(f"written: 50.0%, applied: {flipped.mean():.1%} of 5,000 draws")
 
 # %% [markdown]
 # Augmentor 0.2.12 rounds its random draw to one decimal before it compares, which adds 0.05 to a probability in tenths; 5,000
-# draws come within about 0.014 of that. # `augmentation.apply`, and `fill_classes` below, compare exactly.
+# draws come within about 0.014 of that. `augmentation.apply`, and `fill_classes` below, compare exactly.
 
 # %% [markdown]
 # ## Fill the classes
