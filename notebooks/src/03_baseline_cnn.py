@@ -132,7 +132,7 @@ activation = np.maximum(feature_map, 0)
 zero = np.mean(activation == 0)
 figures.image_grid(
     [figures.shades(lesion), figures.shades(feature_map), figures.shades(activation)],
-    ["one lesion, in grey", "its feature map", "after ReLU"],
+    ["one image, in grey", "its feature map", "after ReLU"],
     columns=3, inches=2.2,
     title=f"ReLU sets {zero:.0%} of this feature map to zero",
     synthetic=SYNTHETIC,

@@ -133,7 +133,7 @@ figures.image_grid(
     [*lesions, *turned(lesions, draw)],
     [*some["label"], *["turned, zoomed, lit"] * len(some)],
     columns=len(some), inches=2.2,
-    title="Below each image, another view of it: the lesion and its label stay",
+    title="Below each image, another view of it: the label stays",
     synthetic=SYNTHETIC,
 )
 
