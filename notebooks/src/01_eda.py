@@ -47,17 +47,17 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
-import numpy as np
-import pandas as pd
-from PIL import Image
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import train_test_split
-
 from helpers import figures, manifest, runs
 from helpers.data import audit, datasets, duplicates, labels, review, splits
 from helpers.data.images import open_rgb
 from helpers.evaluation import corners, shortcut
 from notebooks.checks import data as checks
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import train_test_split
 
 # %% [markdown]
 # ## Look first

@@ -36,6 +36,11 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
+from helpers import augmentation, figures, manifest, runs
+from helpers.data.images import open_rgb
+from helpers.evaluation import leak
+from notebooks.checks import data as checks
+
 import random
 import shutil
 from itertools import product
@@ -46,11 +51,6 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
-
-from helpers import augmentation, figures, manifest, runs
-from helpers.data.images import open_rgb
-from helpers.evaluation import leak
-from notebooks.checks import data as checks
 
 # %% [markdown]
 # ## Start from the split

@@ -49,16 +49,16 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
+from helpers import figures, manifest, runs
+from helpers.evaluation import scores
+from helpers.training import callbacks, pipeline
+from notebooks.checks import networks as checks
+
 import keras
 import numpy as np
 import pandas as pd
 from keras import layers
 from scipy import signal
-
-from helpers import figures, manifest, runs
-from helpers.evaluation import scores
-from helpers.training import callbacks, pipeline
-from notebooks.checks import networks as checks
 
 # %% [markdown]
 # A graphics processor (GPU) can make training many times faster; everything works without one. The cell says which

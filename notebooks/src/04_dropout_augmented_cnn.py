@@ -60,15 +60,15 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
-import keras
-import numpy as np
-import tensorflow as tf
-from keras import layers
-
 from helpers import figures, manifest, runs
 from helpers.evaluation import evaluate, scores
 from helpers.training import callbacks, pipeline
 from notebooks.checks import networks as checks
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
 
 # %% [markdown]
 # ## The images

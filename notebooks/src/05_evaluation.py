@@ -45,14 +45,14 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
+from helpers import figures, manifest, runs
+from helpers.evaluation import evaluate, pictures, predict, report, scores, shortcut
+from notebooks.checks import scores as checks
+
 import pandas as pd
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
-
-from helpers import figures, manifest, runs
-from helpers.evaluation import evaluate, pictures, predict, report, scores, shortcut
-from notebooks.checks import scores as checks
 
 # %% [markdown]
 # ## The networks

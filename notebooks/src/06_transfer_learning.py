@@ -65,6 +65,12 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
+from helpers import figures, manifest, runs
+from helpers.evaluation import evaluate, report, scores, shortcut
+from helpers.training import backbones, callbacks, pipeline
+from helpers.training.colours import exchange_colours
+from notebooks.checks import scores as checks
+
 import json
 
 import keras
@@ -73,12 +79,6 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 from sklearn.neighbors import KNeighborsClassifier
-
-from helpers import figures, manifest, runs
-from helpers.evaluation import evaluate, report, scores, shortcut
-from helpers.training import backbones, callbacks, pipeline
-from helpers.training.colours import exchange_colours
-from notebooks.checks import scores as checks
 
 # %%
 run = runs.start("06_transfer_learning", globals())

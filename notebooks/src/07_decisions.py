@@ -48,15 +48,15 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
 # %matplotlib inline
-import numpy as np
-import pandas as pd
-from sklearn.calibration import CalibrationDisplay
-from sklearn.metrics import RocCurveDisplay, log_loss, roc_curve
-
 from helpers import figures, runs
 from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, report,
                                 predict, scores)
 from notebooks.checks import scores as checks
+
+import numpy as np
+import pandas as pd
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import RocCurveDisplay, log_loss, roc_curve
 
 # %% tags=["nbval-check-output"]
 run = runs.start("07_decisions", globals())
