@@ -101,18 +101,6 @@ def bars(table, colours, title="", synthetic=False):
     return titled(figure, title, synthetic, f"Images ({' + '.join(table.columns)}): {rows}")
 
 
-def boxes(table, columns, by, title="", synthetic=False):
-    """Show the quartiles of ``columns`` (0 to 255) for each value of the column ``by``, a panel a column."""
-    figure, places = new(11, 1.6 + 0.38 * table[by].nunique(), 1, len(columns), sharey=True, squeeze=False)
-    names = sorted(table[by].unique())
-    middle = {"color": "black", "linewidth": 3}
-    for axes, column in zip(places[0], columns):
-        values = [table.loc[table[by] == name, column] for name in names]
-        axes.boxplot(values, orientation="horizontal", tick_labels=names, medianprops=middle)
-        axes.set(xlabel=f"{column}, 0 to 255", xlim=(0, 255))
-    return titled(figure, title, synthetic, f"Box plots of {', '.join(columns)} for {'; '.join(names)}")
-
-
 def curves(histories, title="", synthetic=False):
     """Show loss and accuracy by epoch, training dashed and validation solid, a row for each training.
 

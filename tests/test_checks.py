@@ -322,7 +322,7 @@ def test_07_2_half_are_right():
     judge(scores.half_are_right, (low / (low + 0.8),), wrong, point)
 
 
-def test_07_3_covered_lesions():
+def test_07_3_covered_middle():
     pixels = RANDOM.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
     network = keras.Sequential([keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(2)])
     names = np.array(["a", "b"])
@@ -337,4 +337,4 @@ def test_07_3_covered_lesions():
         ((truth, small), "not the middle half"),
         (((truth + 0.2) % 1, covered), "not the accuracy on the covered|uncovered|errors"),
     ]
-    judge(scores.covered_lesions, (truth, covered), wrong, pixels, rows, network)
+    judge(scores.covered_middle, (truth, covered), wrong, pixels, rows, network)

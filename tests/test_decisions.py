@@ -114,6 +114,14 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     assert "18 of 20 positives costs 245 false alarms (interval 110 to" in figure.alt
 
 
+def test_whether_chance_may_explain_what_test_finds():
+    point = decisions.operating_point(view([True] * 10 + [False], [1] * 8 + [0] * 3), 0.5)
+    said = decisions.as_wanted(point, 0.9)
+    assert said.startswith("Chosen to find 90% of the positives of validation, the threshold finds 80% of")
+    assert said.endswith("49% to 94%, says that chance alone may explain the difference.")
+    assert "chance alone hardly explains" in decisions.as_wanted(point, 0.95)
+
+
 def test_at_a_threshold_what_is_not_defined_is_said():
     places = {"Test": view([True, False], [0.9, 0.1]), "another set": view([False], [0.9])}
     found = decisions.at_threshold(places, 0.5)
@@ -152,7 +160,7 @@ def test_temperature_is_that_of_the_least_log_loss():
     best = scipy.optimize.brute(loss, [(0.5, 10)], Ns=100)[0]
     assert found["temperature"] == pytest.approx(best, rel=0.03) and found["temperature"] > 1.5
     assert min(found["losses"]) == pytest.approx(loss([found["temperature"]]))
-    assert (scores.outcomes(found["scaled"])["predicted"] == scores.outcomes(data)["predicted"]).all()
+    assert (scores.outcomes(found["test_scaled"])["predicted"] == scores.outcomes(data)["predicted"]).all()
     np.testing.assert_allclose(scores.probabilities(decisions.rescale(data, 1)), scores.probabilities(data))
 
 
@@ -164,17 +172,8 @@ def test_a_sure_network_can_be_made_less_sure():
 
 def test_what_chance_gives_is_said_beside_the_calibration_errors_of_test():
     found = pd.DataFrame({"calibration error": [9, 9, 1, 2], "by chance, up to": [0, 0, 3, 4]})
-    said = "1.000 as trained, 2.000 after scaling; chance alone gives up to 3.000 and 4.000"
+    said = "from 1.000 to 2.000; chance alone gives up to 4.000"
     assert said in decisions.calibration_in_words(found)
-
-
-def test_net_benefit_by_hand():
-    data = view([True] * 4 + [False] * 6, [0.9, 0.9, 0.3, 0.1] + [0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
-    found = decisions.net_benefit(data, [0.2, 0.5], 0.4)  # the share of positives in the data
-    assert found["the network"].tolist() == pytest.approx([0.3 - 0.1 * 0.25, 0.2 - 0.1])
-    assert found["refer all"].tolist() == pytest.approx([0.4 - 0.6 * 0.25, 0.4 - 0.6])
-    few = decisions.net_benefit(data, [0.2], 0.04)  # odds 16 times smaller: .9 becomes .36, .6 .0857
-    assert few.loc[0.2].tolist() == pytest.approx([0.04 * 2 / 4, 0.04 - 0.96 * 0.25, 0])
 
 
 def test_sets_of_classes_cover_what_they_promise():

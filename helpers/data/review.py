@@ -65,8 +65,10 @@ def contradictions(table, most=6):
 def contradictions_in_words(shown, found):
     """Say how many pictures :func:`contradictions` shows, of how many that ``audit.findings`` found."""
     every = found["lists"]["contradictory_images"]
-    said = f"{shown['picture'].nunique()} of the {len(every)} pictures filed under two classes"
-    return f"{said} ({sum(map(len, every))} files in all)" if every else "No picture is filed under two classes"
+    if not every:
+        return "No picture is filed under two classes"
+    files, here = sum(map(len, every)), shown["picture"].nunique()
+    return f"{len(every)} pictures ({files} files) are filed under two classes; here are {here} of them"
 
 
 def reasons(ledger):

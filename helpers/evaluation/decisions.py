@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit, softmax
+from scipy.special import softmax
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from helpers import figures, manifest
@@ -74,6 +74,16 @@ def operating_point(view, threshold):
     return point
 
 
+def as_wanted(point, wanted):
+    """Say what share an :func:`operating_point` of Test finds, and whether chance may explain why not ``wanted``."""
+    low, high = point["sensitivity_interval"]
+    may = "may explain" if low <= wanted <= high else "hardly explains"
+    return (
+        f"Chosen to find {wanted:.0%} of the positives of validation, the threshold finds {point['sensitivity']:.0%} "
+        f"of those of Test.\nThe 95 % interval, {low:.0%} to {high:.0%}, says that chance alone {may} the difference."
+    )
+
+
 def at_threshold(places, threshold):
     """Return :func:`operating_point` and :func:`area` of {place: :func:`binary` predictions} as a table for reading."""
     points = {place: operating_point(view, threshold) | area(view) for place, view in places.items()}
@@ -141,7 +151,7 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}). "
+        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}).\n"
         f"Of the {found + missed} assumed to be positive, {missed} are missed; {found} of the {found + alarms} who are "
         "referred are positive."
     )
@@ -174,31 +184,14 @@ def calibration(parts, seed=0):
 
 def calibration_in_words(found):
     """Say what became of the error on Test, the last two rows of :func:`calibration`, and what chance alone gives."""
-    (first, chance), (then, chance_then) = found.to_numpy()[-2:].tolist()
-    by_chance = f"chance alone gives up to {chance:.3f} and {chance_then:.3f}"
-    return f"Calibration error on Test: {first:.3f} as trained, {then:.3f} after scaling; {by_chance}"
+    (first, _), (then, chance) = found.to_numpy()[-2:].tolist()
+    by_chance = f"chance alone gives up to {chance:.3f}"
+    return f"Scaling takes Test's calibration error from {first:.3f} to {then:.3f}; {by_chance}"
 
 
 def _calibration_error(confidence, correct):
     bins = np.minimum((confidence * 10).astype(int), 9)
     return np.abs(np.bincount(bins, correct - confidence)).sum() / len(confidence)
-
-
-def net_benefit(view, risks, prevalence):
-    """Return the net benefit per patient (Vickers and Elkin, 2006) of referring from each of the ``risks`` on, 0 to 1.
-
-    Of patients with this ``prevalence``, 0 to 1: those found less false alarms, each weighed by the odds of the risk.
-    Probabilities are moved to it from the share of positives in ``view`` (Saerens and others, 2002), which has images
-    of both kinds. A DataFrame: index risk; columns the network, refer all, refer none.
-    """
-    truth, odds = view["truth"].to_numpy(bool), np.asarray(risks) / (1 - np.asarray(risks))
-    moved = expit(logit(view["probability"].to_numpy()) + logit(prevalence) - logit(truth.mean()))
-    referred = moved >= np.asarray(risks)[:, None]
-    network = prevalence * referred[:, truth].mean(axis=1)
-    network -= (1 - prevalence) * referred[:, ~truth].mean(axis=1) * odds
-    everybody = prevalence - (1 - prevalence) * odds
-    columns = {"the network": network, "refer all": everybody, "refer none": 0.0}
-    return pd.DataFrame(columns, index=pd.Index(risks, name="risk from which you would act"))
 
 
 def of_truth(labelled):

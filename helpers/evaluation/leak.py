@@ -5,7 +5,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers import augmentation, messages
+from helpers import augmentation, figures, messages
 from helpers.data.images import open_rgb
 
 COLOURS = [f"{channel} {level}" for channel in ("red", "green", "blue") for level in range(16)]  # dark to bright
@@ -64,12 +64,14 @@ def compare(everything, test, seed):
 def shares(compared):
     """Return the accuracies of the first and the last of the ``WAYS`` as ``figures.shares`` takes them.
 
-    ``value`` is the mean of three splits, ``low`` and ``high`` are the lowest and the highest of them.
+    ``value`` is the mean of three splits, ``low`` and ``high`` are the lowest and the highest of them; ``colour`` is
+    that of validation or Test.
     """
     found = compared.groupby("way", sort=False)[["validation", "test"]].agg(["mean", "min", "max"])
     found = found.loc[[WAYS[0], WAYS[2]]].stack(0, future_stack=True).set_axis(["value", "low", "high"], axis=1)
     ways, splits = ("augmented, then split", "split first, then augmented"), ("validation", "Test")
-    return found.set_axis([f"{way}: {split}" for way in ways for split in splits])
+    colours = [figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]] * 2
+    return found.set_axis([f"{way}: {split}" for way in ways for split in splits]).assign(colour=colours)
 
 
 def sentence(found, guess):

@@ -221,9 +221,9 @@ def half_are_right(given, point):
     print(f"Right: at a prevalence of {truth:.3f}.")
 
 
-def covered_lesions(given, covered, pixels, rows, network):
+def covered_middle(given, covered, pixels, rows, network):
     """Check the accuracy on images whose middle half is painted grey (07, exercise 3)."""
-    given, size = number(given, "without_lesion", 1), pixels.shape[1]
+    given, size = number(given, "without_middle", 1), pixels.shape[1]
     assert np.shape(covered) == pixels.shape, f"covered has the shape {np.shape(covered)}; pixels has {pixels.shape}."
     away = np.abs(np.arange(size) - (size - 1) / 2) < size / 4
     own = np.where((away[:, None] & away)[..., None], 128, pixels).astype("uint8")

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1 · Four corners: look at the data before you train on it
 #
-# **In twenty-five minutes you will know what is in these folders, what is wrong with them, how to split them so that
-# nothing leaks, and how much four corners of an image reveal when everything else is covered.**
+# **Cover all of an image but its four corners: could anybody still name the disease? In twenty-five minutes you will
+# guess, find out what is in these folders and what is wrong with them, split them so that nothing leaks, and see.**
 #
 # {{badge}}
 
@@ -10,13 +10,14 @@
 # You will
 #
 # - **look** at two images of each class;
-# - **resize and normalise** an image, and see what a network will see;
+# - **guess** how often four corners of an image are enough to predict its class;
 # - **count** the images of each class, and know the first score to beat;
 # - **audit** the labels: find pictures filed under two classes, and pictures that are in both Train and Test;
 # - **decide** which labels to believe, and account for every image;
 # - **split** into training and validation so that all images of a lesion stay together;
-# - **measure** colours, and see where they differ;
-# - **guess**, then see, how often four corners are enough to predict the class.
+# - **measure** what could reveal where an image was taken;
+# - **see** what the corners reveal;
+# - **resize and normalise** an image for a network.
 
 # %%
 # {{setup}}
@@ -85,7 +86,7 @@ readable = table[table["flag"] == ""]
 two = review.examples(readable, SEED)
 figures.image_grid(
     two["path"], two["label"], columns=6, inches=1.9,
-    title=f"Two images of each of {len(set(two['label']))} classes",
+    title="Two images of one class may look less alike than two of different classes",
     synthetic=SYNTHETIC,
 )
 
@@ -107,37 +108,29 @@ print(f"{len(unreadable)} of {len(table)} files cannot be read: {names}")
 splits.require(table.assign(group=table["image_id"]))  # it says so if nothing can be learned
 
 # %% [markdown]
-# ## Resize and normalise
+# ## Guess: are four corners enough?
 #
-# A network takes images of one size and numbers of a small range. **Resize** squeezes every image into a square.
-# Where it gets smaller, neighbouring pixels are averaged, so that fine lines do not turn into noise
-# (**anti-aliasing**). **Normalise** divides by 255. In this course the division is the network's own first layer
-# (`Rescaling`), so that a saved network can be given a plain image.
-
-# %%
-SIZE = 64  # pixels a side: the default of notebooks 03 and 04
-original = open_rgb(readable["path"].iloc[0])
-resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-values = np.asarray(resized)
-normalised = values / 255
-print("before:", values.min(), "to", values.max())
-print(f"after: {normalised.min():.2f} to {normalised.max():.2f}")
+# Cover everything but the four corners, each 12 of 96 pixels a side. This is what is left of the first image of each
+# class above. If you had nothing else, what would you go by?
 
 # %% tags=["slide"]
-before = original.width * original.height
+first = two.drop_duplicates("label")
 figures.image_grid(
-    [original, resized], ["original", "resized"], columns=2, inches=3.2,
-    title=f"The network sees {SIZE * SIZE} pixels of {before}: {SIZE * SIZE / before:.0%}",
+    corners.covered(corners.cut(first["path"])), first["label"], columns=5, inches=2,
+    title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image, are all that is left",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
-# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
-# square makes everything in it narrower.
+# A program learns from the corners of some images, with their classes. Then it gets the corners of others. What share
+# of these does it classify correctly?
 
-# %% tags=["nbval-check-output"]
-sides = readable.value_counts(["width", "height"])
-sides.head(5).to_frame("images")
+# %%
+GUESS = 0.25  # change me: the share, from 0 to 1
+
+# %% [markdown]
+# A fair answer needs four things, and each gets a section: the score of somebody who looks at nothing, labels that are
+# right, images that the program has not seen, and an idea of what a corner could reveal.
 
 # %% [markdown]
 # ## How unequal are the classes?
@@ -221,14 +214,13 @@ print(f"{(labelled['flag'] != '').sum()} of {len(labelled)} files are left out."
 review.reasons(ledger)
 
 # %% [markdown]
-# The audit counted pictures; here files are counted, so the numbers may differ. Another photograph of a lesion that is
-# in Test leaves Train, too. And where an official label settles a contradiction, the picture has two files of one
-# class, of which one is left out as a duplicate.
+# The audit counted pictures; here files are counted, so the numbers may differ. A lesion that is in Test takes all its
+# photographs out of Train. And a contradiction that an official label settles leaves two files of one picture, of
+# which one is a duplicate.
 #
-# The same, class by class, is the **ledger**. A row is a class of Train or of Test. Read it from left to right, like a
-# bank statement: `published` is the number of files in the folder; then come the files taken away (−) or added, for
-# the reasons in the table above; `audited` is what is left, the files that are used with this label. Where it is 0,
-# the whole class is left out. Rows and columns without a change are not shown.
+# The same, class by class, is the **ledger**. Read a row from left to right, like a bank statement: `published` files
+# in the folder, then those taken away (−) or added for a reason of the table above, then the `audited` files that are
+# left. A class with 0 is left out. Rows and columns without a change are not shown.
 
 # %% tags=["nbval-check-output"]
 review.changes(ledger)
@@ -262,15 +254,6 @@ fingerprint = manifest.fingerprint(table)
 print(f"{len(table)} rows, of which {len(used)} are used; fingerprint {fingerprint}")
 
 # %% [markdown]
-# `metadata.csv` keeps what is known of the patients. For how many images are age, sex and body site known (`count`),
-# and which value is the most frequent (`top`, `freq` times)? A network may do badly for groups that it has rarely seen:
-# notebook 07 looks at them.
-
-# %%
-people = metadata[["age_approx", "sex", "anatom_site_general"]]
-people.replace("", None).describe().fillna("")
-
-# %% [markdown]
 # ## What could a network cheat with?
 #
 # A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
@@ -295,65 +278,32 @@ print(f"{len(away)} of {len(test)} Test images come from a collection "
       "that has no training image of their class.")
 
 # %% [markdown]
-# Notebook 05 looks at them, if there are any, and at images of another set, if you give one. First, what could reveal
-# the collection? Measure the mean colour of each image. If the boxes of two collections (half of the images lie in a
-# box, the thick line is the median) hardly overlap, the colour reveals where an image is from.
+# Notebook 05 looks at them, if there are any, and at images of another set, if you give one. (Exercise 1 asks how far
+# the collection alone would take you.)
+#
+# But what could reveal the collection? The **mean image** of a class shows what all its pictures share. Look at the
+# edges, where there is hardly ever a lesion: are the classes of one collection more alike than those of two?
 
-# %% tags=["nbval-check-output"]
+# %% tags=["slide"]
 pixels = review.thumbnails(train["path"])
-means = pixels.mean(axis=(1, 2))  # of each image and channel
-colours = pd.DataFrame(means, collection.index, ["red", "green", "blue"])
-colours["collection"] = collection
-medians = colours.groupby("collection").median()
-medians.round()
-
-# %% tags=["slide"]
-colour = (medians.max() - medians.min()).idxmax()
-figures.boxes(
-    colours, ["red", "green", "blue"], by="collection",
-    title=f"Median of {colour}: {review.ends(medians[colour])}",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
-# The **mean image** of a class shows what all its pictures share. Look at the edges, where there is hardly ever a
-# lesion: are the classes of one collection more alike than those of two?
-
-# %% tags=["slide"]
 mean = review.mean_images(pixels, collection + ": " + train["label"])
-edge = pd.Series(mean).map(review.blue_of_edge)
+edge = pd.Series(review.mean_images(pixels, collection)).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
-    title=f"Share of blue at the edges: {review.ends(edge, '%')}",
+    title=f"Share of blue in the light of the edges: {review.ends(edge, '%')}",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
-# So cover everything but the four corners, 12 of 96 pixels a side. This is all that is left of one validation image
-# of each class:
-
-# %% tags=["slide"]
-learned = corners.cut(train["path"])
-held = corners.cut(val["path"])
-one = ~val["label"].duplicated()
-figures.image_grid(
-    corners.covered(held[one]), val["label"][one], columns=4, inches=2,
-    title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image, are all that is left",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
-# ## Guess, then see
+# ## See what the corners reveal
 #
-# From four corners alone, what share of the validation images is classified correctly? This is the score to beat:
+# Now everything is there for a fair answer. The score to beat, on the validation images, is that of a program which
+# looks at nothing:
 
 # %% tags=["nbval-check-output"]
 largest = train["label"].mode()[0]
 always = (val["label"] == largest).mean()
 print(f"Always {largest}: correct for {always:.0%} of the validation images")
-
-# %%
-GUESS = 0.25  # change me: the share, from 0 to 1
 
 # %% [markdown]
 # Of each corner, keep only colours: mean, spread and five **percentiles** (values below which a given share of the
@@ -363,17 +313,18 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 # chance.
 
 # %%
-forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
+learned, held = corners.cut(train["path"]), corners.cut(val["path"])
 seen, unseen = corners.describe(learned), corners.describe(held)
+forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=SEED)
 forest.fit(seen, train["label"])
 classes = forest.predict(unseen)
 forest.fit(seen, train["collection"])
 collections = forest.predict(unseen)
 
 # %% [markdown]
-# The line through each dot is its 95% **confidence interval**: lines made in this way contain the true share in 95 of
-# 100 samples of this size. If the line of the corners does not reach down to the score to beat, luck hardly explains
-# the difference.
+# Compare each blue dot, the corners, with the grey one above it, which looks at nothing. The line through a dot is its
+# 95% **confidence interval**: lines made in this way contain the true share in 95 of 100 samples of this size. If the
+# line of the corners does not reach down to the score to beat, luck hardly explains the difference.
 
 # %% tags=["slide"]
 shares = corners.shares(train, val, classes, collections)
@@ -381,7 +332,7 @@ share = shares["value"].iloc[1]
 figures.shares(
     shares, GUESS,
     title=f"You guessed {GUESS:.0%}; four corners alone classify {share:.0%} correctly",
-    xlabel="share of the validation images, with 95% interval",
+    xlabel="share of the validation images, with 95% interval (grey: without looking)",
     synthetic=SYNTHETIC,
 )
 
@@ -393,16 +344,50 @@ run.done(GUESS=GUESS)
 print(corners.sentence(shares, GUESS))
 
 # %% [markdown]
+# ## Resize and normalise
+#
+# One thing is left before a network can have the images: it takes numbers of a small range, and images of one size.
+# **Resize** squeezes every image into a square. Where it gets smaller, neighbouring pixels are averaged, so that fine
+# lines do not turn into noise (**anti-aliasing**). **Normalise** divides by 255. In this course the division is the
+# network's own first layer (`Rescaling`), so that a saved network can be given a plain image.
+
+# %%
+SIZE = 64  # pixels a side: the default of notebooks 03 and 04
+original = open_rgb(readable["path"].iloc[0])
+resized = original.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+values = np.asarray(resized)
+normalised = values / 255
+print("before:", values.min(), "to", values.max())
+print(f"after: {normalised.min():.2f} to {normalised.max():.2f}")
+
+# %% tags=["slide"]
+before = original.width * original.height
+figures.image_grid(
+    [original, resized], ["original", "resized"], columns=2, inches=3.2,
+    title=f"The network sees {SIZE * SIZE} pixels of {before}: {SIZE * SIZE / before:.0%}",
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
+# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
+# square makes everything in it narrower.
+
+# %% tags=["nbval-check-output"]
+sides = readable.value_counts(["width", "height"])
+sides.head(5).to_frame("images")
+
+# %% [markdown]
 # ## What you saw
 #
 # - **Look**: some classes differ at a glance, others hardly.
-# - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
+# - **Guess**: written down before the answer, it shows what you took for granted.
 # - **Count**: classes of unequal size; always predicting the largest one is the first score to beat.
 # - **Audit**: hashes and official labels test the folders' names.
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
 # - **Measure**: the edges of an image have colours, too, and they may go with the collection.
-# - **Guess**: four corners, with hardly any of the lesion in them, have a score; a network has to do better.
+# - **See**: four corners, with hardly any of the lesion in them, have a score; a network has to do better.
+# - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
 
 # %% [markdown]
 # {{quiz}}

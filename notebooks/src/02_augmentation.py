@@ -12,7 +12,6 @@
 # - **run** Augmentor as its documentation shows it, and see what it leaves in your folders;
 # - **guess**, then see, what a score is worth when images are augmented before the split;
 # - **judge** which operations are safe for dermoscopy, and how strong they may be;
-# - **count** how often Augmentor really applies an operation of probability 0.5;
 # - **fill** the small classes up to one size, from training originals only.
 
 # %%
@@ -109,9 +108,8 @@ print(f"{len(written)} files before process(), {len(now)} after it, such as")
 print(now[0].name)
 
 # %% [markdown]
-# Without an `output_directory`, Augmentor writes into the very folder that it reads. A program that looks into
-# sub-folders may take the copies for originals. Given the folder of all classes, it adds what looks like one more class,
-# `output`:
+# Without an `output_directory`, Augmentor writes into the very folder that it reads, where a program may take the
+# copies for originals. Given the folder of all classes, it adds what looks like one more class, `output`:
 
 # %%
 # %%capture --no-stdout
@@ -129,8 +127,9 @@ print(*folders, sep="\n")
 #
 # Now do on purpose what many public notebooks of this case study do: augment everything, *then* split. Take the
 # images outside Test (2,000 at most), and four copies of each by the pipeline above. One row per picture; `copy` 0 is
-# the original. 48 more columns describe the colours: for red, green and blue, the share of the pixels in each of
-# 16 bins from dark to bright, a **histogram**.
+# the original. 48 more columns describe the colours by a **histogram**: red, green and blue from dark to bright in
+# 16 bins each, and for each bin the share of the pixels that lie in it. Three of them are shown: how different are the
+# copies of one image?
 
 # %%
 used = manifest.active(table).copy()
@@ -152,7 +151,8 @@ share = nearest.score(checked[leak.COLOURS], checked["code"])
 print(f"Of the validation pictures, {share:.0%} are classified correctly.")
 
 # %% [markdown]
-# Test holds originals that no copy was made of. What share of Test does the same classifier get right?
+# Test holds originals that no copy was made of. What share of Test does the same classifier get right? Write it down
+# before you read on.
 
 # %%
 GUESS = 0.8  # change me: the share, from 0 to 1
@@ -170,9 +170,9 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# **Data leakage** means that training has seen something of what it is later tested on. Compare three ways to split
-# the same images, with three seeds each. The last keeps all pictures of a lesion on one side (`group` in the
-# manifest), and copies training images only. (Test is scored here to show the leak; nothing is chosen by it.)
+# This is **data leakage**: training has seen something of what it is later tested on. Now compare with the right order:
+# split first, then augment the training part only, each with three seeds. (Test is scored here to show the leak;
+# nothing is chosen by it.)
 
 # %% tags=["slide"]
 compared = leak.compare(everything, test, SEED)
@@ -189,7 +189,8 @@ figures.shares(
 print(leak.sentence(shares, GUESS))
 
 # %% [markdown]
-# All three ways, each the mean of three seeds, and what share of the validation pictures has a copy in training:
+# One more way was tried, between the two: a random split of the originals, without any copies. All three, each the mean
+# of three seeds, and what share of the validation pictures has a copy in training:
 
 # %% tags=["nbval-check-output"]
 manifest.write_text(compared.to_csv(index=False), run.folder / "leak.csv")
@@ -197,11 +198,13 @@ means = compared.drop(columns="seed").groupby("way", sort=False).mean()
 means.round(2)
 
 # %% [markdown]
-# The classifier compares colours and knows nothing of skin. It is the same each time; what differs is whether
-# validation was a test at all. A gap that is left when the split comes first may be honest: Test may come from other
-# cameras than training. Does it matter here that a lesion stays on one side? Compare the second and third rows. Where
-# few lesions have several photographs, the difference may be smaller than that between seeds. A network that is large
-# enough to remember images may profit from the same leak.
+# The classifier is the same each time, and knows nothing of skin. What differs is whether validation was a test at all.
+# A gap that is left when the split comes first may be honest: Test may come from other cameras than training. A network
+# that is large enough to remember images may profit from the same leak.
+#
+# The last way also keeps all photographs of a lesion on one side (`group` in the manifest). Do not expect to see that
+# in the score: where few lesions have several photographs, rows two and three may differ no more than two seeds do. It
+# is done because nobody knows beforehand how much it matters.
 #
 # So: split first, by lesion; then augment training only.
 #
@@ -217,7 +220,7 @@ lesion = open_rgb(train.sample(1, random_state=SEED)["path"].item())
 def alone(name, **settings):
     """Return what one operation makes of the lesion when it is applied for certain."""
     single = Augmentor.Pipeline()
-    getattr(single, name)(probability=1, **settings)
+    getattr(single, name)(probability=1, **settings)  # such as single.rotate90(probability=1)
     return augmentation.apply(single, lesion, SEED)
 
 
@@ -283,21 +286,15 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# Is `probability=0.5` really one half? Let Augmentor flip a picture of four pixels 5,000 times, and count how often the
-# bright one changes sides.
+# One trap: Augmentor 0.2.12 rounds its random draw to one decimal, which adds 0.05 to a probability in tenths. Flip a
+# picture of four pixels 5,000 times, and count. (`augmentation.apply`, and `fill_classes` below, do not round.)
 
 # %% tags=["nbval-check-output"]
 random.seed(SEED)
-picture = np.array([[255, 0], [0, 0]], "uint8")
-flips = Augmentor.DataPipeline([[picture]])
+flips = Augmentor.DataPipeline([[np.array([[255, 0], [0, 0]], "uint8")]])
 flips.flip_left_right(probability=0.5)
-draws = np.array(flips.sample(5_000))
-flipped = draws[..., 0, 1] == 255
+flipped = np.array(flips.sample(5_000))[..., 0, 1] == 255
 print(f"written: 50.0%, applied: {flipped.mean():.1%} of 5,000 draws")
-
-# %% [markdown]
-# Augmentor 0.2.12 rounds its random draw to one decimal before it compares, which adds 0.05 to a probability in tenths; 5,000
-# draws come within about 0.014 of that. `augmentation.apply`, and `fill_classes` below, compare exactly.
 
 # %% [markdown]
 # ## Fill the classes
@@ -332,13 +329,14 @@ figures.bars(
 
 # %% [markdown]
 # Balance is not information: ten turned copies of one lesion are still one lesion. What they can teach is that the
-# turn does not matter. Check that nothing else got in: all new images, and the images they were made from, are in
+# turn does not matter. Check that nothing leaked this time: all new images, and the images they were made from, are in
 # training.
 
 # %% tags=["nbval-check-output"]
 parents = table.set_index("image_id").loc[new["parent"]]
 print("splits of the new images:", *new["split"].unique())
 print("splits of their parents: ", *parents["split"].unique())
+run.done(GUESS=GUESS)
 
 # %% [markdown]
 # **On disk, or on the fly?** Augmentor writes its images once: every epoch of a training sees the same ones, and more
@@ -346,16 +344,12 @@ print("splits of their parents: ", *parents["split"].unique())
 # every epoch sees new pictures. Notebook 04 does that. Write to disk only what another program will read, what is
 # slow to make, or what you want to inspect.
 
-# %%
-run.done(GUESS=GUESS)
-
 # %% [markdown]
 # ## What you saw
 #
 # - **Run**: Augmentor needs a few lines, writes where it reads unless you say where, and never replaces a file.
 # - **Guess**: augmented before the split, validation measures memory, and Test does not follow.
 # - **Judge**: turns, flips and small zooms keep the lesion; strong light and colour may change the diagnosis.
-# - **Count**: Augmentor applies an operation of probability 0.5 more often than that.
 # - **Fill**: small classes grew up to the largest, from training originals only, without one new lesion.
 
 # %% [markdown]

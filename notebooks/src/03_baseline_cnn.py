@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 3 · A plain convolutional network
 #
-# **In twenty minutes you will compute a convolution by hand, build the case study's CNN layer by layer, find out where
-# its weights are, train it, and see how it starts to memorise.**
+# **In twenty minutes you will compute a convolution by hand, build the case study's CNN layer by layer, find out
+# where its weights are, train it, and see how it starts to memorise.**
 #
 # {{badge}}
 
@@ -85,8 +85,8 @@ print(f"{len(train)} training images, {len(val)} validation images, {len(CLASSES
 
 # %% [markdown]
 # A **batch** is what the network sees at once, an **epoch** one pass over all training images. Training batches are
-# shuffled anew each epoch; validation keeps its order. The pixels are whole numbers from 0 to 255. Each image comes with
-# its **one-hot** label: zeros, and a single one in the place of its class.
+# shuffled anew each epoch; validation keeps its order. The pixels are whole numbers from 0 to 255. Each image comes
+# with its **one-hot** label: zeros, and a single one in the place of its class.
 
 # %%
 def batches_of(rows, **how):
@@ -102,7 +102,7 @@ batch, targets = next(iter(train_data))
 print("images", batch.shape, "targets", targets.shape)
 
 # %% [markdown]
-# Look at the first images of the batch. Could you tell the classes apart at this size?
+# Look at the first images of the batch. Could you distinguish the classes at this size?
 
 # %% tags=["slide"]
 labels = targets.numpy().argmax(axis=1)
@@ -119,14 +119,18 @@ figures.image_grid(
 #
 # A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
 # pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts the pixels on the left from those
-# on the right, so that vertical edges stand out. **ReLU** then sets everything below zero to zero. What remains is an
+# on the right, so that vertical edges stand out: large where it gets brighter to the right, below zero where it gets
+# darker, near zero where nothing changes. **ReLU** then sets everything below zero to zero. What remains is an
 # **activation**, large where the pattern was found.
 
 # %%
 lesion = batch.numpy()[0].mean(axis=-1) / 255
 kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel, 1968
 feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
-activation = np.maximum(feature_map, 0)
+activation = np.maximum(feature_map, 0)  # ReLU
+
+# %% [markdown]
+# Each picture goes from its lowest number, black, to its highest, white. In the middle one, zero is grey.
 
 # %% tags=["slide"]
 zero = np.mean(activation == 0)
@@ -144,10 +148,10 @@ figures.image_grid(
 #
 # ## The network, layer by layer
 #
-# - **Conv2D** holds many kernels; each sees all channels of the layer before.
+# - **Conv2D** holds many kernels, here 16, 32 and 64. Each makes a map, a *channel*, out of all channels before it.
 # - **Pooling** keeps the largest activation of each 2 × 2 places: half the side, and a small shift matters less.
 # - **Flatten** lays all activations out in one long row; **fully connected** layers (Dense) weigh them.
-# - The numbers of the last layer are the **logits**; **softmax** turns them into probabilities that sum to 1.
+# - The last layer has one number a class, the **logits**; **softmax** turns them into probabilities that sum to 1.
 
 # %%
 network = keras.Sequential([
@@ -165,10 +169,19 @@ network = keras.Sequential([
 ], name="baseline")
 
 # %% [markdown]
+# What comes out of each layer for one image: height, width and channels, and from Flatten on a row of numbers.
+
+# %%
+shapes = {layer.name: layer.output.shape[1:] for layer in network.layers}
+pd.Series(shapes).to_frame("output")
+
+# %% [markdown]
 # ## Guess: where are the weights?
 #
-# The three convolutions look at the image; the two fully connected layers only weigh what they found. What share of all
-# the weights do the **three convolutions** hold? Write your guess down before you run the next cell.
+# A **weight** is a number that training may change: each number of a kernel, and one for each connection between two
+# fully connected layers. The three convolutions look at the image; the two fully connected layers only weigh what they
+# found. What share of all the weights do the **three convolutions** hold? Write your guess down before you run the
+# next cell.
 
 # %%
 GUESS = 0.5  # change me: the share of the weights that the three convolutions hold, from 0 to 1
@@ -178,12 +191,10 @@ weights = pipeline.weights_by_layer(network)
 weights.round(3)
 
 # %% tags=["slide"]
-groups = weights.groupby("kind").sum()
-groups["value"] = groups["share"]
+groups = weights.groupby("kind")[["share"]].sum().set_axis(["value"], axis=1)
 convolutions = groups.loc["Conv2D", "value"]
 figures.shares(
-    groups,
-    GUESS,
+    groups.rename({"Conv2D": "three convolutions", "Dense": "two fully connected layers"}), GUESS,
     title=f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.0%}",
     xlabel="share of all weights",
     synthetic=SYNTHETIC,
@@ -191,9 +202,7 @@ figures.shares(
 
 # %% [markdown]
 # Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and
-# for each of its 128 units, and a bias for each unit. So nearly all the weights of this network are tied to a *place*
-# in the picture: it has to learn a lesion in the upper left and one in the lower right separately. Notebook 04 replaces
-# this layer.
+# for each of its 128 units, and a **bias**, a number that is added, for each unit.
 
 # %%
 side = IMAGE_SIZE // 8  # three times half the side
@@ -202,20 +211,30 @@ weights_by_hand = activations * 128 + 128
 print(f"{activations:,} activations x 128 units + 128 biases = {weights_by_hand:,} weights")
 
 # %% [markdown]
+# A kernel is small, and used at every place. This layer has weights for each *place* of the picture: it has to learn a
+# lesion in the upper left and one in the lower right separately. Notebook 04 replaces it.
+
+# %% [markdown]
 # ## How a network learns: gradient descent
 #
-# The **loss** is one number that says how wrong the network is. **Gradient descent** changes each weight a little in
-# the direction in which the loss falls; the **learning rate** is how far a step goes. Here is a network of a single
-# weight whose loss is the weight squared.
+# The **loss** is one number that says how wrong the network is: the lower, the better. Take the simplest network of
+# all, with a single weight, and let its loss be the weight squared: lowest at 0. Training cannot see the curve. It only
+# knows the *slope* of the loss where it stands, and goes downhill: **gradient descent**. The steeper the slope, the
+# longer the step; the **learning rate** says how long.
 
 # %%
 def descend(rate, weight=-2.0):
-    """Return the weights that nine steps of gradient descent visit; the slope of weight² is 2 · weight."""
+    """Return the weights that nine steps of gradient descent visit."""
     path = [weight]
     for _ in range(9):
-        path.append(path[-1] - rate * 2 * path[-1])
+        slope = 2 * weight  # of weight², at this weight
+        weight = weight - rate * slope
+        path.append(weight)
     return np.array(path)
 
+
+# %% [markdown]
+# The same start, at a weight of -2, and nine steps at three learning rates:
 
 # %% tags=["slide"]
 rates, line = [0.02, 0.3, 1.03], np.linspace(-3, 3)
@@ -224,13 +243,18 @@ for axes, rate in zip(places, rates):
     axes.plot(line, line**2, color=figures.GREY)
     axes.plot(descend(rate), descend(rate) ** 2, "o-", color="#D55E00")
     axes.set(title=f"learning rate {rate}", xlabel="weight", ylabel="loss")
-figures.titled(figure, "Nine steps: only the middle learning rate arrives at the lowest loss", synthetic=False)
+title = "Too small, the steps hardly arrive; too large, they jump over the lowest loss and climb"
+figures.titled(figure, title, synthetic=False)
+
+# %% [markdown]
+# The network above has hundreds of thousands of weights instead of one. Each step takes one batch, computes the slope
+# of the loss for every weight (*backpropagation*), and moves them all.
 
 # %% [markdown]
 # **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for
-# classes: minus the logarithm of the probability that the network gave to the true class. A network that gives each of
-# *k* classes the same probability has a loss of log *k*: training starts near that. **Accuracy** is the share of images
-# classified correctly: training lowers the loss; accuracy is reported for people.
+# classes: minus the logarithm of the probability that the network gave to the true class, 0 where it was sure and
+# right, and without limit where it was sure and wrong. **Accuracy** is the share of images classified correctly. It
+# has no slope to follow, because a small step changes no count: training lowers the loss, and accuracy is for people.
 
 # %%
 network.compile(
@@ -238,6 +262,10 @@ network.compile(
     loss="categorical_crossentropy",
     metrics=["accuracy"],
 )
+
+# %% [markdown]
+# A network that knows nothing gives each of *k* classes the probability 1/*k*, and has a loss of log *k*. Training
+# should start near that.
 
 # %%
 untrained, _ = network.evaluate(val_data, verbose=0)
@@ -256,8 +284,9 @@ before = first_layer.predict(one, verbose=0)
 # ## Fit
 #
 # **Early stopping** ends the training when the validation loss has not fallen for `PATIENCE` epochs. The **checkpoint**
-# keeps the weights of the epoch with the lowest validation loss. `callbacks.upkeep` is the plumbing: it prints progress,
-# and if the runtime stops, it resumes the training when you run the notebook again.
+# keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print progress and save
+# enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and returns a table,
+# one row an epoch.
 
 # %%
 epochs = EPOCHS or 40
@@ -282,7 +311,8 @@ history = callbacks.finish(network, training)
 # %% [markdown]
 # ## Read the curves
 #
-# Where the two lines part, the network does better on the images that it learns from than on others.
+# Left the loss, right the accuracy. Where the two lines part, the network does better on the images that it learns from
+# than on others.
 
 # %% tags=["slide"]
 losses = history["val_loss"]
@@ -304,14 +334,26 @@ two = two.set_axis(["kept epoch", "last epoch"])
 two.drop(columns="seconds").round(2)
 
 # %% [markdown]
-# **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. It does not notice
-# when a network gives wrong answers with more and more certainty, and it may even rise a little meanwhile. The loss does
-# notice: a wrong answer at a probability of .99 costs far more than one at .51.
+# **Why does the loss decide, and not the accuracy?** Accuracy only counts which class came first. Suppose two networks
+# predict four images of two classes, and give their true classes these probabilities:
+
+# %%
+true_class = pd.DataFrame({
+    "careful": [0.6, 0.6, 0.4, 0.4],
+    "too sure": [0.99, 0.99, 0.01, 0.01],
+})
+accuracy, loss = (true_class > 0.5).mean(), -np.log(true_class).mean()
+pd.DataFrame({"accuracy": accuracy, "loss": loss}).round(2)
+
+# %% [markdown]
+# Both are right on the same two images, so accuracy sees no difference. The loss does: the second is just as wrong, but
+# sure of it. A network that memorises becomes sure, also where it is wrong. So the validation loss may rise while the
+# accuracy stays, or even rises a little.
 #
 # ## What did the first layer learn?
 #
-# How much did training change the activations of the first convolution for one lesion? Take the eight kernels with the
-# largest activations, and compare each one's map with what it was, by their correlation *r*: 1 means the same pattern.
+# How much did training change the maps of the first convolution for one lesion? Take the eight kernels with the largest
+# activations, and compare each one's map with what it was, by their correlation *r*: 1 means the same pattern.
 
 # %%
 after = first_layer.predict(one, verbose=0)
@@ -319,11 +361,10 @@ was = pd.DataFrame(before.reshape(-1, 16))
 now = pd.DataFrame(after.reshape(-1, 16))
 strongest = (was + now).mean().nlargest(8).index
 r = was.corrwith(now)[strongest]
-r.round(2).to_frame("r").T
 
 # %% [markdown]
-# Above: untrained. Below: trained. Each map is drawn from its own lowest value, black, to its highest, white: compare
-# patterns, not brightness. A map of one value has no *r*, shown as nan.
+# Above: untrained. Below: the same kernel, trained. Compare patterns, not brightness: each map goes from its own lowest
+# value, black, to its highest, white. (A map of one value has no *r*, shown as nan.)
 
 # %% tags=["slide"]
 both = np.concatenate([before, after])[..., strongest]
@@ -338,8 +379,7 @@ figures.image_grid(
 # %% [markdown]
 # ## One prediction
 #
-# Give the network one validation image, and read what it answers. The loss for this image is minus the logarithm of the
-# probability of its true class.
+# Give the network one validation image, and read what it answers: the three most probable classes.
 
 # %%
 images, _ = next(iter(val_data))
@@ -354,7 +394,7 @@ figures.image_grid(
     image.numpy(),
     ["predicted: " + probabilities.idxmax()],
     columns=1, inches=3.5,
-    title=f"True class: {truth}; its probability is {chance:.3f}, so the loss is {-np.log(chance):.2f}",
+    title=f"True: {truth}, at {chance:.3f}: a loss of {-np.log(chance):.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -373,9 +413,15 @@ def predict(rows):
 predictions = scores.write_predictions(training.folder, table, CLASSES, predict)
 print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/predictions.csv")
 
+# %% [markdown]
+# ## Room to memorise
+#
+# Put the two findings together: how many weights learned from how many images, and what became of the losses?
+
 # %% tags=["slide"]
 run.done(GUESS=GUESS)
 kept, end = two["loss"]
+print(f"{network.count_params():,} weights learned from {len(train):,} images.")
 print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
 print(f"After the kept epoch the training loss went from {kept:.2f} to {end:.2f},")
 print(f"and the validation loss from {lowest:.2f} to {last:.2f}.")
@@ -385,8 +431,8 @@ print(f"and the validation loss from {lowest:.2f} to {last:.2f}.")
 #
 # - **Load**: images become batches of numbers, labels become one-hot rows.
 # - **Convolve**: a kernel finds one pattern everywhere; its feature map shows where.
-# - **Build**: three convolutions look; one fully connected layer holds most of the weights.
-# - **Train**: cross-entropy, Adam, early stopping, a checkpoint of the best epoch.
+# - **Build**: three convolutions look; the fully connected layers hold most of the weights.
+# - **Train**: steps down the slope of the cross-entropy; early stopping; a checkpoint of the best epoch.
 # - **Read**: where training still improves and the validation loss rises, the network overfits.
 # - **Predict**: the probabilities are kept; Test is still unscored.
 
