@@ -114,12 +114,12 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     assert "18 of 20 positives costs 245 false alarms (interval 110 to" in figure.alt
 
 
-def test_whether_chance_may_explain_what_test_finds():
+def test_whether_the_interval_of_test_includes_what_was_wanted():
     point = decisions.operating_point(view([True] * 10 + [False], [1] * 8 + [0] * 3), 0.5)
     said = decisions.as_wanted(point, 0.9)
     assert said.startswith("Chosen to find 90% of the positives of validation, the threshold finds 80% of")
-    assert said.endswith("49% to 94%, says that chance alone may explain the difference.")
-    assert "chance alone hardly explains" in decisions.as_wanted(point, 0.95)
+    assert said.endswith("49% to 94%, includes 90%.")
+    assert decisions.as_wanted(point, 0.95).endswith("excludes 95%.")
 
 
 def test_at_a_threshold_what_is_not_defined_is_said():

@@ -75,12 +75,12 @@ def operating_point(view, threshold):
 
 
 def as_wanted(point, wanted):
-    """Say what share an :func:`operating_point` of Test finds, and whether chance may explain why not ``wanted``."""
+    """Say what share an :func:`operating_point` of Test finds, and whether its interval includes the ``wanted`` one."""
     low, high = point["sensitivity_interval"]
-    may = "may explain" if low <= wanted <= high else "hardly explains"
+    includes = "includes" if low <= wanted <= high else "excludes"
     return (
         f"Chosen to find {wanted:.0%} of the positives of validation, the threshold finds {point['sensitivity']:.0%} "
-        f"of those of Test.\nThe 95 % interval, {low:.0%} to {high:.0%}, says that chance alone {may} the difference."
+        f"of those of Test.\nThe 95 % interval, {low:.0%} to {high:.0%}, {includes} {wanted:.0%}."
     )
 
 

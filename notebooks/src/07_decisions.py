@@ -153,8 +153,9 @@ print(decisions.as_wanted(point, SENSITIVITY))
 # %% [markdown]
 # Why not the same share on Test?
 #
-# - **Chance.** The threshold lies exactly where one of validation's positives lies. Among other images, a few more or
-#   a few less lie above it; with few positives, a few are much.
+# - **Chance.** The threshold lies exactly at one of validation's positives. Of other images, a few more or a few less
+#   lie above it; where there are few positives, a few are much. If the interval includes what was wanted, this may be
+#   all.
 # - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
 #   a little too good.
 # - **Other images.** Test may hold what validation does not. *Test, another clinic*, if there is such a row, are images
@@ -209,7 +210,8 @@ RocCurveDisplay.from_predictions(
 )
 axes.plot(1 - specificity, sensitivity, "ko", markersize=10)
 axes.set(xlabel="false alarms (1 - specificity)", ylabel="found (sensitivity)")
-title = f"The threshold (dot) finds {sensitivity:.0%} and alarms {1 - specificity:.0%} for nothing"
+title = (f"The threshold (dot) finds {sensitivity:.0%} of the positives; "
+         f"{1 - specificity:.0%} of the negatives are false alarms")
 figures.titled(roc, title, SYNTHETIC)
 
 # %% [markdown]
