@@ -131,7 +131,7 @@ def test_a_contradiction_shows_one_picture_beside_itself():
     assert len(review.contradictions(table[5:])) == 0
     found = {"lists": {"contradictory_images": [["a", "a"], ["b", "b", "b"]]}}
     said = review.contradictions_in_words(review.contradictions(table, 1), found)
-    assert said == "2 pictures (5 files) are filed under two classes; here are 1 of them"
+    assert said == "2 pictures (5 files) are filed under two classes; 1 are shown here"
     none = {"lists": {"contradictory_images": []}}
     assert review.contradictions_in_words(table[:0], none) == "No picture is filed under two classes"
 

@@ -68,7 +68,7 @@ def contradictions_in_words(shown, found):
     if not every:
         return "No picture is filed under two classes"
     files, here = sum(map(len, every)), shown["picture"].nunique()
-    return f"{len(every)} pictures ({files} files) are filed under two classes; here are {here} of them"
+    return f"{len(every)} pictures ({files} files) are filed under two classes; {here} are shown here"
 
 
 def reasons(ledger):

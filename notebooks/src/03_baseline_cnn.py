@@ -243,7 +243,7 @@ for axes, rate in zip(places, rates):
     axes.plot(line, line**2, color=figures.GREY)
     axes.plot(descend(rate), descend(rate) ** 2, "o-", color="#D55E00")
     axes.set(title=f"learning rate {rate}", xlabel="weight", ylabel="loss")
-title = "Too small, the steps hardly arrive; too large, they jump over the lowest loss and climb"
+title = "A rate too small hardly gets there; one too large jumps over the lowest loss and climbs"
 figures.titled(figure, title, synthetic=False)
 
 # %% [markdown]
