@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.data import datasets, duplicates, labels
-from helpers.evaluation import intervals, scores, shortcut
+from helpers.evaluation import evaluate, intervals, scores, shortcut
 from helpers.runs import RunError
 
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -244,6 +245,17 @@ def test_lesions_patients_and_copies_of_another_set_are_left_out(elsewhere, caps
     assert found["image_id"].tolist() == left and set(found["fitzpatrick_skin_type"]) == {"V"}
     said = capsys.readouterr().out
     assert ("1 show pictures, lesions or" in said) == (name != "7") and "1 are augmented copies" in said
+
+
+def test_another_set_has_no_lesion_that_the_metadata_of_the_run_names(elsewhere, tmp_path):
+    new, own = elsewhere
+    (new / "m.csv").write_text("image,lesion_id\nMEL,HAM_1\nMelanocytic_nevi,HAM_2\nVASC,HAM_3\n")
+    blots(8).save(own / "nevus" / "other.png")
+    table = duplicates.inspect(datasets.list_images(datasets.find(own)).table)
+    (tmp_path / "metadata.csv").write_text("image_id,lesion_id\nother,HAM_2\n")
+    run = SimpleNamespace(folder=tmp_path, parameters={"EXTERNAL_DIR": str(new)})
+    found = evaluate.other_set(run, table.assign(label=["melanoma", "nevus"], split="train"))
+    assert found["image_id"].tolist() == ["MEL"]
 
 
 def test_kinds_of_error_are_counted_on_both_sides():

@@ -151,6 +151,17 @@ def test_the_listed_images_are_searched_a_hundred_at_a_time(tmp_path, monkeypatc
     assert re.findall(r"\w+_\d+", " ".join(asked)) == pd.read_csv(archive.CLINICS)["isic_id"].tolist()
 
 
+def test_searches_of_the_same_words_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(archive, "_command", list)
+    monkeypatch.setattr(archive, "_count", lambda query: 0)
+    for query in ("sex:male", "sex=male", "clinics"):
+        with pytest.raises(FileNotFoundError, match="has no image for"):
+            archive.fetch(query)
+    names = sorted(folder.name for folder in (tmp_path / "isic-archive").iterdir())
+    assert len(names) == 3 and names[0] == "clinics"
+
+
 def test_a_run_of_a_sweep_says_how_long_it_took(tmp_path, image_set, instead, monkeypatch):
     instead("true")
     monkeypatch.setattr(sweep, "time", SimpleNamespace(perf_counter=iter([5, 7.5]).__next__))
