@@ -100,7 +100,7 @@ def execute(notebook, values, folder):
     source, executed = runs.FOLDER / f"{notebook}.ipynb", folder / "notebooks" / f"{notebook}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # older kernels print a debugger's hint otherwise
-    for name in ("asyncio", "papermill"):  # what they say of a stopped or dead kernel is said better below
+    for name in ("asyncio", "papermill"):  # what they, or the kernel's log, say of a stop or its death is said below
         logging.getLogger(name).setLevel(logging.CRITICAL)
     cells = range(len(nbformat.read(source, as_version=4).cells) + 1)  # papermill adds one, of the parameters
     steps = messages.progress(cells, f"Cells of {notebook}")
@@ -114,7 +114,7 @@ def execute(notebook, values, folder):
             cwd=runs.FOLDER,
             kernel_name="python3",
             start_timeout=300,
-            extra_arguments=[f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"],
+            extra_arguments=["--quiet", f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"],
         )
     except papermill.PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip()
