@@ -112,7 +112,7 @@ def test_the_features_of_the_training_images_are_computed_once(run_folder, tmp_p
     good, real, asked = picture(tmp_path / "good.png", (120, 130, 125)), explain.features, []
     monkeypatch.setattr(explain, "features", lambda *args: asked.append(len(args[1])) or real(*args))
     first, second = (predict.predict(run_folder, [good])[0] for _ in range(2))
-    assert asked == [8, 2, 1, 1]  # training and validation images, once; the picture, twice
+    assert asked == [10, 1, 1]  # training and validation images, once; the picture, twice
     assert first.equals(second)
 
 

@@ -129,7 +129,7 @@ def numbers(network, load, table, other, swapped):
     nevus on the ``other`` set.
     """
     val = manifest.active(table, "val")
-    rows = scores.predictions_table(val, network.predict(load(val), batch_size=64, verbose=0), _learned(table))
+    rows = scores.predictions_table(val, explain.predict(network, load(val)), _learned(table))
     found = {"validation": float(scores.outcomes(rows)["correct"].mean())}
     names = {"same_collection": "colours of the same collection", "other_collection": "colours of another collection"}
     found |= {text: swapped[key] for key, text in names.items() if key in swapped}

@@ -23,7 +23,7 @@ def open_network(folder):
     """
     file = folder / "model.keras"
     try:
-        network = keras.models.load_model(file, safe_mode=True)
+        network = keras.models.load_model(file, compile=False, safe_mode=True)  # it is not trained again
     except Exception as error:  # of a broken file the loader raises anything at all
         reason = str(error).strip().split("\n")[0][:200]
         raise RunError(f"{file} cannot be read ({reason}); run the notebook that trains it again.") from error
@@ -42,16 +42,18 @@ def cached(folder, name, *made_of):
 
 def predict(network, pixels):
     """Return the network's probabilities (n, classes) for pixels (n, size, size, 3) of 0 to 255."""
-    return np.concatenate([network(part.astype("float32"), training=False) for part in _batches(pixels)])
+    pixels = np.asarray(pixels, "float32")
+    if len(pixels) <= BATCH:  # a graph takes longer to be made than so few take without one
+        return network(pixels, training=False).numpy()
+    return network.predict(pixels, batch_size=2 * BATCH, verbose=0)
 
 
 def features(model, images):
     """Return what the last dense layer of ``model`` receives for each of n images, float32 (n, k)."""
-    copy, outputs = _copy(model)
-    dense = [layer for layer, _ in outputs if isinstance(layer, keras.layers.Dense)]
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise ValueError(f"The model {model.name!r} has no dense layer, so its features are not known.")
-    return predict(keras.Model(copy.inputs[0], dense[-1].input), np.asarray(images))
+    return predict(keras.Model(model.inputs[0], dense[-1].input), images)
 
 
 def grad_cam(model, images, classes):

@@ -69,13 +69,12 @@ def _memory(network, load, folder, table):
     """Return what finds the nearest training image, and how far off 99 % of validation are; keep the features."""
     file = explain.cached(folder, "features-{}.npz", manifest.fingerprint(table))
     if not file.exists():
-        kept = io.BytesIO()
-        parts = {split: explain.features(network, load(manifest.active(table, split))) for split in ("train", "val")}
-        np.savez(kept, **parts)
+        kept, known = io.BytesIO(), manifest.active(table).query("split != 'test'")
+        np.savez(kept, learned=known["split"] == "train", features=explain.features(network, load(known)))
         manifest.write_bytes(kept.getvalue(), file)
-    features = np.load(file)
-    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(features["train"])
-    return memory, np.quantile(memory.kneighbors(features["val"])[0], 0.99)
+    learned, features = np.load(file).values()
+    memory = NearestNeighbors(n_neighbors=1, metric="cosine").fit(features[learned])
+    return memory, np.quantile(memory.kneighbors(features[~learned])[0], 0.99)
 
 
 def _readable(pictures):

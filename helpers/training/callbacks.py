@@ -81,6 +81,9 @@ def begin(run, network, table, epochs):
     }
     training = Training(folder, folder / "state" / f"{key}-{epochs}", record)
     network.optimizer.build(network.trainable_variables)  # or its state would not be loaded
+    nothing = np.zeros((1, network.output_shape[-1]))
+    network.compute_metrics(None, nothing, nothing)  # makes their variables: else fit makes its graph twice
+    network.reset_metrics()
     past = runs.recorded(folder, "run")
     trained, alike = past.get("epochs_run", 0), past.get("training") == key
     complete = alike and (trained == epochs or (past["stopped"] and trained < epochs))

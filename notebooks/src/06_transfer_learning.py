@@ -231,7 +231,8 @@ print(f"{len(past.epoch)} epochs, {head.count_params():,} weights")
 # %%
 def predict_validation():
     """Return the network's predictions of validation; images of one lesion have one group."""
-    found = scores.predictions_table(val, network.predict(val_data, verbose=0), CLASSES)
+    chances = pipeline.average_views(network, load(val), all_views=False)
+    found = scores.predictions_table(val, chances, CLASSES)
     return found.assign(group=val["group"].to_numpy())
 
 
