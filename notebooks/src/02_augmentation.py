@@ -180,7 +180,7 @@ shares = leak.shares(compared)
 validation, kept = shares["value"].iloc[:2]
 figures.shares(
     shares, GUESS,
-    title=f"You guessed {GUESS:.0%}; after the leak Test gives {kept:.0%}, validation {validation:.0%}",
+    title=f"You guessed {GUESS:.0%}; Test gives {kept:.0%} where validation says {validation:.0%}",
     xlabel="accuracy: mean of three splits (line: lowest to highest)",
     synthetic=SYNTHETIC,
 )

@@ -89,7 +89,7 @@ pictures.examples(test, name, SYNTHETIC, SEED)
 # %% [markdown]
 # ## Refer, or not
 #
-# Nobody acts on a list of probabilities. The decision is whether to refer a patient to a doctor. So nine classes
+# Nobody acts on a list of probabilities. The decision is whether to refer a patient to a doctor. So all classes
 # become two: the malignant ones are **positive**, the others **negative**. (In a set whose cancers are not known, the
 # rarest class of Test is positive, unless `MALIGNANT` names some.)
 
