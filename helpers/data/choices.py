@@ -11,23 +11,17 @@ SETTLE = "Name a table in LABELS_CSV, and its columns in IMAGE_COLUMN and LABEL_
 SEVERAL = f"{{}} says several classes of {{}} images ({{}}), but the course learns one class per image. {SETTLE}."
 
 
-def choose(rows, linked, given, labels_csv, label_column, left, root):
+def choose(rows, linked, labels_csv, label_column, left):
     """Return {table, or None for the folders: (what says the label, the labels)}; ValueError where it is not clear."""
     names, by_folder = sorted(set(rows["folder"]) - {""}), {None: ("the folder's name", rows["folder"])}
     if labels_csv == "folders":
         return by_folder
-    if given and given[0] not in linked:
-        raise ValueError(
-            f"LABELS_CSV is {labels_csv!r}, but none of its columns {', '.join(tables.read(given[0]))} names images "
-            f"such as {Path(rows['path'][0]).name!r}; name the column of image names in IMAGE_COLUMN."
-        )
+    given = [*linked][:1] if labels_csv else []
     able = {file: labels for file in given or linked if (labels := candidates(linked[file], label_column)) or given}
-    unclear = {file: labels for file, labels in able.items() if linked[file].doubt}
-    varied = unclear | {file: labels for file, labels in able.items() if any(map(_differ, labels.values()))}
-    if varied and not given:
-        alike = [folders.place(file, root) for file in able if file not in varied]
-        left |= {f"{table} (one label for all of its images)": 0 for table in alike}
-        able = varied
+    alike = [file for file in able if not linked[file].doubt and all(one.nunique() < 2 for one in able[file].values())]
+    if len(alike) < len(able) and not given:
+        left |= {f"{file} (one label for all of its images)": 0 for file in alike}
+        able = {file: able[file] for file in able if file not in alike}
     known, parts = any(map(classes.is_known, names)), all(folders.PART.search(classes.plain(name)) for name in names)
     single = not known and len(names) > len(rows) / 2 > 1
     if len(names) > (bool(linked or left) and not known) and not parts and not single and not given:
@@ -40,25 +34,24 @@ def choose(rows, linked, given, labels_csv, label_column, left, root):
             more = [file for file in more if len(able[file]) == 1 and _agree(able[file], rows["folder"])]
             return by_folder | {file: next(iter(able[file].items())) for file in more}
         if not all(linked[file].by_folder for file in other):
-            table = folders.place(other[0], root)
             raise ValueError(
-                f"both the folders ({upper}) and {table} may give them. Set LABELS_CSV to 'folders' or {table!r}."
+                f"both the folders ({upper}) and {other[0]} may give them. "
+                f"Set LABELS_CSV to 'folders' or {str(other[0])!r}."
             )
     able = able or {file: labels for file in linked if (labels := _only_other(linked[file]))}
     if not able:
-        raise ValueError(_missing(rows, linked, names, parts, label_column, root))
+        raise ValueError(_missing(linked, names, parts, label_column))
     for file, labels in able.items():
         if len(labels) != 1:
             what = f"several columns of labels: {', '.join(labels)}" if labels else "no column of labels"
-            columns = ", ".join(linked[file].rows)
             raise ValueError(
-                f"{folders.place(file, root)} has {what}. Name the right one of {columns} in LABEL_COLUMN."
+                f"{file} has {what}. Name the right one of {', '.join(linked[file].rows)} in LABEL_COLUMN."
             )
         if linked[file].doubt:
-            raise ValueError(f"of {folders.place(file, root)}, {linked[file].doubt}.")
+            raise ValueError(f"of {file}, {linked[file].doubt}.")
         if several := _several(set(next(iter(labels.values()))) - {""}):
             count = next(iter(labels.values())).isin(several).sum()
-            raise ValueError(SEVERAL.format(folders.place(file, root), count, f"such as {min(several)!r}"))
+            raise ValueError(SEVERAL.format(file, count, f"such as {min(several)!r}"))
     return {file: next(iter(labels.items())) for file, labels in able.items()}
 
 
@@ -85,23 +78,19 @@ def candidates(about, label_column):
     return {f"the one of {', '.join(hot)} that is 1": hot.idxmax(axis=1)}
 
 
-def agreed(said, rows, root):
+def agreed(said, rows):
     """Return the class that the chosen sources say of each row, "" where nothing; ValueError if tables say two."""
     labels = pd.concat([column for file, (_, column) in said.items() if file] or [pd.Series(dtype=str)])
     labels = labels[labels != ""]
     meant = labels.map(classes.key).groupby(level=0).nunique()
     if len(two := meant.index[meant > 1]):
-        names = " and ".join(folders.place(file, root) for file in said if file)
         raise ValueError(
-            f"{len(two)} images have two labels in {names}, first {Path(rows['path'][two[0]]).name}: "
-            f"{' and '.join(labels[[two[0]]].unique())}. Correct the rows, or name one table in LABELS_CSV."
+            f"{len(two)} images have two labels in {' and '.join(str(file) for file in said if file)}, "
+            f"first {Path(rows['path'][two[0]]).name}: {' and '.join(labels[[two[0]]].unique())}. "
+            "Correct the rows, or name one table in LABELS_CSV."
         )
     labels = labels[~labels.index.duplicated()].reindex(rows.index, fill_value="")
     return rows["folder"].mask(rows["folder"] == "", labels) if None in said else labels
-
-
-def _differ(labels):
-    return labels.nunique() > 1
 
 
 def _several(names):
@@ -114,19 +103,16 @@ def _several(names):
     return found
 
 
-def _missing(rows, linked, names, parts, label_column, root):
+def _missing(linked, names, parts, label_column):
     """Return what is missing where neither folders nor tables say the labels, and what settles it."""
     for file, about in linked.items():
         flags, columns = _flags(about), ", ".join(about.rows.columns[:12])
         if label_column:
-            return f"of {folders.place(file, root)}, LABEL_COLUMN names no column {label_column!r}: {columns}."
+            return f"of {file}, LABEL_COLUMN names no column {label_column!r}: {columns}."
         if flags.shape[1] > 1 and (several := (flags.sum(axis=1) > 1).sum()):
-            return SEVERAL.format(folders.place(file, root), several, f"columns {', '.join(flags.columns[:6])}")
+            return SEVERAL.format(file, several, f"columns {', '.join(flags.columns[:6])}")
     if linked:
-        return (
-            f"{folders.place(file, root)} names the images, but none of its columns {columns} is known as that of the "
-            f"labels. {SETTLE}."
-        )
+        return f"{file} names the images, but none of its columns {columns} is known as that of the labels. {SETTLE}."
     seen = f"there is a folder for each picture ({names[0]}, ...)" if len(names) > 1 else "there are no class folders"
     if names and parts:
         seen = f"the folders {', '.join(names[:3])} look like parts of one set"

@@ -65,23 +65,18 @@ def coded(diagnosis):
 
 def kind(positive):
     """Return what images of the ``positive`` classes are, in words: malignant lesions if all are known to be that."""
-    cancers = {row["name"] for row in known() if row["malignant"] == "yes"}
-    return "malignant lesions" if set(map(key, positive)) <= cancers else f"images of {', '.join(positive)}"
+    return "malignant lesions" if malignant(positive) == [*positive] else f"images of {', '.join(positive)}"
 
 
 def malignant(names, given=""):
     """Return which of the class ``names`` are malignant, in their order.
 
-    ``given`` names the malignant classes, separated by commas; "": what is known of the standard names. ValueError if
-    it names a class that is not there, or nothing is given and a name is no standard one.
+    ``given`` names them, separated by commas, ValueError if it names a class that is not there; "": what is known of
+    the standard names, none if any class has another name.
     """
     wanted = [key(part) for part in given.split(",") if part.strip()]
     if strange := sorted(set(wanted) - set(map(key, names))):
         raise ValueError(f"MALIGNANT lists {strange[0]!r}, but the classes are {', '.join(names)}.")
-    if not wanted:
+    if not wanted and all(map(is_known, names)):
         wanted = ["malignant", "cancer", *(row["name"] for row in known() if row["malignant"] == "yes")]
-        if strange := [name for name in names if not is_known(name)]:
-            raise ValueError(
-                f"Whether {strange[0]!r} is malignant is not known here; name the malignant classes in MALIGNANT."
-            )
     return [name for name in names if key(name) in wanted]

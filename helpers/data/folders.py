@@ -1,5 +1,6 @@
 """Walk through the folders of a set of images, and say what their names mean: splits, classes, parts."""
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -13,8 +14,6 @@ from helpers.data import classes, families, images, matching, tables
 PART = re.compile(
     r"\b(part|fold|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data|outputs?|orig(inals?)?|augmented)( ?\d+)?$"
 )
-
-
 PATIENT = re.compile(
     r"(patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|donors?|pacientes?)[\W_]*\d[\w -]*",
     re.IGNORECASE,
@@ -82,33 +81,9 @@ def read_folders(files, root, exactly):
     ``exactly``: folders of parts are classes too. Of two levels of folders that may be the classes, ``folder`` is the
     upper one and ``below`` the lower one.
     """
-    parts = [[text(part) for part in file.relative_to(root).parts[:-1]] for file in files]
-    names = {part for p in parts for part in p}
-    bare = {name: families.AUGMENTED.sub("", name).strip(" _-") for name in filter(families.AUGMENTED.search, names)}
-    parts = [[bare[part] if bare.get(part) in names else part for part in p] for p in parts]  # beside their originals
-    while len(parts[0]) > 1 and all(len(p) > 1 and p[0] == parts[0][0] for p in parts):
-        if classes.plain(parts[0][0]) in matching.SPLITS or classes.is_known(parts[0][0]):
-            break
-        parts = [p[1:] for p in parts]  # a folder around the whole set, as archives unpack
-    at = next((depth for depth in range(max(map(len, parts))) if _splits(parts, depth)), None)
-    split = ["" if at is None or len(p) <= at else matching.split_of(p[at]) for p in parts]
-    within = [p if at is None else p[:at] + p[at + 1 :] if split else [] for p, split in zip(parts, split)]
-    if not exactly:
-        inside = {}
-        for p in within:
-            for depth, part in enumerate(p):
-                inside.setdefault(tuple(p[:depth]), {}).setdefault(part, set()).update(p[depth + 1 : depth + 2])
-        part_of = {(*above, name) for above, names in inside.items() for name in names if _is_part(name, names)}
-        kept = [[part for at, part in enumerate(p) if tuple(p[: at + 1]) not in part_of] for p in within]
-        gone = {part for p, own in zip(within, kept) if own for part in p} - {part for own in kept for part in own}
-        within = [own or [part for part in p if part not in gone] for p, own in zip(within, kept)]
-    patients = [next(filter(PATIENT.fullmatch, p), "") for p in within]
-    others = [tuple(part for part in p if part != who) for p, who in zip(within, patients)]
-    of = pd.Series(others, dtype=object).groupby(pd.Series(patients, dtype=object)).agg(set)
-    within = [
-        list(rest) if rest and (p[-1] != who or len(of[who]) == 1) else p
-        for p, rest, who in zip(within, others, patients)
-    ]
+    parts = _unwrapped([[text(part) for part in file.relative_to(root).parts[:-1]] for file in files])
+    split, within = _apart(parts)
+    patients, within = _patients(within if exactly else _without_parts(within))
     depths = Counter(depth for p in within for depth, part in enumerate(p) if classes.is_known(part))
     level = max(depths, key=depths.get, default=0)
     rows = pd.DataFrame({"path": [str(file.absolute()) for file in files], "in": split})
@@ -123,15 +98,50 @@ def read_folders(files, root, exactly):
     return rows.assign(**dict.fromkeys([*tables.FACTS, "split", "collection", "origin", "diagnosis"], ""))
 
 
-def _is_part(name, beside):
-    """Say whether a folder is of a part of all classes, or has the folders of one ``beside`` it, {name: folders}."""
-    parts = [other for other in beside if PART.search(classes.plain(other))]
-    return name in parts or any(beside[name] & beside[other] for other in parts)
+def _unwrapped(parts):
+    """Return paths without the folders around the whole set, as archives unpack; copies are beside their originals."""
+    names = set(itertools.chain(*parts))
+    bare = {name: families.AUGMENTED.sub("", name).strip(" _-") for name in filter(families.AUGMENTED.search, names)}
+    parts = [[bare[part] if bare.get(part) in names else part for part in p] for p in parts]
+    levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*(p[:-1] for p in parts)))
+    said = [classes.plain(name) in matching.SPLITS or classes.is_known(name) for name, *_ in levels]
+    return [p[[*said, True].index(True) :] for p in parts]
 
 
-def _splits(parts, depth):
-    """Say whether the folders at a depth are splits: all or two of them, or the only one that has folders in it."""
-    splits = {p[depth]: matching.split_of(p[depth]) for p in parts if len(p) > depth}
-    deeper = {p[depth] for p in parts if len(p) > depth + 1}
-    several = len(set(splits.values()) - {""}) > 1
-    return any(splits.values()) and (several or all(splits.values()) or all(map(splits.get, deeper or {""})))
+def _apart(parts):
+    """Return the split that each path names, and the paths without its folder: empty beside the splits.
+
+    The folders at one depth are splits if all or two of them say so, or the only one that has folders in it.
+    """
+    for depth in range(max(map(len, parts))):
+        splits = {p[depth]: matching.split_of(p[depth]) for p in parts if len(p) > depth}
+        deeper = {p[depth] for p in parts if len(p) > depth + 1}
+        several = len(set(splits.values()) - {""}) > 1
+        if any(splits.values()) and (several or all(splits.values()) or all(map(splits.get, deeper or {""}))):
+            split = [splits[p[depth]] if len(p) > depth else "" for p in parts]
+            return split, [p[:depth] + p[depth + 1 :] if said else [] for p, said in zip(parts, split)]
+    return [""] * len(parts), parts
+
+
+def _without_parts(paths):
+    """Return paths without the folders of a part of all classes, known by name or by folders as one beside it has."""
+    below = {}
+    for p in paths:
+        for depth in range(1, len(p) + 1):
+            below.setdefault(tuple(p[:depth]), set()).update(p[depth : depth + 1])
+    named = [path for path in below if PART.search(classes.plain(path[-1]))]
+    beside = {(path[:-1], folder) for path in named for folder in below[path]}
+    part = {path for path in below if any((path[:-1], folder) in beside for folder in below[path])} | {*named}
+    kept = [[name for at, name in enumerate(p, 1) if tuple(p[:at]) not in part] for p in paths]
+    gone = {name for p, own in zip(paths, kept) if own for name in p} - {*itertools.chain(*kept)}
+    return [own or [name for name in p if name not in gone] for p, own in zip(paths, kept)]
+
+
+def _patients(paths):
+    """Return the patient that each path names, and the paths without these folders, unless they hold the classes."""
+    patients = [next(filter(PATIENT.fullmatch, p), "") for p in paths]
+    others, of = [[name for name in p if name != who] for p, who in zip(paths, patients)], {}
+    for who, rest in zip(patients, others):
+        of.setdefault(who, set()).add(tuple(rest))
+    every = zip(paths, patients, others)
+    return patients, [rest if rest and (p[-1] != who or len(of[who]) == 1) else p for p, who, rest in every]

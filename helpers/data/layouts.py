@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -27,9 +27,9 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     rows, linked = folders.read_folders(files, root, labels_csv == "folders"), {}
     given = [] if labels_csv in ("", "folders") else [Path(root, labels_csv)]
     try:
-        linked = _linked([*given, *found], matching.Files(rows["path"], root), given, image_column, left)
-        said = choices.choose(rows, linked, given, labels_csv, label_column, left, root)
-        labels = choices.agreed(said, rows, root)
+        linked = _linked([*given, *found], root, given, matching.Files(rows["path"], root), image_column, left)
+        said = choices.choose(rows, linked, labels_csv, label_column, left)
+        labels = choices.agreed(said, rows)
     except ValueError as error:
         question = f"The labels of {root} are not clear: {error}\nBeside the images: {_in_words(left, 4)}."
         if draft and _write_draft(rows, linked, root, draft):
@@ -37,30 +37,30 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
             question += f"\nA draft of a table of labels is {draft}: correct it, and give it as LABELS_CSV."
         raise ValueError(question) from error
     rows["published_label"] = labels.map(classes.standard)
-    chosen = [file for file in said if file]
-    for file in [*chosen, *(file for file in linked if file not in chosen)]:
+    for file in sorted(linked, key=lambda file: file not in said):  # the labels' table knows best
         facts = linked[file].facts.reindex(rows.index, fill_value="")
-        uncoded = [word for word in facts.pop("uncoded") if word and file not in chosen]
-        facts = facts.drop(columns="diagnosis") if file in chosen else facts
-        rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
+        uncoded = [word for word in facts.pop("uncoded") if word]
         left |= linked[file].notes
-        if uncoded:
+        if file in said:
+            facts["diagnosis"] = ""
+        elif uncoded:
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
+        rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
     who = rows["who"].mask((None in said) & (rows["who"] == rows["folder"]), "")
     rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who.str.replace(r"\s+", "_", regex=True))
     listed = {file: matching.split_of(re.sub("list|set", " ", file.stem)) for file in linked}
-    if "train" in listed.values() and len(set(listed.values()) - {""}) > 1:  # train.csv and test.csv, of one folder
+    if {"train"} < set(listed.values()) - {""}:  # train.csv and test.csv, of one folder
         for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
             own = rows.index.isin(linked[file].rows.index) & (rows["in"] == "")
             rows["split"] = rows["split"].mask((rows["split"] == "") & own, listed[file])
     rows["split"] = rows["split"].mask(rows["split"] == "", rows["in"])
-    names = " and ".join(folders.place(file, root) for file in chosen)
+    names = " and ".join(str(file) for file in said if file)
     for place, count in rows.loc[rows["published_label"] == "", "place"].value_counts().items():
-        left[f"images {f'without a label in {names}' if chosen else 'in no class folder'} in {place}"] = count
+        left[f"images {f'without a label in {names}' if names else 'in no class folder'} in {place}"] = count
     kept = rows[rows["published_label"] != ""].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_in_words(left, 4)}.")
-    layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(chosen))
+    layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(names))
     label = ", ".join(dict.fromkeys(what for what, _ in said.values()))
     return kept, _understood(kept, layout, label, labels[labels != ""], left)
 
@@ -85,15 +85,23 @@ def _in_words(left, most=20):
     return "; ".join(said[:most] + [f"and {len(said) - most} more"] * (len(said) > most)) or "nothing"
 
 
-def _linked(found, files, given, image_column, left):
-    """Return {table: what it says about the images}; what says nothing of them is put into ``left``."""
+def _linked(found, root, given, files, image_column, left):
+    """Return {path of a table in the set: what it says about the images}; others are put into ``left``.
+
+    ValueError if a ``given`` table says nothing about them.
+    """
     linked = {}
     for file in dict.fromkeys(found):
-        about = tables.about(file, files, image_column)
+        name, about = PurePosixPath(folders.place(file, root)), tables.about(file, files, image_column)
         if FORM.search(file.stem) and file not in given:
             left[f"{file.name} (a form for answers, no labels)"] = 0
         elif about.image_column or about.doubt:
-            linked[file] = about
+            linked[name] = about
+        elif file in given:
+            raise ValueError(
+                f"LABELS_CSV is {str(name)!r}, but none of its columns {', '.join(tables.read(file))} names images "
+                f"such as {files.paths[0].name!r}; name the column of image names in IMAGE_COLUMN."
+            )
         else:
             left |= about.notes
     return linked

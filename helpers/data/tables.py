@@ -27,12 +27,12 @@ HEAD = 100  # rows that are looked at before a table of any size is read
 class About(NamedTuple):
     """What a table says of image files; the index of ``rows`` and ``facts`` is the file's position among them."""
 
-    rows: pd.DataFrame  # the table's rows about the files that they name best
-    facts: pd.DataFrame  # what the first row about each file says, also of files with the same ISIC id
-    image_column: str  # "" if no column names images
     notes: dict  # {what is not used: how many, 0 where it is one}
-    by_folder: bool  # whether it names the folders of the images, or lies in the only one
-    doubt: str  # why it is not clear which images are meant; "" if it is
+    rows: pd.DataFrame = pd.DataFrame()  # the table's rows about the files that they name best
+    facts: pd.DataFrame = pd.DataFrame(columns=["diagnosis", "uncoded", *FACTS], dtype=str)  # also of the same ISIC id
+    image_column: str = ""  # "" if no column names images
+    by_folder: bool = False  # whether it names the folders of the images, or lies in the only one
+    doubt: str = ""  # why it is not clear which images are meant; "" if it is
 
 
 def columns(names, meaning):
@@ -77,49 +77,45 @@ def about(file, files, image_column=""):
     text in the columns of ``FACTS``, ``split`` ("train", "val" or "test"), ``collection``, ``origin`` (what else may
     say who took the picture), ``diagnosis`` (ISIC 2019 code) and ``uncoded`` (a diagnosis that has no such code).
     """
-
-    def nothing(why):
-        none = pd.DataFrame(columns=["diagnosis", "uncoded", *FACTS], dtype=str)
-        return About(none, none, "", {f"{Path(file).name} ({why})": 0}, False, "")
-
-    named = False
+    named, name = False, Path(file).name
     try:
         (_, names), *head = itertools.islice(_rows(file), HEAD)
         called = image_column in names or set(columns(names, "image")) - set(columns(names, "generic"))
         cells = itertools.chain(names, *(cells for _, cells in head))
         named = any(cell in files for cell in cells if called or not re.fullmatch(NUMBER, cell))
-        if not named and not columns(names, "image"):
-            return nothing(f"no column of image names among {', '.join(names[:4])}" if head else "no table of labels")
+        if not named and not (head and columns(names, "image")):
+            none = "no rows" if columns(names, "image") else "no table of labels"
+            why = f"no column of image names among {', '.join(names[:4])}" if head else none
+            return About({f"{name} ({why})": 0})
         table = read(file)
     except (csv.Error, ValueError) as error:
         if named:
             raise
-        return nothing(error)
-    if any(name in files and not columns([name], "image") for name in table):  # the line of names is missing
+        return About({f"{name} ({error})": 0})
+    if any(column in files and not columns([column], "image") for column in table):  # the line of names is missing
         table = pd.concat([pd.DataFrame([list(table)], [1], table.columns), table])
         table.columns = [f"column {number}" for number in range(1, table.shape[1] + 1)]
     wanted = [image_column] if image_column in table else table
-    found = {name: _images_in(table, name, image_column, files, file) for name in wanted}
+    found = {column: _images_in(table, column, image_column, files, file) for column in wanted}
     most = max(len(pairs) for pairs, _ in found.values())
-    full = {name: said for name, said in found.items() if (said[0]["level"] == 0).sum() > most / 2}
+    full = {column: meant for column, meant in found.items() if (meant[0]["level"] == 0).sum() > most / 2}
     found = full or found  # a full name says more than a number
-    column = max(found, key=lambda name: [len(said) for said in found[name]])
-    pairs, twice = found[column]
-    both = {name: pairs.merge(some, on="line") for name, (some, _) in found.items() if len(some) >= len(pairs) / 2 > 0}
-    others = [name for name in both if name != column and (both[name]["file_x"] != both[name]["file_y"]).mean() > 0.5]
+    column = max(found, key=lambda column: list(map(len, found[column])))
+    pairs, twice = found.pop(column)
+    as_good = {other: some for other, (some, _) in found.items() if len(some) >= len(pairs) / 2 > 0}
+    both = {other: pairs.merge(some, on="line") for other, some in as_good.items()}
+    others = [other for other, pair in both.items() if (pair["file_x"] != pair["file_y"]).mean() > 0.5]
     doubt = f"{len(twice)} names, such as {twice[0]!r}, stand for several images each; give paths" if twice else ""
     if others:
         doubt = f"its columns {', '.join([column, *others])} name different images; choose one in IMAGE_COLUMN"
     facts, notes = _facts(table.loc[pairs["line"].unique()], file)
     if unused := len(table) - pairs["line"].nunique():
-        notes[f"rows of {Path(file).name} without an image"] = unused
-    elif pairs.empty:
-        return nothing("no rows")
+        notes[f"rows of {name} without an image"] = unused
     facts = facts.loc[pairs["line"]].set_axis(pairs["file"])
     exact = pairs[pairs["level"] == pairs.groupby("line")["level"].transform("min")]
     rows = table.loc[exact["line"]].set_axis(exact["file"])
     by_folder = rows[column].str.contains(r"\w[/\\]").all() or files.in_folder_of(file, rows.index)
-    return About(rows, facts[~facts.index.duplicated()], column if len(pairs) else "", notes, by_folder, doubt)
+    return About(notes, rows, facts[~facts.index.duplicated()], column if len(pairs) else "", by_folder, doubt)
 
 
 def known(values):
@@ -170,11 +166,10 @@ def _facts(table, file):
             f"{file}, line {odd['splits'].index[0]}: the split {odd['splits'].iloc[0]!r} is not train, val or test; "
             "correct it, or leave it empty."
         )
-    notes = {
-        f"values of {Path(file).name} that are no {what}, such as {values.iloc[0]!r}": len(values)
-        for what, values in odd.items()
-        if len(values)
-    }
+    notes = {}
+    for what, values in odd.items():
+        if len(values):
+            notes[f"values of {Path(file).name} that are no {what}, such as {values.iloc[0]!r}"] = len(values)
     for name in ("collection", "origin"):  # what differs from image to image is no collection
         said = given[name][given[name] != ""]
         given[name] = given[name] if said.nunique() <= max(1, len(said) / 2) else ""

@@ -27,8 +27,7 @@ def positive(table, val, test, given=""):
     that is rarest in Test of those of which they do; none ([]) if there is no such class.
     """
     names = sorted({*manifest.active(table, "train")["label"], *table["published_label"]} - {""})
-    wanted = classes.malignant(names, given) if given or all(map(classes.is_known, names)) else []
-    choices = [wanted, *([name] for name in test.value_counts(ascending=True).index)]
+    choices = [classes.malignant(names, given), *([name] for name in test.value_counts(ascending=True).index)]
     return next((each for each in choices if all(labels.isin(each).nunique() == 2 for labels in (val, test))), [])
 
 
