@@ -56,6 +56,9 @@ LINES = ("1.png,ant", "2.png,bee", "3.png,ant", "4.png,bee")
         table(",image,label", *(f"{at},{line}" for at, line in enumerate(LINES))),
         table("Unnamed: 0,image,label", *(f"{at},{line}" for at, line in enumerate(LINES))),
         table("image,label,,,", *(f"{line},,," for line in LINES)),
+        table("sep=,", "image,label", *LINES),  # as Excel writes
+        table("# Insects of 2024", "", "# by me,", "image,label", *LINES),
+        table("image,label", *(f"%{0x30 + at:x}.png,{line[-3:]}" for at, line in enumerate(LINES, 1))),
         table("id,label", *(line.replace(".png", "") for line in LINES)),
         table("image,label", *(f"00{line}" for line in LINES)),
         table("image,label", *(line.upper().replace("ANT", "ant").replace("BEE", "bee") for line in LINES)),
@@ -578,3 +581,51 @@ def test_numbers_of_things_that_another_table_tells_are_no_labels(make):
     lines = table("image,plant", *(f"{at}.png,P{at % 2}" for at in range(1, 5)))
     with pytest.raises(ValueError, match="none of its columns image, plant is known"):
         read(make({**FOUR, "images.csv": lines, "plants.csv": table("plant,label", "P0,ant", "P1,bee")}))
+
+
+@pytest.mark.parametrize("copied", ["ant - Copy", "ant - Kopie (2)", "ant (1)", "ant_augmented"])
+def test_a_copy_of_a_class_folder_is_no_class(make, copied):
+    root = make(files(*(f"{name}/{at}.png" for name in ("ant", copied, "type (1)", "type (2)") for at in range(3))))
+    assert {path: label for path, label in read(root)[0].items() if path[:-6] != label} == {
+        f"{copied}/{at}.png": "ant" for at in range(3)
+    }
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "Unsorted", "to_sort", "not labeled", "TODO", "New folder (2)"])
+def test_a_folder_of_what_nobody_sorted_is_no_class(make, name):
+    root = make(files(*(f"{folder}/{at}.png" for folder in ("ant", "bee", "unknown", name) for at in range(2))))
+    found, said = read(root)
+    assert [*found.values()] == ["ant"] * 2 + ["bee"] * 2 + ["unknown"] * 2
+    assert said.endswith(f"Not used: 2 images in no class folder in {name}/")
+
+
+@pytest.mark.parametrize(
+    "name", ["{at}_{side}", "person{at}_bacteria_{number}", "patient-{at} view {number}", "s{at}_patch_{number}_4"]
+)
+def test_a_patient_or_source_in_the_files_names_is_a_group(make, name):
+    names = [name.format(at=at, side=side, number=at * 3 + len(side)) for at in range(6) for side in ("left", "right")]
+    root = make(files(*(f"{'ab'[at % 2]}/{name}.png" for at, name in enumerate(names))))
+    groups = datasets.list_images(datasets.find(root)).table.set_index("image_id")["group"]
+    assert groups.nunique() == 6 and all(len(set(groups[names[at : at + 2]])) == 1 for at in range(0, 12, 2))
+
+
+def test_a_name_that_stands_for_many_files_is_no_patient(make):
+    root = make(files(*(f"{'ab'[at % 2]}/video1_frame_{at}.png" for at in range(12))))
+    assert set(datasets.list_images(datasets.find(root)).table["group"]) == {""}
+
+
+def test_a_second_opinion_is_asked_about(make):
+    root = make(
+        {
+            **FOUR,
+            "t.csv": table("image,label,by_her,sure", *(f"{line},ant,no" for line in LINES[1:]), "1.png,ant,bee,no"),
+        }
+    )
+    with pytest.raises(ValueError, match="several columns of labels: label, by_her. .* in LABEL_COLUMN"):
+        read(root)
+    assert read(root, label_column="label")[0] == TRUE
+
+
+def test_diagnoses_that_are_none_of_skin_are_no_loss(make):
+    root = make({**files("ant/1.png", "bee/2.png"), "t.csv": table("path,label", "ant/1.png,Ant", "bee/2.png,Bee")})
+    assert read(root)[1].endswith("Not used: nothing")

@@ -64,6 +64,11 @@ def candidates(about, label_column):
     table = about.rows
     names = [label_column] if label_column else tables.columns(table, "label")
     labels = {name: _labels(table, name) for name in names if name in table}
+    if not label_column:  # a second opinion: some other column that has the classes of this one
+        own = [set(said) for said in labels.values() if not said.str.fullmatch(tables.NUMBER).any()]
+        others = {name: set(tables.known(table[name])) - {""} for name in table if name not in labels}
+        more = [name for name, said in others.items() if len(said) > 1 and any(said <= one for one in own)]
+        labels |= {name: _labels(table, name) for name in more}
     if not label_column and "diagnosis_3" in labels:  # of the levels of the ISIC Archive, this one is the class
         labels = {name: said for name, said in labels.items() if not re.fullmatch(r"diagnosis_[1245]", name)}
     most = max(((said != "").sum() for said in labels.values()), default=0)

@@ -150,13 +150,9 @@ def _named(variable, given):
     if given.startswith("isic:"):
         return archive.fetch(given.removeprefix("isic:"))
     folder = Path(given).expanduser().absolute()
-    try:
-        there, images = folder.is_dir(), next(_places(folder), None)
-    except OSError:  # a name that no file system takes
-        there = images = None
-    if not images:
-        what = "holds no images" if there else "is no folder"
-        if files := [file.name for _, files, _ in folders.walk(folder) for file in files] if there else []:
+    if not any(_places(folder)):
+        what = "holds no images" if any(folders.walk(folder)) else "is no folder"
+        if files := [file.name for _, files, _ in folders.walk(folder) for file in files]:
             what += f", but {len(files)} other files, such as {files[0]}"
         raise FileNotFoundError(
             f"{variable} is {given!r}, but that {what}; name a folder of class folders, or of images with "

@@ -25,6 +25,7 @@ DONE = (  # to a copy
 WORD = rf"(?:{DONE}|rot|hue|deg|lr|ud|of|de|von)"
 WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
 AUGMENTED = re.compile(r"(?<![^\W_])aug(ment[a-z]*)?(?![^\W_])", re.IGNORECASE)
+COPIED = re.compile(rf"{AUGMENTED.pattern}| - (cop[iy]|kopi)[a-z]*( \(\d+\))?$| \(\d+\)$", re.IGNORECASE)  # of folders
 FOLDER = re.compile(rf"{AUGMENTED.pattern}|^(outputs?|{DONE}([\W_]+({WORD}|\d+))*)$", re.IGNORECASE)
 UNKNOWN = "unknown"  # stands for an original of which nothing is known
 MASK = r"(?:mask|seg|truth|annot|label|lesion|roi|contour|binar|trimap|matte|silhouette|(?<![a-z])gt(?![a-z]))"

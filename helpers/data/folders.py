@@ -14,10 +14,14 @@ from helpers.data import classes, families, images, matching, tables
 PART = re.compile(
     r"\b(part|fold|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data|outputs?|orig(inals?)?|augmented)( ?\d+)?$"
 )
-PATIENT = re.compile(
-    r"(patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|donors?|pacientes?)[\W_]*\d[\w -]*",
+WHO = "patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|donors?|pacientes?"
+PATIENT = re.compile(rf"({WHO})[\W_]*\d[\w -]*", re.IGNORECASE)
+# What of a file's name says the patient, or another source of several pictures: person1_virus_3, 10_left, s7_patch_0
+SOURCE = re.compile(
+    rf"((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view)[\d\W_]*",
     re.IGNORECASE,
 )
+UNSORTED = re.compile(r"(un|not |to ?)(label|sort|annotat|classif|categori|do\b)[a-z]*|new folder( \(\d+\))?")
 FOREIGN = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # made by other programs
 
 
@@ -83,6 +87,7 @@ def read_folders(files, root, exactly):
     """
     parts = _unwrapped([[text(part) for part in file.relative_to(root).parts[:-1]] for file in files])
     split, within = _apart(parts)
+    within = [[] if any(UNSORTED.fullmatch(classes.plain(name)) for name in p) else p for p in within]
     patients, within = _patients(within if exactly else _without_parts(within))
     depths = Counter(depth for p in within for depth, part in enumerate(p) if classes.is_known(part))
     level = max(depths, key=depths.get, default=0)
@@ -93,7 +98,7 @@ def read_folders(files, root, exactly):
     crossed = [name for name in spread.index[spread > 1] if re.search(r"[^\W\d_]", name)]
     direct = set(rows["folder"]) <= set(rows["folder"][under == ""])  # images lie in all of the upper ones themselves
     rows["below"] = under if len(crossed) > 1 and not direct else ""
-    rows["who"] = patients
+    rows["who"] = _sources(files, patients)
     rows["place"] = [f"{p[0]}/" if p else "the set's folder" for p in parts]
     return rows.assign(**dict.fromkeys([*tables.FACTS, "split", "collection", "origin", "diagnosis"], ""))
 
@@ -101,7 +106,7 @@ def read_folders(files, root, exactly):
 def _unwrapped(parts):
     """Return paths without the folders around the whole set, as archives unpack; copies are beside their originals."""
     names = set(itertools.chain(*parts))
-    bare = {name: families.AUGMENTED.sub("", name).strip(" _-") for name in filter(families.AUGMENTED.search, names)}
+    bare = {name: families.COPIED.sub("", name).strip(" _-") for name in filter(families.COPIED.search, names)}
     parts = [[bare[part] if bare.get(part) in names else part for part in p] for p in parts]
     levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*(p[:-1] for p in parts)))
     said = [classes.plain(name) in matching.SPLITS or classes.is_known(name) for name, *_ in levels]
@@ -145,3 +150,11 @@ def _patients(paths):
         of.setdefault(who, set()).add(tuple(rest))
     every = zip(paths, patients, others)
     return patients, [rest if rest and (p[-1] != who or len(of[who]) == 1) else p for p, who, rest in every]
+
+
+def _sources(files, patients):
+    """Return the patient of each file, as folders say or else the file's name: if no name stands for a fifth of all."""
+    found = [SOURCE.fullmatch(text(file.stem)) for file in files]
+    named = pd.Series([match[1] or match[2] if match else "" for match in found])
+    few = named[named != ""].value_counts().max() > len(files) / 5
+    return patients if few else [who or name for who, name in zip(patients, named)]

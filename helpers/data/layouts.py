@@ -43,7 +43,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         left |= linked[file].notes
         if file in said:
             facts["diagnosis"] = ""
-        elif uncoded:
+        elif uncoded and facts["diagnosis"].any():  # else it is about something else than skin
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
         rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
     who = rows["who"].mask((None in said) & (rows["who"] == rows["folder"]), "")

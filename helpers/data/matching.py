@@ -4,6 +4,7 @@ import itertools
 import re
 import unicodedata
 from pathlib import Path, PurePath
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -50,14 +51,13 @@ class Files:
         split = next(filter(None, map(split_of, [place.stem, *place.parts[:-1]])), "")
         if split:
             return [at for at, said in enumerate(self.splits) if said == (split if split in self.splits else "")]
-        inside = [at for at, path in enumerate(self.paths) if path.is_relative_to(place.parent)]
-        return inside or range(len(self.paths))
+        return self.inside(table) or range(len(self.paths))
 
-    def in_folder_of(self, table, positions):
-        """Say whether a table lies in a folder of the set, below its top, with all files of these positions."""
+    def inside(self, table):
+        """Return the positions of the files in a table's folder, if that is one below the top of the set."""
         place = Path(table).parent
-        inside = self.root and place != self.root and place.is_relative_to(self.root)
-        return bool(inside) and all((self.root / self.paths[at]).is_relative_to(place) for at in positions)
+        below = self.root and place != self.root and place.is_relative_to(self.root)
+        return [at for at, path in enumerate(self.paths) if below and (self.root / path).is_relative_to(place)]
 
     def match(self, values, table):
         """Find the files that the ``values`` of a column of ``table`` name (a Series of text by line).
@@ -116,5 +116,5 @@ def _stem(name):
 
 
 def _key(stem):
-    """Return what spellings of a stem have in common: spreadsheets take the zeros of 007, some systems the capitals."""
-    return re.sub(r"^0+(?=\d+$)", "", unicodedata.normalize("NFC", stem).casefold())
+    """Return what spellings of a stem have in common: spreadsheets take the zeros of 007, links say %20."""
+    return re.sub(r"^0+(?=\d+$)", "", unicodedata.normalize("NFC", unquote(stem)).casefold())

@@ -21,6 +21,7 @@ FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general", 
 AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?", "anonymous"}
 NUMBER = r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?"
+TITLE = r"""(?:\s*[^\s,;\t|][^,;\t|\n]*[,;\t| ]*\n){1,5}(?=[^\n]*[^\s,;|"][^\n]*[,;\t|][^\n]*[^\s,;|"])"""  # or "sep=;"
 HEAD = 100  # rows that are looked at before a table of any size is read
 
 
@@ -114,7 +115,7 @@ def about(file, files, image_column=""):
     facts = facts.loc[pairs["line"]].set_axis(pairs["file"])
     exact = pairs[pairs["level"] == pairs.groupby("line")["level"].transform("min")]
     rows = table.loc[exact["line"]].set_axis(exact["file"])
-    by_folder = rows[column].str.contains(r"\w[/\\]").all() or files.in_folder_of(file, rows.index)
+    by_folder = rows[column].str.contains(r"\w[/\\]").all() or set(rows.index) <= set(files.inside(file))
     return About(notes, rows, facts[~facts.index.duplicated()], column if len(pairs) else "", by_folder, doubt)
 
 
@@ -197,6 +198,8 @@ def _rows(file):
         text = data.decode("latin-1")
     if "\0" in text or not text.strip():
         raise ValueError("it is empty, or not text in UTF-8, UTF-16 or Latin-1")
+    if title := re.match(TITLE, text):
+        text = "\n" * title[0].count("\n") + text[title.end() :]
     first = next(filter(str.strip, io.StringIO(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count))
     for row in reader:
