@@ -216,8 +216,8 @@ def test_classes_of_another_set_are_matched_by_their_standard_names(elsewhere, c
         "Melanocytic_nevi": "nevus",
         "VASC": "vascular lesion",
     }
-    said = "3 of 4 images are new and of classes that the networks learned.\nLeft out: 1 are of other classes.\n"
-    assert capsys.readouterr().out == said
+    said = "3 of 4 images are new and of classes that the networks learned.\nNone is of basal cell carcinoma.\n"
+    assert capsys.readouterr().out == f"{said}Left out: 1 are of other classes (wart).\n"
 
 
 def test_pictures_of_another_set_that_are_known_under_other_names_are_left_out(elsewhere, capsys):
@@ -245,6 +245,7 @@ def test_lesions_patients_and_copies_of_another_set_are_left_out(elsewhere, caps
     assert found["image_id"].tolist() == left and set(found["fitzpatrick_skin_type"]) == {"V"}
     said = capsys.readouterr().out
     assert ("1 show pictures, lesions or" in said) == (name != "7") and "1 are augmented copies" in said
+    assert ("1 of them have a lesion or patient id that the course's images have" in said) == (name == "7")
 
 
 def test_another_set_has_no_lesion_that_the_metadata_of_the_run_names(elsewhere, tmp_path):

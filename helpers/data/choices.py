@@ -151,8 +151,5 @@ def _only_other(about):
 def _agree(labels, named):
     """Say whether a table's labels (candidates) use the classes of the folders, and say the same of each image."""
     own = set(named.map(classes.key)) - {""}
-    for column in labels.values():
-        table, folder = column.map(classes.key), named.reindex(column.index).map(classes.key)
-        if not set(table) & own or ((table != folder) & (table != "") & (folder != "")).any():
-            return False
-    return True
+    both = [(column.map(classes.key), named.reindex(column.index).map(classes.key)) for column in labels.values()]
+    return all(own & {*said} and not ((said != at) & (said != "") & (at != "")).any() for said, at in both)

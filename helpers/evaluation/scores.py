@@ -112,8 +112,9 @@ def external(data_dir, table, classes, metadata):
 
     Not new is an image that is in the table, or nearly (see ``duplicates.near_duplicates``), or of one of its lesions
     or patients, as public ids in ``metadata`` (``labels.official_labels`` of the table) and the other set say. Returned
-    are manifest rows with groups, labelled with the name in ``classes``, and what is officially known of them; a
-    sentence says how many of how many. Errors are those of ``datasets.find`` and ``datasets.list_images``.
+    are manifest rows with groups, labelled with the name in ``classes``, and what is officially known of them;
+    printed is how many of how many, and what is missing. Errors are those of ``datasets.find`` and
+    ``datasets.list_images``.
     """
     own = {names_of.key(name): name for name in classes}
     listed, facts, _ = datasets.list_images(datasets.find(data_dir))
@@ -122,11 +123,16 @@ def external(data_dir, table, classes, metadata):
     table = table[(table["parent"] == "") & (table["picture"] != "")].join(metadata, on="image_id")
     known, group = _groups(table, rows)
     label = rows["label"].map(lambda name: own.get(names_of.key(name), ""))
-    left = {"are of other classes": label == ""}
+    others = sorted(rows["label"][label == ""].unique())
+    left = {f"are of other classes ({', '.join(others)})": label == ""}
     left |= {"show pictures, lesions or patients that the course already has": group.isin(known)}
     left |= {"are augmented copies": families.originals(rows) != ""}
     found = rows.assign(label=label, group=group)[~np.any([*left.values()], axis=0)].reset_index(drop=True)
     print(f"{len(found)} of {len(rows)} images are new and of classes that the networks learned.")
+    if missing := sorted(set(classes) - set(found["label"])):
+        print(f"None is of {', '.join(missing)}.")
+    if alike := sum(found[name].isin(set(table[name]) - {""}) for name in ("lesion_id", "patient_id")).gt(0).sum():
+        print(f"{alike} of them have a lesion or patient id that the course's images have too; they count as others.")
     if said := [f"{out.sum()} {what}" for what, out in left.items() if out.any()]:
         print(f"Left out: {', '.join(said)}.")
     return found
