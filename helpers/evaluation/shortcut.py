@@ -167,7 +167,7 @@ def error_kinds(rows, table):
     kinds = {
         "doubtful label": (rows["label"] != rows["published_label"]) | (rows["flag"] == "contradiction"),
         "class never learned": ~rows["label"].isin(scores.classes(rows)),
-        "class never seen from this clinic": rows["image_id"].isin(elsewhere(table)),
+        "class never seen from this collection": rows["image_id"].isin(elsewhere(table)),
         "surer than 0.9": rows["confidence"] > 0.9,
     }
     sides = {"misclassified": ~rows["correct"], "classified correctly": rows["correct"]}

@@ -191,7 +191,7 @@ results.colours
 #
 # Numbers say how often a network is wrong; the images may show why. Look at errors among the Test images whose class was
 # never seen from their clinic (where there are none, among all), one of each kind. What do they share with the class that was
-# predicted? A class is *of a clinic* here if training has images of it from there.
+# predicted? A class is *of a collection* here if training has images of it from there.
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
@@ -200,13 +200,13 @@ figures.image_grid(
     some["path"],
     "true: " + some["label"] + "\npredicted: " + some["predicted"] + "\n" + some["collection"],
     columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors go to a class of the image's own clinic",
+    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors go to a class of the image's own collection",
     synthetic=SYNTHETIC,
 )
 
 # %% tags=["nbval-check-output"]
 by_chance = wrong["by_chance"].sum()
-print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have gone there.")
+print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have gone to one.")
 
 # %% [markdown]
 # What do all misclassified images of Test have in common? A kind of image explains errors only if it is rarer among those
