@@ -130,7 +130,8 @@ feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
 activation = np.maximum(feature_map, 0)  # ReLU
 
 # %% [markdown]
-# Each picture goes from its lowest number, black, to its highest, white. In the middle one, zero is grey.
+# Each picture goes from its lowest number, black, to its highest, white. In the middle one, the grey of flat areas is
+# zero.
 
 # %% tags=["slide"]
 zero = np.mean(activation == 0)
@@ -247,7 +248,7 @@ title = "A rate too small hardly gets there; one too large jumps over the lowest
 figures.titled(figure, title, synthetic=False)
 
 # %% [markdown]
-# The network above has hundreds of thousands of weights instead of one. Each step takes one batch, computes the slope
+# The network above has a great many weights instead of one. Each step takes one batch, computes the slope
 # of the loss for every weight (*backpropagation*), and moves them all.
 
 # %% [markdown]

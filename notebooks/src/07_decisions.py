@@ -118,8 +118,8 @@ healthy = 1000 - sick
 print(f"Assumed: of 1,000 patients, {sick} are positive and {healthy} negative.")
 
 # %% [markdown]
-# The network shall find nine of ten positives (`SENSITIVITY`). **Guess**: how many of the negatives does it refer as
-# well? Each of them is a **false alarm**.
+# The network is meant to find the share `SENSITIVITY` of the positives, nine in ten by default. **Guess**: how many of
+# the negatives does it refer as well? Each of them is a **false alarm**.
 
 # %%
 GUESS = 100  # change me: how many false alarms among 1,000 patients
@@ -164,8 +164,8 @@ print(decisions.as_wanted(point, SENSITIVITY))
 # %% [markdown]
 # ## A thousand patients
 #
-# Let the threshold decide about the thousand patients. Two products say it all: the sick times the sensitivity, and
-# the healthy times one minus the specificity.
+# Let the threshold decide about the thousand patients, as well as it does on Test. Two products say it all: the sick
+# times the sensitivity, and the healthy times one minus the specificity.
 
 # %%
 sensitivity, specificity = point["sensitivity"], point["specificity"]
@@ -192,7 +192,7 @@ print(decisions.in_words(patients, GUESS))
 
 # %% [markdown]
 # **That is the finding.** Where few have a disease, there are so many healthy that even rare false alarms may outnumber
-# the patients who are found. No better picture of the network changes this: it follows from the prevalence.
+# the patients who are found. Sensitivity and specificity alone do not say so: it takes the prevalence.
 #
 # What follows asks how far the count can be trusted, one question a section.
 #
