@@ -1,5 +1,7 @@
 """The leak: what a nearest neighbour scores when copies of one image lie on both sides of the split."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
@@ -30,8 +32,9 @@ def pictures(rows, pipeline, copies, seed, most=2000):
 
 def draw(table, pipeline, seed):
     """Yield the pictures of such a table's rows, 64 pixels a side: the same for the same seed."""
+    small = functools.lru_cache(1)(lambda path: open_rgb(path).resize((SIDE, SIDE)))  # its copies follow an image
     for row in table.itertuples():
-        picture = open_rgb(row.path).resize((SIDE, SIDE))
+        picture = small(row.path)
         yield augmentation.apply(pipeline, picture, f"{seed} {row.image_id} {row.copy}") if row.copy else picture
 
 

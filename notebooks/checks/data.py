@@ -61,15 +61,16 @@ def corners_in_grey(given, train, val, seed):
     learned, held = (corners.cut(rows["path"]) for rows in (train, val))  # again: the notebook's may be grey by now
     dull = [np.stack([blocks.sum(axis=3) / 3] * 3, axis=3) for blocks in (learned, held)]
 
-    def predicted(first, second):
+    def predicted(first, *seconds):
         forest = RandomForestClassifier(300, min_samples_leaf=2, n_jobs=-1, random_state=seed)
-        return forest.fit(corners.describe(first), train["label"]).predict(corners.describe(second))
+        forest.fit(corners.describe(first), train["label"])
+        return [forest.predict(corners.describe(second)) for second in seconds]
 
-    truth, colour = predicted(*dull), predicted(learned, held)
+    (truth,), (colour, half) = predicted(*dull), predicted(learned, held, dull[1])
     right = (given == truth).mean()
     slips = {
         "These are the predictions from corners in colour.": colour,
-        "The forest has to learn from grey corners, too.": predicted(learned, dull[1]),
+        "The forest has to learn from grey corners, too.": half,
     }
     for sentence, slip in slips.items():
         assert (given == slip).mean() <= max(right, 0.8), sentence
