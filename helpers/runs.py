@@ -25,6 +25,7 @@ LEFT = {  # the notebooks of the course, and what others need of them
     "07_decisions": [],
 }
 NOTEBOOKS = list(LEFT)
+NO_MATTER = {"DATA_DIR", "OUT_DIR", "METADATA", "EXTERNAL_DIR", "TENSORBOARD", "TTA"}  # they shape no weight themselves
 FOLDER = datasets.ROOT / "notebooks"
 
 
@@ -132,6 +133,11 @@ def recorded(folder, notebook):
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and isinstance(record.get("parameters"), dict) else {}
+
+
+def shaping(parameters):
+    """Return those of a notebook's ``parameters`` {name: value} that shape a training, without its length."""
+    return {name: value for name, value in parameters.items() if name not in NO_MATTER and not name.endswith("EPOCHS")}
 
 
 @dataclass

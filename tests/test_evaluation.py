@@ -16,7 +16,7 @@ from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.data import datasets, duplicates, labels
-from helpers.evaluation import evaluate, intervals, scores, shortcut
+from helpers.evaluation import evaluate, intervals, scores
 from helpers.runs import RunError
 
 NAMES = ["basal cell carcinoma", "melanoma", "nevus", "vascular lesion"]
@@ -257,16 +257,6 @@ def test_another_set_has_no_lesion_that_the_metadata_of_the_run_names(elsewhere,
     run = SimpleNamespace(folder=tmp_path, parameters={"EXTERNAL_DIR": str(new)})
     found = evaluate.other_set(run, table.assign(label=["melanoma", "nevus"], split="train"))
     assert found["image_id"].tolist() == ["MEL"]
-
-
-def test_kinds_of_error_are_counted_on_both_sides():
-    data = sure(["melanoma", "nevus", "wart"], ["basal cell carcinoma", "nevus", "nevus"])
-    test = data[["image_id", "label"]].assign(collection=["A", "B", ""], split="test", flag=["", "", "contradiction"])
-    train = pd.DataFrame({"image_id": ["t"], "label": "melanoma", "collection": "B", "split": "train", "flag": ""})
-    rows = scores.outcomes(data).assign(published_label=["nevus", "nevus", "wart"], flag=test["flag"])
-    found = shortcut.error_kinds(rows, pd.concat([test, train]))
-    assert found["of 2 misclassified"].tolist() == [2, 1, 1, 2]
-    assert found["of 1 classified correctly"].tolist() == [0, 0, 0, 1]
 
 
 def test_missed_and_false_alarms_are_counted_in_a_sentence():

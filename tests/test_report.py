@@ -47,10 +47,10 @@ def test_metrics_have_data_models_and_intervals_and_are_summed_up(run, small_man
     assert found["models"]["baseline"]["epochs_run"] == 3 and found["models"]["baseline"]["train_seconds"] == 4.5
     assert found["models"]["mine"]["epochs_run"] == 0  # trained elsewhere: it has no run.json
     assert found["models"]["mine"]["val"] == both["val"]
-    away = {"another_clinic": {"n": 4, "accuracy": 0.5, "accuracy_interval": [0.1, 0.9]}}
+    away = {"unseen_at_clinic": {"n": 4, "accuracy": 0.5, "accuracy_interval": [0.1, 0.9]}}
     report.write_metrics(run, small_manifest, {"baseline": both, "mine": both | away})
     text = report.summary(run.folder)
-    assert text.index("validation") < text.index("Test, published labels") < text.index("Test, another clinic")
+    assert text.index("validation") < text.index("Test, published labels") < text.index("Test, class unseen at its")
     assert "0.50 (0.10 to 0.90)" in text
     assert "8 train, 2 val, 3 test" in text and "0.75 (0.30 to 0.95)" in text and str(file) in text
     assert str(run.folder / "notebooks") in text
@@ -121,16 +121,23 @@ def test_page_of_drawings_says_so(run):
     assert report.SYNTHETIC in text and report.REAL not in text
 
 
-def test_networks_that_are_not_comparable_are_named(tmp_path):
-    for name, size in (("baseline", 64), ("colours_kept", 64), ("transfer", 128)):
-        facts = {"weights": 5, "epochs_run": 2, "best_epoch": 1, "parameters": {"IMAGE_SIZE": size, "SEED": 0}}
+def test_networks_that_differ_in_a_parameter_of_training_are_named(tmp_path):
+    four = {"IMAGE_SIZE": 64, "SEED": 0, "BALANCE": 0.5, "TTA": True}
+    for name, given in (
+        ("baseline", {"IMAGE_SIZE": 64, "SEED": 0, "PATIENCE": 5}),
+        ("colours_kept", four),
+        ("colours_exchanged", four | {"BALANCE": 1.0, "TTA": False}),  # stopped between the two, and changed
+        ("transfer", {"TRANSFER_SIZE": 128, "SEED": 1, "BALANCE": 0.5}),
+    ):
+        facts = {"weights": 5, "epochs_run": 2, "best_epoch": 1, "parameters": given}
         manifest.write_text(json.dumps(facts), tmp_path / name / "run.json")
     manifest.write_text(json.dumps({"parameters": {"EPOCHS": 2}}), tmp_path / "03_baseline_cnn.json")
-    table = report.networks(tmp_path, ["baseline", "colours_kept", "transfer", "theirs"])
-    assert table["not comparable with the first in"].to_dict() == {
+    table = report.networks(tmp_path, ["baseline", "colours_kept", "colours_exchanged", "transfer", "theirs"])
+    assert table["also differs in"].to_dict() == {
         "baseline": "–",
         "colours kept": "EPOCHS",
-        "transfer": "EPOCHS, image size",
-        "theirs": "EPOCHS, image size, seed",
+        "colours exchanged": "BALANCE, EPOCHS",
+        "transfer": "EPOCHS, IMAGE_SIZE, SEED",
+        "theirs": "EPOCHS, IMAGE_SIZE",
     }
-    assert table.loc["baseline", "EPOCHS"] == 2 and table.loc["colours kept", "EPOCHS"] == "default"
+    assert table.loc["transfer", "image size"] == 128 and table.loc["theirs", "weights"] == "unknown"

@@ -1,4 +1,4 @@
-"""Which images come from another clinic, what swapped colours change, and what is said of a choice: worked by hand."""
+"""Images of a class unseen at their clinic, swapped colours, and what is said of a choice: worked by hand."""
 
 import inspect
 import re
@@ -61,7 +61,7 @@ def places(networks, table=TABLE, outside=None):
     for name, rows in networks.items():
         rows, away = scores.outcomes(rows), rows["image_id"].isin(shortcut.elsewhere(table))
         parts = {"validation": rows[rows["split"] == "val"], "Test": rows[rows["split"] == "test"]}
-        parts |= {"Test, another clinic": rows[away], "another set": rows[:0] if outside is None else outside}
+        parts |= {shortcut.UNSEEN: rows[away], "another set": rows[:0] if outside is None else outside}
         found[name] = {place: scores.outcomes(part) for place, part in parts.items() if len(part)}
     return found
 
@@ -74,12 +74,12 @@ def test_elsewhere_is_what_training_has_from_other_collections_only():
 
 def test_the_reveal_counts_and_says_who_chose_what():
     found = shortcut.reveal(places(two_networks()), {})
-    away = found.loc["colours_kept", "Test, another clinic"]
+    away = found.loc["colours_kept", "Test, class unseen at its clinic"]
     assert (away["right"], away["images"], away["value"]) == (1, 10, pytest.approx(0.1))
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
     assert said == (
-        "You chose colours kept, as validation did. Of the 10 Test images whose class was never seen from their "
+        "You chose colours kept, as validation did. Of the 10 Test images whose class training never saw at their "
         "clinic, colours kept gets 1 right, colours exchanged 7."
     )
     said = shortcut.answer(found, "colours_exchanged")
@@ -134,7 +134,7 @@ def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
     found = shortcut.reveal(places(two_networks()), {})
     figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True)
     assert (
-        "colours kept: Test, another clinic (1\u00a0of\u00a010) 0.10; colours exch" in figure.alt
+        "Test, class unseen at its clinic: colours kept (1\u00a0of\u00a010) 0.10; Test, class" in figure.alt
         and "synthetic" in figure.alt
     )
     assert "your guess: 0.40" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -224,7 +224,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     (tmp_path / "metadata.csv").write_text("image_id,sex\nv,female\n")
     results = evaluate.evaluate(run, rows)
     found = report.read_json(tmp_path / "report" / "metrics.json")["models"]["colours_kept"]
-    assert found["val"]["accuracy"] == 1 and found["another_clinic"]["accuracy"] == 0.1
+    assert found["val"]["accuracy"] == 1 and found["unseen_at_clinic"]["accuracy"] == 0.1
     assert results.recommended == "colours_kept" and results.positive == ["melanoma"]
     assert list(results.accuracies.index.unique("network")) == ["colours exchanged", "colours kept"]
     page = (tmp_path / "report" / "report.html").read_text()
@@ -232,7 +232,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         "Validation prefers colours kept. Of the 10 Test images" in page
         and "Most accurate on validation: colours kept; on Test: colours exchanged" in page
         and "<th>0</th>" not in page
-        and "colours kept: validation (2\u00a0of\u00a02) 1.00" in page
+        and "validation: colours kept (2\u00a0of\u00a02) 1.00" in page
     )
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert (
@@ -246,7 +246,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     card = model_card.write(run, leaves, results).read_text()
     assert "sets" in card and not re.search("clinics|lesion|diagnos|doctor|Skin tone|whom", card)
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
-    assert reveal.loc[("colours_exchanged", "Test, another clinic"), "right"] == 7
+    assert reveal.loc[("colours_exchanged", "Test, class unseen at its clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
         gone = rows["split"] == "test"
         evaluate.evaluate(

@@ -39,7 +39,10 @@ def measure(places, positive, sensitivity=0.9, seed=0):
 
 
 def table(measured):
-    """Return what :func:`measure` found of {network: places} as a table for reading, with 95 % intervals."""
+    """Return what :func:`measure` found of {network: places} as a list of one table for reading, of none if nothing.
+
+    In brackets are 95 % intervals.
+    """
     rows = {}
     for name, places in measured.items():
         for place, numbers in places.items():
@@ -51,9 +54,7 @@ def table(measured):
                     row[f"{sick} found"] = report.estimate(numbers[question], "sensitivity")
                     row[f"{well} cleared"] = report.estimate(numbers[question], "specificity")
             rows[plain(name), place] = row
-    if not rows:
-        return pd.DataFrame({"images": [0]}, index=["no other set was given (EXTERNAL_DIR)"])
-    return pd.DataFrame.from_dict(rows, "index").fillna("").rename_axis(["network", "scored on"])
+    return [pd.DataFrame.from_dict(rows, "index").fillna("").rename_axis(["network", "scored on"])] if rows else []
 
 
 def sentence(places, name):
@@ -63,7 +64,7 @@ def sentence(places, name):
     """
     question = next((key for key in QUESTIONS if sum(key in numbers for numbers in places.values()) > 1), None)
     if question is None:
-        return "No other set was given, or none in which there is something to decide (EXTERNAL_DIR)."
+        return "No other set was given (EXTERNAL_DIR), or none in which there is something to decide."
     others = {place: numbers[question] for place, numbers in places.items() if question in numbers}
     val = others.pop("validation")
     place, point = min(others.items(), key=lambda item: item[1]["sensitivity"])

@@ -17,12 +17,12 @@ class Results:
     """What :func:`evaluate` found.
 
     ``places`` are {network: {place: rows}}: of validation, Test (audited labels), the Test images whose class training
-    has from other collections only ("Test, another clinic") and another set, the outcomes (see ``scores.outcomes``),
+    has from other collections only (``shortcut.UNSEEN``) and another set, the outcomes (see ``scores.outcomes``),
     with all that the manifest and ``labels.official_labels`` say of each image; a place without images is left out.
     ``scored`` are metrics.json's numbers, {network: dict}. ``networks`` (how each was trained), ``accuracies``,
-    ``colours``, ``reveal`` and ``clinics`` are tables for reading, ``clinic`` a sentence about the last; ``positive``
-    are the malignant classes, or what counts as positive instead; ``recommended`` is the network with the highest
-    accuracy on validation among those that survive the swap of colours.
+    ``colours`` and ``reveal`` are tables for reading; ``clinics`` is a list of one, of none without another set, and
+    ``clinic`` a sentence about it. ``positive`` are the malignant classes, or what counts as positive instead;
+    ``recommended`` is the network with the highest accuracy on validation among those that survive the swap of colours.
     """
 
     places: dict
@@ -31,7 +31,7 @@ class Results:
     accuracies: pd.DataFrame
     colours: pd.DataFrame
     reveal: pd.DataFrame
-    clinics: pd.DataFrame
+    clinics: list
     clinic: str
     positive: list
     recommended: str
@@ -52,7 +52,7 @@ def evaluate(run, table):
         rows = scores.read_predictions(folder / "predictions.csv", table).merge(facts, on="image_id")
         on_test = {which: scores.labelled(rows[rows["split"] == "test"], label) for which, label in truth.items()}
         parts = {"validation": scores.labelled(rows[rows["split"] == "val"]), "Test": on_test["audited"]}
-        parts["Test, another clinic"] = parts["Test"][parts["Test"]["image_id"].isin(away)]
+        parts[shortcut.UNSEEN] = parts["Test"][parts["Test"]["image_id"].isin(away)]
         parts["another set"] = on_other_set(folder, table, other)
         places[name] = {place: scores.outcomes(part) for place, part in parts.items() if len(part)}
         scored[name] = _numbers(places[name], on_test, table, given["SEED"])
@@ -189,8 +189,8 @@ def _numbers(parts, on_test, table, seed):
     found["test"] = {which: scores.score(rows, seed) for which, rows in on_test.items()}
     always = {which: float((rows["label"] == largest).mean()) for which, rows in on_test.items()}
     found["majority"] = {"class": largest} | always
-    if "Test, another clinic" in parts:
-        found["another_clinic"] = scores.score(parts["Test, another clinic"], seed)
+    if shortcut.UNSEEN in parts:
+        found["unseen_at_clinic"] = scores.score(parts[shortcut.UNSEEN], seed)
     if "another set" in parts:
         rows = parts["another set"]
         found["external"] = scores.score(rows, seed) | {"recall": scores.per_class(rows)["recall"].dropna().to_dict()}
@@ -221,7 +221,7 @@ def _write_report(run, results, prevalence):
             "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
             f"With 95 % intervals; several images of one {'lesion' if skin else 'object'} count as one.",
-            f"{other.sum()} of {len(other)} networks differ from the first in epochs asked for, image size or seed",
+            f"{other.sum()} of {len(other)} networks differ from one above in a parameter of training",
             results.networks.reset_index(),
         ],
         "Colours of other images": [
@@ -229,7 +229,7 @@ def _write_report(run, results, prevalence):
             results.colours.reset_index(),
             "Accuracy on validation. The share is of what colours of the same collection leave.",
         ],
-        "Another set": [results.clinic, *[results.clinics.reset_index()] * ("external" in found)],
+        "Another set": [results.clinic, *[each.reset_index() for each in results.clinics]],
         "Class by class": [
             f"Recall: {review.ends(100 * by_class['recall'], ' %')}",
             by_class.reset_index(),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifest, page
-from helpers.runs import LEFT, RunError, recorded
+from helpers.runs import LEFT, RunError, recorded, shaping
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's health."
 SYNTHETIC = (
@@ -109,25 +109,28 @@ def plain(name):
 def networks(folder, scored):
     """Return how each network in a run folder (Path) was trained, as a table for reading.
 
-    Its last column names what differs from the first network beyond the layers: scores may differ because of that.
+    Its last column names the parameters of training that it shares with a network above it, but with another value:
+    the scores may differ because of them.
     """
-    rows = {}
+    rows, asked = {}, {}
     for name in scored:
         record = read_json(folder / name / "run.json")
         given = record.get("parameters", {})
         notebook = next((of for of, files in LEFT.items() if f"{name}/run.json" in files), "")
+        epochs = recorded(folder, notebook).get("parameters", {}).get("EPOCHS", 0)
+        size = given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown"))
+        asked[plain(name)] = shaping(given) | {"IMAGE_SIZE": size, "EPOCHS": epochs or "default"}
         rows[plain(name)] = {
             "weights": record.get("weights", "unknown"),
             "epochs": record.get("epochs_run", "unknown"),
             "kept epoch": record.get("best_epoch", "unknown"),
-            "EPOCHS": recorded(folder, notebook).get("parameters", {}).get("EPOCHS", 0) or "default",
-            "image size": given.get("IMAGE_SIZE", given.get("TRANSFER_SIZE", "unknown")),
+            "image size": size,
             "seed": given.get("SEED", "unknown"),
         }
-    table = pd.DataFrame(rows).T.rename_axis("network")
-    other = table[["EPOCHS", "image size", "seed"]].ne(table.iloc[0][["EPOCHS", "image size", "seed"]])
-    table["not comparable with the first in"] = [", ".join(other.columns[row]) or "–" for row in other.to_numpy()]
-    return table
+    known = pd.DataFrame.from_dict(asked, "index")
+    other = known.notna() & known.ne(known.bfill().iloc[0])
+    differs = [", ".join(sorted(known.columns[row])) or "–" for row in other.to_numpy()]
+    return pd.DataFrame.from_dict(rows, "index").assign(**{"also differs in": differs}).rename_axis("network")
 
 
 def accuracies(scored):
@@ -136,7 +139,7 @@ def accuracies(scored):
     for name, found in scored.items():
         places = {"validation": found["val"]}
         places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
-        places |= {"Test, another clinic": found["another_clinic"]} if "another_clinic" in found else {}
+        places |= {"Test, class unseen at its clinic": found["unseen_at_clinic"]} if "unseen_at_clinic" in found else {}
         for place, values in places.items():
             texts = {plain(key): estimate(values, key) for key in ("accuracy", "balanced_accuracy", "macro_f1")}
             rows[plain(name), place] = {"images": values["n"], **texts}

@@ -1,4 +1,4 @@
-"""The camera or the lesion? Test images of another clinic, validation with other colours, and another set.
+"""The camera or the lesion? Test images of a class unseen at their clinic, swapped colours, and another set.
 
 A network that predicts the class from the collection is right wherever the two go together, so validation prefers it.
 It is found out by images whose class training has from other collections only.
@@ -11,20 +11,21 @@ from helpers import figures, manifest
 from helpers.evaluation import intervals, scores
 from helpers.evaluation.report import plain
 
-FEWEST = 10  # with fewer Test images from elsewhere, validation with swapped colours is shown beside them
+UNSEEN = "Test, class unseen at its clinic"  # in training: it has the class from other clinics only
+FEWEST = 10  # with fewer images there, validation with swapped colours is shown beside them
 SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
 DRAWS = 3  # partners of each image whose colours are swapped
 PLACES = {  # where a network is scored, and the colour of the place in figures
     "validation": figures.SPLIT_COLOURS["val"],
     "Test": figures.SPLIT_COLOURS["test"],
-    "Test, another clinic": "#D55E00",
+    UNSEEN: "#D55E00",
     "validation, colours of another clinic": "#CC79A7",
     "another set": "#000000",
 }
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
-    "Test, another clinic": "Test images whose class was never seen from their clinic",
+    UNSEEN: "Test images whose class training never saw at their clinic",
     "validation, colours of another clinic": "validation images with the colours of another clinic",
     "another set": "images of another set",
 }
@@ -88,7 +89,7 @@ def kept(found):
 def reveal(places, swapped):
     """Return what each network gets right in each of its ``places`` (see ``evaluate.Results``).
 
-    ``swapped`` are {network: :func:`colours`}, shown where few Test images are from another clinic. The DataFrame has a
+    ``swapped`` are {network: :func:`colours`}, shown where Test has few images of ``UNSEEN``. The DataFrame has a
     row for each network and place: images and right (counts; NaN for swapped colours), value (accuracy), low, high
     (95 %, by lesion).
     """
@@ -97,17 +98,17 @@ def reveal(places, swapped):
     found.index = pd.MultiIndex.from_tuples(parts, names=["network", "place"])
     found["right"] = (found["value"] * found["images"]).round()
     for name, accuracies in swapped.items():
-        if accuracies and len(places[name].get("Test, another clinic", [])) < FEWEST:
+        if accuracies and len(places[name].get(UNSEEN, [])) < FEWEST:
             found.loc[(name, "validation, colours of another clinic"), "value"] = accuracies["other_collection"]
     return found
 
 
 def hard_place(found):
-    """Return the place of :func:`reveal` that says most: another clinic, another set, swapped colours, Test."""
+    """Return the place of :func:`reveal` that says most: ``UNSEEN``, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
-    order = ["another set", "validation, colours of another clinic", "Test, another clinic", "Test", "validation"]
-    if counts.get("Test, another clinic", 0) >= FEWEST:
-        order = ["Test, another clinic"]
+    order = ["another set", "validation, colours of another clinic", UNSEEN, "Test", "validation"]
+    if counts.get(UNSEEN, 0) >= FEWEST:
+        order = [UNSEEN]
     return next(place for place in order if place in counts)
 
 
@@ -131,12 +132,12 @@ def answer(found, choice=""):
 
 
 def figure(found, title="", guess=None, synthetic=False):
-    """Show :func:`reveal`: a row for each network and place, with its interval and counts, and the ``guess``."""
+    """Show :func:`reveal`: place by place, a row for each network, with interval and counts, and the ``guess``."""
     names = found.index.unique("network")
-    rows = found.loc[[(name, place) for name in names for place in PLACES if (name, place) in found.index]]
+    rows = found.loc[[(name, place) for place in PLACES for name in names if (name, place) in found.index]]
     rows = rows.assign(colour=rows.index.get_level_values("place").map(PLACES))
     rows.index = [
-        f"{plain(name)}: {place}" + ("" if pd.isna(right) else f" ({right:.0f}\u00a0of\u00a0{images:.0f})")
+        f"{place}: {plain(name)}" + ("" if pd.isna(right) else f" ({right:.0f}\u00a0of\u00a0{images:.0f})")
         for (name, place), right, images in rows[["right", "images"]].itertuples()
     ]
     return figures.shares(rows, guess, title, "accuracy, with its 95 % interval", synthetic)
@@ -145,7 +146,7 @@ def figure(found, title="", guess=None, synthetic=False):
 def errors(rows, table):
     """Return the misclassified images among ``rows`` (of Test, see ``evaluate.Results``), the surest first.
 
-    They are those whose class was never seen from their clinic; all of them where there is none. ``own_clinic`` (bool):
+    They are those whose class training never saw at their clinic; all where there is none. ``own_clinic`` (bool):
     training has the predicted class from the image's own collection; ``by_chance``: of what share of the other classes
     that holds. ``table`` is the manifest.
     """
@@ -156,19 +157,3 @@ def errors(rows, table):
     own = [name in there for name, there in zip(wrong["predicted"], from_there)]
     chance = [np.isin(classes[classes != name], [*there]).mean() for name, there in zip(wrong["label"], from_there)]
     return wrong.assign(own_clinic=np.array(own, bool), by_chance=np.array(chance, float))
-
-
-def error_kinds(rows, table):
-    """Count what the misclassified images among ``rows`` (see ``evaluate.Results``) have in common, beside the others.
-
-    A kind explains something only if it is rarer among those that are right. A label is doubtful where the audit
-    changed or contradicted it. ``table`` is the manifest.
-    """
-    kinds = {
-        "doubtful label": (rows["label"] != rows["published_label"]) | (rows["flag"] == "contradiction"),
-        "class never learned": ~rows["label"].isin(scores.classes(rows)),
-        "class never seen from this collection": rows["image_id"].isin(elsewhere(table)),
-        "surer than 0.9": rows["confidence"] > 0.9,
-    }
-    sides = {"misclassified": ~rows["correct"], "classified correctly": rows["correct"]}
-    return pd.DataFrame({f"of {of.sum()} {name}": pd.DataFrame(kinds)[of].sum() for name, of in sides.items()})

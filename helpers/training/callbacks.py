@@ -23,7 +23,6 @@ from helpers import manifest, runs
 from helpers.training.backup import BEST, HISTORY, STOPPED, Backup, latest, restore
 
 RESULTS = ("run.json", "predictions.csv", "numbers.json")
-NO_MATTER = {"DATA_DIR", "OUT_DIR", "METADATA", "EXTERNAL_DIR", "TENSORBOARD", "TTA"}  # they shape no weight themselves
 
 
 class Training(NamedTuple):
@@ -68,7 +67,7 @@ def begin(run, network, table, epochs):
     epochs at a constant learning rate, it goes on, which is said.
     """
     parameters, folder = {**run.parameters, "EPOCHS": epochs}, run.folder / network.name
-    key = json.dumps([_description(network), _shaping(parameters), manifest.fingerprint(table)], sort_keys=True)
+    key = json.dumps([_description(network), runs.shaping(parameters), manifest.fingerprint(table)], sort_keys=True)
     key = hashlib.sha256(key.encode()).hexdigest()[:12]
     versions = {module.__name__: module.__version__ for module in (tf, keras, np)}
     record = {
@@ -94,7 +93,7 @@ def begin(run, network, table, epochs):
     training.state.mkdir(parents=True, exist_ok=True)
     if done := restore(network, training, epochs):
         print(f"Resuming after epoch {done}, where it was stopped (on a GPU, last digits may differ).", flush=True)
-    elif trained != epochs and _shaping(past.get("parameters", {})) == _shaping(parameters):
+    elif trained != epochs and runs.shaping(past.get("parameters", {})) == runs.shaping(parameters):
         rule = "only the same training, at a constant learning rate and for more epochs, goes on where it ended"
         print(f"{network.name} was trained for {trained} epochs; for {epochs} it starts again: {rule}.", flush=True)
     stopped = done and (latest(training.state) / STOPPED).exists()
@@ -175,11 +174,6 @@ class Progress(keras.callbacks.Callback):
         if at_once or time.perf_counter() - self.said > 30:
             self.said = time.perf_counter()
             print(line, flush=True)
-
-
-def _shaping(parameters):
-    """Return the parameters that shape a training, without its length."""
-    return {name: value for name, value in parameters.items() if name not in NO_MATTER and not name.endswith("EPOCHS")}
 
 
 def _description(network):

@@ -95,7 +95,7 @@ pictures.examples(
 # **published** labels of the folders and the **audited** ones of notebook 01.
 
 # %% tags=["nbval-check-output"]
-results.accuracies.drop("Test, another clinic", level="scored on", errors="ignore")
+results.accuracies.drop("Test, class unseen at its clinic", level="scored on", errors="ignore")
 
 # %% [markdown]
 # An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always

@@ -158,8 +158,8 @@ print(decisions.as_wanted(point, SENSITIVITY))
 #   all.
 # - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
 #   a little too good.
-# - **Other images.** Test may hold what validation does not. *Test, another clinic*, if there is such a row, are images
-#   of classes that the network never saw from that clinic.
+# - **Other images.** Test may hold what validation does not. *Test, class unseen at its clinic*, if there is such a row,
+#   are images of classes that training has from other clinics only.
 
 # %% [markdown]
 # ## A thousand patients
