@@ -229,3 +229,8 @@ def test_features_are_those_of_every_pass():
     features, labels = backbones.features(network, data, passes=2)
     np.testing.assert_allclose(features, np.tile(network(images), (2, 1)), rtol=1e-5)
     np.testing.assert_array_equal(labels, np.tile(targets, (2, 1)))
+
+
+def test_the_most_similar_image_is_of_another_lesion():
+    features = np.array([[1.0, 0.0], [2.0, 0.1], [1.0, 0.3], [0.0, 1.0]])
+    assert backbones.nearest(features, list("aabc")).tolist() == [2, 2, 1, 2]

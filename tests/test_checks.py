@@ -176,28 +176,32 @@ def test_03_3_surest_error():
     assert not refused(networks.surest_error, pd.Series(["b"]), rows)
 
 
-def test_04_1_lesion_erased():
-    image = RANDOM.random((1, 16, 16, 3)) * 255
-    erased, all_grey, small = image.copy(), np.full_like(image, 128), image.copy()
-    erased[:, 4:12, 4:12], small[:, 6:10, 6:10] = 128, 128
-    wrong = [(image, "nothing has changed"), (image[:, ::-1], "still be seen"), (all_grey, "border"), (small, "seen")]
-    judge(networks.lesion_erased, (erased,), [*wrong, (image[0], "has the shape")], image)
-
-
-def test_04_2_accuracy_in_grey():
+def looks_at_colour():
+    """Return a network that calls red images a and blue ones b, and twenty red or blue images."""
     pixels = np.zeros((20, 8, 8, 3), "uint8")
     pixels[::2, ..., 0], pixels[1::2, ..., 2] = 200, 200
     looks = keras.Sequential([keras.Input((8, 8, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)], name="looks")
     looks.set_weights([np.array([[1, 0], [0, 0], [0, 1]], float), np.zeros(2)])
-    labels, classes = np.array(["a", "b"] * 10), ["a", "b"]
-    wrong = [
-        ({}, "no entry"),
-        ({"looks": 1.0}, "in colour"),
-        ({"looks": 50}, "percentage"),
-        ({"looks": 0.7}, "not 0.7"),
-        (0.5, "not a dictionary"),
-    ]
-    judge(networks.accuracy_in_grey, ({"looks": 0.5},), wrong, [looks], pixels, labels, classes)
+    return [looks], pixels, np.array(["a", "b"] * 10), ["a", "b"]
+
+
+WRONG_ACCURACIES = [
+    ({}, "no entry"),
+    ({"looks": 1.0}, "as they are"),
+    ({"looks": 50}, "percentage"),
+    ({"looks": 0.7}, "not 0.7"),
+    (0.5, "not a dictionary"),
+]
+
+
+def test_04_1_accuracy_without_middle():
+    networks_, pixels, labels, classes = looks_at_colour()
+    pixels[:, :2] = pixels[:, 6:] = pixels[:, :, :2] = pixels[:, :, 6:] = 0  # only the middle has a colour
+    judge(networks.accuracy_without_middle, ({"looks": 0.5},), WRONG_ACCURACIES, networks_, pixels, labels, classes)
+
+
+def test_04_2_accuracy_in_grey():
+    judge(networks.accuracy_in_grey, ({"looks": 0.5},), WRONG_ACCURACIES, *looks_at_colour())
 
 
 def test_04_3_weights_with_flatten():

@@ -39,24 +39,25 @@ def heatmaps(shown, pixels, heat, title, synthetic):
     return figures.image_grid(images, titles, len(best), title, synthetic, inches=1.6)
 
 
-def swapped(folder, rows, synthetic, seed=0):
+def swapped(folder, rows, found, synthetic, seed=0):
     """Return a Figure of validation images: as they are, and with colours of the same and of another collection.
 
-    ``folder`` is that of a network, whose size they have; ``rows`` are those of validation. Without two collections,
-    only the images as they are.
+    ``folder`` is that of a network, whose size they have; ``rows`` are those of validation, ``found`` its accuracies on
+    them (see ``shortcut.colours``). Without two collections, only the images as they are.
     """
     _, load = explain.open_network(folder)
     rows = rows[rows["collection"] != ""]
     some = rows.drop_duplicates(["collection", "label"]).groupby("collection").head(2)[:4]
-    kinds = {"as it is": load(some)}
-    if rows["collection"].nunique() > 1:
+    kinds = {"own colours": load(some)}
+    if found:
         pixels, place = load(rows), rows.index.get_indexer(some.index)
-        for name, same in (("colours of its collection", True), ("colours of another one", False)):
+        for name, same in (("same collection", True), ("another collection", False)):
             kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
     titles = [f"{label},\n{kind}" for kind in kinds for label in some["label"]]
-    title = "What is shown stays; only the overall colour comes from another image"
+    scored = ", ".join(f"{kind} {value:.2f}" for kind, value in zip(kinds, found.values()))
+    title = f"Accuracy of {plain(folder.name)}: {scored or 'unknown with other colours'}"
     images = [image for images in kinds.values() for image in images]
-    return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=2.2)
+    return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=1.8)
 
 
 def own(given, default):

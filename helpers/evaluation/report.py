@@ -128,7 +128,8 @@ def networks(folder, scored):
             "seed": given.get("SEED", "unknown"),
         }
     known = pd.DataFrame.from_dict(asked, "index")
-    other = known.notna() & known.ne(known.bfill().iloc[0])
+    first = known.apply(lambda values: values.dropna().iloc[0])
+    other = known.notna() & known.ne(first)
     differs = [", ".join(sorted(known.columns[row])) or "–" for row in other.to_numpy()]
     return pd.DataFrame.from_dict(rows, "index").assign(**{"also differs in": differs}).rename_axis("network")
 

@@ -93,6 +93,15 @@ def features(backbone, data, passes=1):
     return [np.concatenate(part) for part in zip(*parts)]
 
 
+def nearest(features, groups):
+    """Return for each of n images the place of the one with the most similar ``features`` (n, k) in another group.
+
+    Similar is a high cosine; ``groups`` are n names.
+    """
+    unit, groups = features / np.linalg.norm(features, axis=1, keepdims=True), np.asarray(groups)
+    return np.where(groups[:, None] == groups, -1, unit @ unit.T).argmax(axis=1)
+
+
 def read_tensors(file):
     """Return {name: array} of a PyTorch file of the format before version 1.6: five pickles, then the raw numbers.
 

@@ -113,8 +113,8 @@ augment = keras.Sequential([
 ])
 
 # %% [markdown]
-# A few training images, each of another class, and below each what training may see of it. Would you still give it the same
-# label?
+# Here are a few training images, each of another class, and below each what training may see of it. Would you still
+# give it the same label?
 
 
 # %%
@@ -140,16 +140,14 @@ figures.image_grid(
 # %% [markdown]
 # ## Exchange the colours
 #
-# In notebook 01, four corners were tested as a cue to the class and to the collection of an image. A network that relies on
-# such a cue takes a shortcut. If the colours of a clinic are the cue, take the cue away: give each image the mean and the
-# spread of the colours of an image drawn at random from the batch.
+# Notebook 01 asked whether four corners of an image give its class and its clinic away. A network that relies on such a
+# cue takes a **shortcut**. If the colours of a clinic are the cue, take the cue away: give each image the colours of
+# another one, drawn at random from the batch.
 #
-# Notebook 02 ruled out changed hues, because there a copy had to keep its diagnosis, and colour is part of the diagnosis.
-# That is still true. Here the change is deliberate: it takes away something that helps, in order to take away something
-# that misleads. What it costs is measured below, on validation.
-#
-# `part` is how far an image moves: 0 with an amount of 0, a random share with 0.5, always 1 with 1. The 4 that is added to
-# the spread avoids dividing by nearly zero in an even image.
+# Colours are summed up by two numbers a channel, mean and spread (standard deviation). As with converting degrees Celsius
+# to Fahrenheit, subtract the old mean, stretch to the new spread, add the new mean. `part` says how far an image moves
+# towards the other one: a random share with an amount of 0.5, all the way with 1, not at all with 0. (The 4 avoids
+# dividing by nearly zero where an image is all of one colour.)
 
 # %%
 def exchange_colours(images, seed, amount):
@@ -167,8 +165,10 @@ def exchange_colours(images, seed, amount):
 
 
 # %% [markdown]
-# Two more layers of Keras do the rest: some images turn grey, and all hues shift. The same images, each above what
-# the second training may see of it:
+# Two more layers of Keras do the rest: some images turn grey, and all hues shift. Here are the same images, each above
+# what the second training may see of it. Notebook 02 ruled out such hues, since colour is part of the diagnosis. That is
+# still true: the second training gives up something that helps, to get rid of something that misleads. What that costs on
+# validation is measured below.
 
 # %%
 tint = keras.Sequential([layers.RandomGrayscale(0.2), layers.RandomHue(0.2)])
@@ -192,12 +192,18 @@ figures.image_grid(
 # %% [markdown]
 # ## Grow the network: dropout
 #
+# The network now gets new parts. To measure one takes several trainings, so that was done apart: an earlier version of
+# this network was trained on real images without one part at a time, three seeds each
+# ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)). Complete, it was right
+# on .68 of the validation images.
+#
 # **Dropout** hides a random share of the numbers at each training step, so that no single one can be relied on. It makes
-# memorising harder: a form of **regularisation**. To see what it does, apply it to an image:
+# memorising harder: a form of **regularisation**. *What it gave:* nothing that can be seen; without it .67 were right, and
+# seeds differ by more than that. To see what it does, apply it to an image:
 
 # %% tags=["slide"]
 lesion = lesions[:1]
-hidden = layers.Dropout(0.5)(lesion / 2, training=True)  # it doubles what it keeps
+hidden = layers.Dropout(0.5)(lesion / 2, training=True)  # it doubles the rest, to keep the sum
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
     title="Dropout 0.5 sets half the numbers to zero",
@@ -208,7 +214,8 @@ figures.image_grid(
 # ## Batch normalisation and global pooling
 #
 # **Batch normalisation** brings each channel to one scale, batch by batch, so that training is steadier. For validation it
-# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
+# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches. *What it gave:* most; without it .63
+# were right instead of .68, fewer with each of the seeds.
 
 # %%
 def convolution(x, filters, size=3, strides=1):
@@ -219,7 +226,8 @@ def convolution(x, filters, size=3, strides=1):
 
 # %% [markdown]
 # **Global average pooling** keeps one number a channel, the mean over all places: *what* was seen, not *where*. It replaces
-# the layer that held nearly all weights in notebook 03.
+# `Flatten`, after which one layer held nearly all weights in notebook 03. *What it
+# gave:* a last layer of few weights, counted below.
 
 # %% tags=["slide"]
 maps = convolution(lesion / 255, 4)
@@ -236,8 +244,9 @@ figures.image_grid(
 # ## Skip connections
 #
 # A **skip connection** adds what went into two convolutions to what comes out of them (He and others, 2016: residual
-# learning). With it a deeper network can be trained. Here a convolution of 1 × 1 pixel first brings the input to as many
-# channels as the output has.
+# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. *What it gave:* not
+# measured; `sweeps/training_ablation.yml` does it. It was made for networks of dozens of layers, and may matter little in
+# one of nine.
 #
 #     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
 #     └────────────── convolution 1 × 1 ─────────┘
@@ -281,7 +290,7 @@ def build(name):
 
 
 # %% [markdown]
-# Where are its weights? Compare with notebook 03.
+# Where are its weights? In notebook 03, nearly all lay in one Dense layer.
 
 # %% tags=["nbval-check-output"]
 weights = pipeline.weights_by_layer(build("untrained"))
@@ -352,8 +361,8 @@ kept, kept_history = train_on(batches(turned), "colours_kept")
 exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
-# Training images are augmented, validation images are as they are. On augmented images, training is the harder task, so its
-# line may show a lower accuracy than validation; its loss also carries the class weights. Compare shapes, not heights.
+# Training images are augmented, validation images are as they are. So training is the harder task, and its line may lie
+# below that of validation; its loss also carries the class weights. Compare shapes, not heights.
 
 # %% tags=["slide"]
 lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
@@ -367,8 +376,8 @@ figures.curves(
 # ## Predict, and keep the predictions
 #
 # Any turn of a lesion deserves the same answer, so predict all eight views of an image (four quarter turns, each also
-# mirrored) and average them: **test-time augmentation**. The log above scores one view of each image, the figure below the
-# average of eight, so the numbers may differ. Nothing is scored on Test here: that happens once, in notebook 05.
+# mirrored) and average them: **test-time augmentation**. So the accuracies below may differ from the log above, which
+# scores one view. Nothing is scored on Test here: that happens once, in notebook 05.
 
 # %%
 def keep_predictions(network):
@@ -396,8 +405,9 @@ figures.shares(
 # %% [markdown]
 # ## Choose: which one would you send to a clinic?
 #
-# Another clinic wants one of the two networks: there, a class may come with colours that it never had in training. You have
-# seen how they were trained, and what validation says of them. Write down your choice: notebook 05 tries it on such images.
+# A clinic wants one of the two networks. Its patients may have classes of lesions of which training has images from
+# other clinics only. You have seen how the two were trained, and what validation says of them. Write down your choice:
+# notebook 05 tries it on such images.
 
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"
@@ -414,11 +424,9 @@ run.done(CHOICE=CHOICE)
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
 # - **Exchange**: exchanged colours take away a cue that has nothing to do with the lesion, and some that do.
 # - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
-# - **Train**: the same network twice, with all but the colours and the random start equal; the last figure shows which one validation prefers.
+# - **Train**: the same network twice, all but the colours and the random start equal; the last figure shows which one
+#   validation prefers.
 # - **Choose**: you have sent one of them to a clinic; validation cannot say what it does there.
-#
-# What dropout, batch normalisation and skip connections give one by one, over several seeds and on real images, stands in
-# `docs/results.md`; `sweeps/` repeats it.
 
 # %% [markdown]
 # {{quiz}}
@@ -429,20 +437,22 @@ run.done(CHOICE=CHOICE)
 # %% [markdown]
 # ### Exercise 1
 #
-# An augmentation must not change what the label says. Write one that *does*: put into `spoiled` a changed copy of
-# `lesions[:1]` in which the middle half of the image (from a quarter to three quarters of each side) shows nothing of the
-# lesion any more: only one colour. The rest stays as it is.
+# How much does each network know without the lesion? Hide the middle half of every validation image (from a quarter to
+# three quarters of each side), where most of a lesion lies: set it to 128, a medium grey. Put the accuracies of both
+# networks, from one view of each image, into a dictionary `hidden_middle` by the name of the network.
 
 # %% tags=["solution"]
 # @title Solution 1
-spoiled = lesions[:1].copy()
+hidden_middle = {}
 ### BEGIN SOLUTION
 low, high = IMAGE_SIZE // 4, IMAGE_SIZE - IMAGE_SIZE // 4
-spoiled[:, low:high, low:high] = spoiled[:, 0, 0][:, None, None]
+covered = load(val).astype("float32")
+covered[:, low:high, low:high] = 128
+for network in (kept, exchange):
+    predicted = network.predict(covered, batch_size=64, verbose=0).argmax(axis=1)
+    hidden_middle[network.name] = (predicted == val_targets.argmax(axis=1)).mean()
 ### END SOLUTION
-checks.lesion_erased(spoiled, lesions[:1])
-figures.image_grid([lesions[0], spoiled[0]], ["original", "middle erased"], 2,
-                   "The middle is gone, the label stays", SYNTHETIC, inches=2.2)
+checks.accuracy_without_middle(hidden_middle, [kept, exchange], load(val), val["label"], CLASSES)
 
 # %% [markdown]
 # ### Exercise 2
@@ -458,7 +468,7 @@ in_grey = {}
 grey = tf.repeat(tf.image.rgb_to_grayscale(load(val).astype("float32")), 3, axis=-1)
 for network in (kept, exchange):
     predicted = network.predict(grey, batch_size=64, verbose=0).argmax(axis=1)
-    in_grey[network.name] = (predicted == pipeline.one_hot(val, CLASSES).argmax(axis=1)).mean()
+    in_grey[network.name] = (predicted == val_targets.argmax(axis=1)).mean()
 ### END SOLUTION
 checks.accuracy_in_grey(in_grey, [kept, exchange], load(val), val["label"], CLASSES)
 

@@ -2,7 +2,7 @@
 # # 5 · Evaluation: was your choice right?
 #
 # **In twenty-five minutes you will score all networks on Test, once, look at their errors, and find out what the network
-# that you sent to a clinic does there.**
+# that you sent to a clinic does where the clinic no longer gives the class away.**
 #
 # {{badge}}
 
@@ -11,7 +11,7 @@
 #
 # - **score** accuracy, precision, recall and F1, with intervals;
 # - **read** the confusion matrix;
-# - **reveal** what your choice of notebook 04 gets right on images of another clinic;
+# - **reveal** what your choice of notebook 04 gets right where a class comes from a new clinic;
 # - **explain** it by swapping colours, and by looking at misclassified images;
 # - **compare** with another set, and with what others report;
 # - **report** it in plain words.
@@ -74,9 +74,9 @@ choice = run.answer("04_dropout_augmented_cnn", "CHOICE", "colours_kept")
 results.networks
 
 # %% [markdown]
-# Networks that differ in image size, epochs or seed differ in more than their layers. One of them you sent to a clinic: look at
-# what it predicts on Test. Above each image stand the true class and the two classes that the network finds most
-# probable.
+# The last column names parameters of training in which a network differs from one above it: a difference between their
+# scores may come from those. One of the networks you sent to a clinic. Look at what it predicts on Test. Above each image
+# stand the true class and the two classes that the network finds most probable.
 
 # %% tags=["slide"]
 test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
@@ -89,13 +89,13 @@ pictures.examples(
 # %% [markdown]
 # ## Accuracy, and how far to trust it
 #
-# **Accuracy** is the share of images classified correctly. About 95 of a hundred **confidence intervals** like those in
-# brackets hold the true value; several images of one lesion count as one. **Balanced accuracy** is the mean over the
-# classes of the share found; **macro-F1** is the mean of the classes' F1, which the next section explains. Test has the
-# **published** labels of the folders and the **audited** ones of notebook 01.
+# **Accuracy** is the share of images classified correctly. In brackets is its **confidence interval**: about 95 of a
+# hundred such intervals hold the true value. **Balanced accuracy** is the mean over the classes of the share found;
+# **macro-F1** is the mean of the classes' F1, which the next section explains. Test is scored twice: with the
+# **published** labels of the folders, and with the **audited** ones of notebook 01, from which unclear images are gone.
 
 # %% tags=["nbval-check-output"]
-results.accuracies.drop("Test, class unseen at its clinic", level="scored on", errors="ignore")
+results.accuracies.drop(shortcut.UNSEEN, level="scored on", errors="ignore")
 
 # %% [markdown]
 # An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always
@@ -139,11 +139,12 @@ missed = scores.missed(test, results.positive)
 figures.titled(figure, missed, SYNTHETIC)
 
 # %% [markdown]
-# ## Guess: what does your choice do in another clinic?
+# ## Guess: what does your choice do where the class is new at a clinic?
 #
-# In training, some classes come from one clinic only. Where Test has images of such a class from *another* clinic, a network
-# that learned the lesion can still be right; one that learned the clinic may predict a class that training has from there.
-# Where Test has fewer than ten such images, the question is about others:
+# Suppose training has all its melanomas from clinic B. In a melanoma from clinic A neither class nor clinic is new, but
+# training never saw the two together: it is of a **class unseen at its clinic**. A network that learned the lesion can
+# still be right. One that learned the clinic may predict a class that training has from A. If Test has at least ten such
+# images, the question is about them, else about others:
 
 # %%
 place = shortcut.hard_place(results.reveal)
@@ -159,7 +160,7 @@ GUESS = 0.5  # change me: the share, from 0 to 1
 here, there = results.reveal.loc[choice, "value"][["validation", place]]
 shortcut.figure(
     results.reveal, guess=GUESS,
-    title=f"Your choice: {here:.2f} on validation; {place}: {there:.2f}; you guessed {GUESS:.2f}",
+    title=f"{place}: {there:.2f} for your choice, guessed {GUESS:.2f}; validation {here:.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -167,21 +168,26 @@ shortcut.figure(
 print(shortcut.answer(results.reveal, choice))
 
 # %% [markdown]
-# Validation is drawn from the same clinics as training, so it may reward a network for recognising the clinic. The farther
-# the other clinic's mark lies to the left of the validation mark, the more of the score may come from that.
+# Validation is drawn from the same clinics as training, so it may reward a network for recognising the clinic. The more a
+# network loses from the first group of rows to the last, the more of its score may have come from that.
 
 # %% [markdown]
 # ## Why? Swap the colours
 #
-# Is it the colours? Change only the overall colour of the validation images: each gets the mean and spread of each channel of
-# another image. Swapping colours within one collection is the control: it shows what the swap itself costs. If swapping
-# between collections costs much more, the network was using the colours of the collection. One view of each image is
-# predicted here, so *own* may differ from the table above.
+# Is it the colours? Give each validation image the colours of another one: the mean and the spread of each channel, as in
+# notebook 04. Colours from the *same* collection are the control: they show what the swap itself costs. If those from
+# *another* collection cost much more, the network was using the colours of the collection.
 
 # %% tags=["slide"]
 folder = run.folder / choice
 val = manifest.active(table, "val")
-pictures.swapped(folder, val, SYNTHETIC, SEED)
+pictures.swapped(
+    folder, val, results.scored[choice]["colours"],
+    synthetic=SYNTHETIC, seed=SEED,
+)
+
+# %% [markdown]
+# The same for every network. (One view of each image is predicted here, so *own* may differ from the accuracy above.)
 
 # %% tags=["nbval-check-output"]
 results.colours
@@ -189,9 +195,9 @@ results.colours
 # %% [markdown]
 # ## The misclassified
 #
-# Numbers say how often a network is wrong; the images may show why. Look at errors among the Test images whose class was
-# never seen from their clinic (where there are none, among all), one of each kind. What do they share with the class that was
-# predicted? A class is *of a collection* here if training has images of it from there.
+# Numbers say how often a network is wrong; images may show why. Here are errors among the Test images whose class
+# training never saw at their clinic (where there are none, among all), one of each kind. Does training have the predicted
+# class from the image's own clinic?
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
@@ -200,36 +206,31 @@ figures.image_grid(
     some["path"],
     "true: " + some["label"] + "\npredicted: " + some["predicted"] + "\n" + some["collection"],
     columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors go to a class of the image's own collection",
+    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own clinic",
     synthetic=SYNTHETIC,
 )
 
 # %% tags=["nbval-check-output"]
 by_chance = wrong["by_chance"].sum()
-print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have gone to one.")
-
-# %% [markdown]
-# What do all misclassified images of Test have in common? A kind of image explains errors only if it is rarer among those
-# that were classified correctly.
-
-# %% tags=["nbval-check-output"]
-shortcut.error_kinds(test, table)
+print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have been such a class.")
 
 # %% [markdown]
 # ## Another set, and other people's scores
 #
-# Only images from elsewhere can show whether a network works elsewhere: **external validation**. Name a folder of them in
-# `EXTERNAL_DIR`, or `isic:clinics`: 477 images of two other clinics, which Colab takes for the set of the case study. Images that training has
-# seen are left out. Beside each clinic stands what validation promised: the threshold that finds 90 % there is used here.
+# Whether a network works in a clinic that training has never seen, only images from there can show: **external
+# validation**. Name a folder of them in `EXTERNAL_DIR`, or `isic:clinics`, which fetches 477 images of two other clinics
+# (in Colab, the set of the case study comes with them). Then a table below has a row for each clinic, beside what
+# validation promised; the threshold that finds 90 % on validation is used in all of them.
 
 # %%
 print(results.clinic)
-results.clinics
+display(*results.clinics)
 
 # %% [markdown]
 # What do public notebooks say of themselves? Validation that was split off after augmentation is **leaked**: copies of one
-# lesion lie on both sides. *Clean*: no copy among the images that were scored. Of *n* images *k* were classified correctly;
-# *low* and *high* are the ends of the interval; *melanomas* counts those found. Compare yours only if Test is the published one.
+# lesion lie on both sides. *Clean*: no copy among the images that were scored. Of *n* images *k* were classified
+# correctly; *low* and *high* are the ends of the interval; *melanomas* counts those found. Compare yours only if Test is
+# the published one.
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
@@ -239,10 +240,10 @@ public.drop(columns=["address", "feasible"], errors="ignore")
 # %% [markdown]
 # ## Is one network better?
 #
-# **McNemar's test** looks only at the images on which exactly one of two networks is right: if both were equally good, how
-# likely is a split at least this uneven? With few such images, even a real difference may not show, and Test as a whole may
-# hide what one part of it shows: so it is asked place by place. Another seed is another network: `sweeps/seeds_04.yml` repeats
-# both trainings.
+# **McNemar's test** looks only at the images on which exactly one of two networks is right. *p* answers: if both were
+# equally good, how likely would a split at least this uneven be? With few such images, even a real difference may not
+# show; and Test as a whole may hide what one part of it shows. So ask place by place. Another seed is another network:
+# `sweeps/seeds_04.yml` repeats both trainings.
 
 # %%
 def differences(place):
@@ -292,8 +293,9 @@ pictures.explained(
 #
 # - **Score**: an accuracy needs its interval and the majority-class score beside it.
 # - **Read**: the mean hides which class pays for it.
-# - **Reveal**: validation may prefer a network that has learned to recognise the clinics; only images from elsewhere show it.
-# - **Explain**: swapped colours show how much of the score hangs on them, and errors may go to a class of their own clinic.
+# - **Reveal**: validation may prefer a network that has learned to recognise the clinics; images whose class is unseen at
+#   their clinic, or a set from elsewhere, can show it.
+# - **Explain**: swapped colours show how much of the score hangs on them; errors may be classes of the image's clinic.
 # - **Compare**: only the images on which two networks differ can tell them apart.
 # - **Report**: what was measured, on which images, and what was not tried.
 

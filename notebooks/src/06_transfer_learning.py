@@ -9,8 +9,8 @@
 # %% [markdown]
 # You will
 #
-# - **load** a network that was trained on ImageNet, without its last layer;
-# - **freeze** it, guess how good its features are, and train a single layer on them;
+# - **load** a network that was trained on ImageNet, and look at what it finds alike in images of skin;
+# - **freeze** it, guess how far a single layer gets with its features, and train that layer;
 # - **tune** the whole network gently;
 # - **compare** frozen and tuned, on validation and with the colours of other images;
 # - **score** the result beside the networks of the earlier notebooks.
@@ -90,8 +90,8 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## The images
 #
-# The same images and the same split as in the notebooks before, but larger: networks that were trained on ImageNet look
-# at fine detail.
+# The same images and the same split as in the notebooks before, but larger, as networks that were trained on photographs
+# expect fine detail.
 
 # %% tags=["nbval-check-output"]
 table = run.manifest()
@@ -107,8 +107,9 @@ def load(rows):
 
 
 # %% [markdown]
-# The augmentation repeats that of notebook 04: the same layers of Keras, and `exchange_colours`, which was written there.
-# Only here each image takes the colours of another one *fully* (`FINE_TUNE_EXCHANGE = 1`).
+# Training sees them as the second training of notebook 04 did: turned by the same layers of Keras, and with the colours
+# of others. `exchange_colours` was written there; only here each image takes the colours of another one *fully*
+# (`FINE_TUNE_EXCHANGE = 1`).
 
 # %%
 geometry = keras.Sequential([
@@ -130,22 +131,7 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# Look at images of five classes, and below each at a view of it that training may see.
-
-# %% tags=["slide"]
-some = train.drop_duplicates("label").sort_values("label")[:5]
-first = load(some).astype("float32")
-views = augment(first, tf.constant([SEED % 2**31, 1]))
-figures.image_grid(
-    [*first, *views],
-    [*some["label"], *["augmented"] * len(first)],
-    columns=len(first), inches=1.8,
-    title="Training sees each image turned, relit and with other colours",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
-# Images of rare classes count for more, and a melanoma `MELANOMA_WEIGHT` times as much as that, as in notebook 04.
+# The weights of classes are those of notebook 04, too.
 
 # %%
 weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
@@ -160,12 +146,13 @@ train_data = pipeline.batches(
 # ## Load a backbone
 #
 # The first layers of a network that was trained on photographs find edges, spots and textures, which every picture has.
-# **Transfer learning** begins with such a network. Its last layer, which predicts cats and lorries, is left off; the rest
-# is the **backbone**. It turns an image into a list of numbers, which the last layer received: its **features**.
+# **Transfer learning** begins with such a network, without its last layer, which predicts cats and lorries. The rest is
+# the **backbone**. It turns an image into the list of numbers that the last layer received: its **features**.
 #
-# `keras.applications` has many backbones. `build` is its function of the name `BACKBONE`, and downloads the weights once.
-# Where nothing can be downloaded, EfficientNet-Lite0 (Tan and Le, 2019) is used, whose weights come as a package. All
-# figures that this course publishes are of that one; the EfficientNetB0 that Colab downloads was not measured.
+# `keras.applications` has many backbones. `build` is its function of the name `BACKBONE`, which downloads the weights,
+# by default those of EfficientNetB0. Where that fails, EfficientNet-Lite0 (Tan and Le, 2019) is used, whose weights come
+# as a package. **Every figure that this course publishes is of EfficientNet-Lite0**; EfficientNetB0 was not measured, so
+# with it your numbers may be others.
 
 # %%
 build = backbones.find(BACKBONE)  # by default, keras.applications.EfficientNetB0
@@ -179,13 +166,37 @@ backbone = build(
 # %%
 print(f"{backbone.name}: {backbone.count_params():,} weights")
 
-# %% tags=["nbval-check-output"]
-print(f"{backbone.output_shape[-1]:,} features an image")
+# %% [markdown]
+# ## Do features of cats and lorries say anything about skin?
+#
+# The backbone has never seen a lesion, so look at what it finds alike. Take the features of each validation image, and
+# find the image of another lesion whose features are most similar:
+
+# %%
+val_features, val_targets = backbones.features(backbone, val_data)
+nearest = val.iloc[backbones.nearest(val_features, val["group"])]
+alike = nearest["label"].to_numpy() == val["label"].to_numpy()
+by_chance = (val["label"].value_counts(normalize=True) ** 2).sum()
+
+# %% tags=["slide"]
+some = val["label"].drop_duplicates().sort_values().index[:5]
+pairs = pd.concat([val.loc[some], nearest.set_index(val.index).loc[some]])
+figures.image_grid(
+    pairs["path"], pairs["label"],
+    columns=len(some), inches=1.8,
+    title=f"Above, validation images; below, the most similar other one: of {len(val)}, "
+          f"{alike.mean():.0%} are of one class (at random: {by_chance:.0%})",
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
+# Nobody told the backbone what a melanoma is. As far as like goes with like here, its features **transfer**: numbers
+# that were learned for one task serve another. (Images of one clinic may be alike for reasons other than the lesion.)
 
 # %% [markdown]
 # ## First step: frozen features
 #
-# Leave the backbone as it is: **frozen**. Only a new Dense layer on top of it will learn.
+# Leave the backbone as it is: **frozen**. Only a new Dense layer on top of it will learn to name the classes.
 
 # %%
 backbone.trainable = False
@@ -194,24 +205,24 @@ outputs = layers.Dense(len(CLASSES), activation="softmax", dtype="float32")(x)
 network = keras.Model(backbone.input, outputs, name="transfer")
 
 # %% [markdown]
-# A frozen backbone gives the same features of a view in every epoch, so they are computed once, for `FEATURE_VIEWS` augmented
-# views of each training image. Each row below is one view:
+# A frozen backbone gives the same features of a view in every epoch, so they are computed once, for `FEATURE_VIEWS`
+# augmented views of each training image.
 
 # %%
 features, targets, counts = backbones.features(backbone, train_data, FEATURE_VIEWS)
-val_features, val_targets = backbones.features(backbone, val_data)
-pd.DataFrame(features).head(3).round(2)
+
+# %% tags=["nbval-check-output"]
+print("{:,} views of {:,} features each".format(*features.shape))
 
 # %% [markdown]
-# No column was made for skin: the backbone learned them from dogs, cars and mushrooms. How good are they? Remember what
-# your networks from scratch reach on validation (notebook 05). Now **guess** the share of validation images that one Dense
-# layer on these features classifies correctly.
+# Remember what your networks from scratch reach on validation (notebook 05). Now **guess**: what share of the validation
+# images does one Dense layer on these features classify correctly?
 
 # %%
 GUESS = 0.5  # change me: a share from 0 to 1
 
 # %% [markdown]
-# `head` is the part of the network above the backbone. It sees features, not images, so an epoch takes a moment.
+# `head` is the new layer alone. It sees features, not images, so an epoch takes a moment.
 
 # %%
 head = keras.Model(backbone.output, outputs)
@@ -225,8 +236,8 @@ past = head.fit(
 print(f"{len(past.epoch)} epochs, {head.count_params():,} weights")
 
 # %% [markdown]
-# Here is your guess, beside the networks that you trained from scratch. (Those of notebook 04 average eight views of each
-# image; this one sees a single view.)
+# Here is your guess, beside the networks that you trained from scratch. (Those of notebook 04 average eight views of
+# each image; this one sees a single view.)
 
 # %%
 def predict_validation():
@@ -249,9 +260,8 @@ figures.shares(
 )
 
 # %% [markdown]
-# An accuracy on validation may come from the camera rather than the lesion (notebook 05). So before the backbone changes,
-# the network also predicts validation images with the colours of others: of the same collection (the control), and of
-# another one. With `EXTERNAL_DIR`, it also predicts another set.
+# Before the backbone changes, keep what to compare it with: the accuracy with swapped colours as in notebook 05 and, with
+# `EXTERNAL_DIR`, on another set.
 
 # %%
 other_set = evaluate.other_set(run, table)
@@ -262,8 +272,8 @@ frozen = evaluate.numbers(network, load, table, other_set, swapped)
 # ## Second step: fine-tuning
 #
 # Now let the backbone change, too: **fine-tuning**. Large first steps could spoil features that are good already. So the
-# learning rate is small, rises through the first epoch, and then falls along a cosine to zero; the Dense layer starts
-# from what it has learned (Kumar and others, 2022); and batch normalisation stays as ImageNet left it.
+# Dense layer starts from what it has learned (Kumar and others, 2022), and the learning rate is small: it rises through
+# the first epoch, then falls along a cosine to zero. Batch normalisation stays as ImageNet left it.
 
 # %%
 epochs = FINE_TUNE_EPOCHS or (2 if SYNTHETIC else 20)
@@ -299,8 +309,8 @@ history = callbacks.finish(network, training)
 # %% [markdown]
 # ## What did fine-tuning give?
 #
-# The accuracy on validation, with the images' own colours and with those of others. Read down: what did fine-tuning
-# change? Read across: how much is left with the colours of another collection?
+# Accuracy on validation, before and after. Read down: what did fine-tuning change? Read across: how much is left with the
+# colours of another image, of the same collection (the control) or of another one?
 
 # %%
 swapped = evaluate.colours_of(training.folder, table, SEED)
@@ -322,9 +332,8 @@ print(f"You guessed {GUESS:.2f}; frozen features reach {reached:.2f}, and fine-t
       f"by {difference}.")
 
 # %% [markdown]
-# Look at the interval in brackets. Above zero, fine-tuning helped on images like these; below zero, it did harm; if it
-# holds zero, these images are too few to say. The sample is tuned for two epochs, which is hardly a start; for other
-# images the default is twenty.
+# If the interval in brackets lies above zero, fine-tuning helped on images like these; below zero, it did harm; if it
+# holds zero, these images are too few to say. (The sample is tuned for two epochs only, other images for twenty.)
 #
 # ## Keep it, and score it on Test
 #
@@ -348,16 +357,16 @@ results = evaluate.evaluate(run, table)
 results.accuracies.loc["transfer"]
 
 # %% [markdown]
-# The question of notebook 05, put to all networks: what is left on images of another clinic (where Test has too few of
-# them, with the colours of another clinic)? The networks of notebook 04 differ from this one in more than their start: they see
-# smaller images, whose colours are exchanged in part or not at all, and have another loss.
+# Last, the question of notebook 05: what is left where the class is unseen at its clinic (or, where Test has too few such
+# images, on other hard ones)? The networks of notebook 04 differ from this one in more than their start: they see smaller
+# images, and their colours are exchanged in part or not at all.
 
 # %% tags=["slide"]
 place = shortcut.hard_place(results.reveal)
-reached = results.reveal.loc[("transfer", place), "value"]
+hard = results.reveal.xs(place, level="place", drop_level=False)
 shortcut.figure(
-    results.reveal,
-    title=f"{place}: transfer learning reaches {reached:.2f}",
+    hard,
+    title=f"{place}: transfer learning reaches {hard.loc['transfer', 'value'].item():.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -367,14 +376,15 @@ run.done(GUESS=GUESS)
 # %% [markdown]
 # ## What you saw
 #
-# - **Load**: a network without its last layer turns an image into features.
+# - **Load**: a network without its last layer turns an image into features; like images may have like features, on skin,
+#   too.
 # - **Freeze**: one layer on features that were never meant for lesions is trained in moments.
 # - **Tune**: small steps from a good start; the interval says whether they helped.
 # - **Compare**: what is left with other colours, validation alone does not show.
 # - **Score**: Test once, after all choices, beside the networks from scratch.
 #
-# What does the exchange of colours give here, and what does it cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into another
-# `OUT_DIR`, and compare the rows.
+# What does the exchange of colours give here, and what does it cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into
+# another `OUT_DIR`, and compare the rows.
 
 # %% [markdown]
 # {{quiz}}
