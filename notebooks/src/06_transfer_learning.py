@@ -179,13 +179,13 @@ alike = nearest["label"].to_numpy() == val["label"].to_numpy()
 by_chance = (val["label"].value_counts(normalize=True) ** 2).sum()
 
 # %% tags=["slide"]
-some = val["label"].drop_duplicates().sort_values().index[:5]
+some = val.sample(5, random_state=SEED).index
 pairs = pd.concat([val.loc[some], nearest.set_index(val.index).loc[some]])
 figures.image_grid(
     pairs["path"], pairs["label"],
     columns=len(some), inches=1.8,
-    title=f"Above, validation images; below, the most similar other one: of {len(val)}, "
-          f"{alike.mean():.0%} are of one class (at random: {by_chance:.0%})",
+    title=f"Below each image, the most similar other one: {alike.mean():.0%} of {len(val)} pairs "
+          f"are of one class (by chance: {by_chance:.0%})",
     synthetic=SYNTHETIC,
 )
 
