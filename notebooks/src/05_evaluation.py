@@ -197,7 +197,7 @@ results.colours
 #
 # Numbers say how often a network is wrong; images may show why. Here are errors among the Test images whose class
 # training never saw at their clinic (where there are none, among all), one of each kind. Does training have the predicted
-# class from the image's own clinic?
+# class from the image's own collection?
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
@@ -206,7 +206,7 @@ figures.image_grid(
     some["path"],
     "true: " + some["label"] + "\npredicted: " + some["predicted"] + "\n" + some["collection"],
     columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own clinic",
+    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own collection",
     synthetic=SYNTHETIC,
 )
 
