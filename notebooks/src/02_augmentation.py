@@ -287,7 +287,8 @@ figures.image_grid(
 
 # %% [markdown]
 # One trap: Augmentor 0.2.12 rounds its random draw to one decimal, which adds 0.05 to a probability in tenths. Flip a
-# picture of four pixels 5,000 times, and count. (`augmentation.apply`, and `fill_classes` below, do not round.)
+# picture of four pixels 5,000 times, and count: by chance, the share may lie up to about 0.014 off.
+# (`augmentation.apply`, and `fill_classes` below, do not round.)
 
 # %% tags=["nbval-check-output"]
 random.seed(SEED)
