@@ -64,16 +64,7 @@ def grad_cam(model, images, classes):
     explain in each. Returned is float32 (n, h, w), 0 to 1: each map is divided by its maximum, and all 0 where nothing
     speaks for the class. ValueError if the model has no convolution.
     """
-    copy, outputs = _copy(model)
-    maps = [(layer, output) for layer, output in outputs if len(getattr(output, "shape", ())) == 4]
-    shapes = [output.shape for layer, output in maps if isinstance(layer, CONVOLUTIONS)]
-    if not shapes:
-        raise ValueError(f"The model {model.name!r} has no convolution with a spatial output; Grad-CAM needs one.")
-    last = [output for _, output in maps if output.shape == shapes[-1]][-1]  # with its normalisation and activation
-    if getattr(copy.layers[-1], "activation", None) is keras.activations.softmax:
-        copy.layers[-1].activation = keras.activations.linear  # probabilities near 0 or 1 have next to no gradient
-    both, parts = keras.Model(copy.inputs[0], [last, copy.outputs[0]]), _batches(np.asarray(images))
-    return np.concatenate([_heatmaps(both, *part) for part in zip(parts, _batches(np.asarray(classes, int)))])
+    return _grad_cam(_with_maps(model, model.get_weights()), images, classes)
 
 
 def sanity(network, pixels, classes, seed=0):
@@ -84,9 +75,10 @@ def sanity(network, pixels, classes, seed=0):
     of :func:`grad_cam`; an image whose map is constant is left out.
     """
     keras.utils.set_random_seed(seed)
-    copies = [keras.models.clone_model(network) for _ in range(3)]
+    drawn = [_with_maps(network) for _ in range(3)]
     own, *others = (
-        pd.DataFrame(grad_cam(each, pixels, classes).reshape(len(pixels), -1)).T.rank() for each in (network, *copies)
+        pd.DataFrame(_grad_cam(each, pixels, classes).reshape(len(pixels), -1)).T.rank()
+        for each in (_with_maps(network, network.get_weights()), *drawn)
     )
     alike = pd.DataFrame({f"draw {n}": own.corrwith(other) for n, other in enumerate(others, 1)})
     return alike.agg(["count", "median", "min", "max"]).T.astype({"count": int}).rename(columns={"count": "images"})
@@ -116,12 +108,20 @@ def _heatmaps(both, images, classes):
     return tf.math.divide_no_nan(heat, tf.reduce_max(heat, axis=(1, 2), keepdims=True)).numpy()
 
 
+def _grad_cam(both, images, classes):
+    parts = zip(_batches(np.asarray(images)), _batches(np.asarray(classes, int)))
+    return np.concatenate([_heatmaps(both, *part) for part in parts])
+
+
 def _batches(values):
     return [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
 
 
-def _copy(model):
-    """Return a copy of the model, and its [(layer, output)]: layers that several models share have several outputs."""
+def _with_maps(model, weights=None):
+    """Return a copy of the model that returns its last convolution's maps and its logits; None: weights at random.
+
+    A copy, because layers that several models share have several outputs.
+    """
     outputs = []
 
     def call(layer, *args, **kwargs):
@@ -129,5 +129,13 @@ def _copy(model):
         return outputs[-1][1]
 
     copy = keras.models.clone_model(keras.Model(model.inputs, model.outputs), call_function=call)
-    copy.set_weights(model.get_weights())
-    return copy, outputs
+    if weights:
+        copy.set_weights(weights)
+    maps = [(layer, output) for layer, output in outputs if len(getattr(output, "shape", ())) == 4]
+    shapes = [output.shape for layer, output in maps if isinstance(layer, CONVOLUTIONS)]
+    if not shapes:
+        raise ValueError(f"The model {model.name!r} has no convolution with a spatial output; Grad-CAM needs one.")
+    last = [output for _, output in maps if output.shape == shapes[-1]][-1]  # with its normalisation and activation
+    if getattr(copy.layers[-1], "activation", None) is keras.activations.softmax:
+        copy.layers[-1].activation = keras.activations.linear  # probabilities near 0 or 1 have next to no gradient
+    return keras.Model(copy.inputs[0], [last, copy.outputs[0]])
