@@ -35,6 +35,8 @@ def test_the_corners_are_cut_where_they_are_and_nothing_else_is_left(corner_set)
     assert (covered[:12, 84:] == image[:12, 84:]).all() and (covered[84:, :12] == image[84:, :12]).all()
     assert (covered[12:84] == 128).all() and (covered[:, 12:84] == 128).all()
     assert corners.describe(blocks).shape == (40, 84)
+    even = np.arange(101).reshape(1, 1, 101, 1).repeat(4, axis=1).repeat(3, axis=3)
+    assert corners.describe(even)[0, 6:21:3].tolist() == [5, 25, 50, 75, 95]
 
 
 def test_what_the_corners_reveal_is_said_beside_the_guess(corner_set):

@@ -212,8 +212,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         "MIN_CLASS_SIZE": 1,
         "MALIGNANT": "",
         "EXTERNAL_DIR": "",
-        "PREVALENCE": 0.02,
     }
+    asked, measure = [], evaluate.clinics.measure
+    monkeypatch.setattr(evaluate.clinics, "measure", lambda *given: asked.append(given[2:]) or measure(*given))
     run = SimpleNamespace(folder=tmp_path, parameters=given, images=SimpleNamespace(source="here", synthetic=True))
     run.networks = lambda table: {name: tmp_path / name for name in ("colours_exchanged", "colours_kept")}
     run.answer = lambda notebook, name, default: "colours_exchanged"
@@ -233,7 +234,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         and "Most accurate on validation: colours kept; on Test: colours exchanged" in page
         and "<th>0</th>" not in page
         and "validation: colours kept (2\u00a0of\u00a02) 1.00" in page
+        and "of whom 20 are assumed to" in page
     )
+    assert asked == [(0.9, 0)] * 2  # of notebook 05, also where 06 is run before it
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert (
         "| A | 1 | 1 | 0 |" in card
