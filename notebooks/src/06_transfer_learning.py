@@ -179,7 +179,7 @@ alike = nearest["label"].to_numpy() == val["label"].to_numpy()
 by_chance = (val["label"].value_counts(normalize=True) ** 2).sum()
 
 # %% tags=["slide"]
-some = val.sample(5, random_state=SEED).index
+some = val.sample(frac=1, random_state=SEED).index[:5]
 pairs = pd.concat([val.loc[some], nearest.set_index(val.index).loc[some]])
 figures.image_grid(
     pairs["path"], pairs["label"],
