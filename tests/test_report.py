@@ -97,6 +97,8 @@ def test_plain_words_by_hand():
     _, *words = report.in_words(numbers | {"external": {"n": 9, "accuracy": 0.2}}, None, 0.05)
     assert "was not evaluated" in words[0] and "9 images, 20%" in words[1] and "cameras" not in words[-1]
     assert "skin" not in "".join(report.in_words(numbers, None, 0.05, skin=False)[1:])
+    tried = numbers | {"external": {"n": 9, "accuracy": 0.2}}
+    assert report.in_words(tried, None, 0.05, skin=False)[-1] == "Not tried: whether an expert does better with it."
 
 
 def test_page_holds_everything_and_escapes_what_is_hostile(run):

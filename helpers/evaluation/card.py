@@ -35,6 +35,7 @@ def write(run, table, results):
         fingerprint=manifest.fingerprint(table),
         classes=scores.per_class(results.places[name]["Test"], results.positive).round(2),
         skin=skin,
+        swapped=any(found["colours"] for found in results.scored.values()),
         unknown={said: (facts[what] == "").sum() for what, said in FACTS.items() if skin or facts[what].any()},
     )
     file = run.folder / "report" / "model_card.md"

@@ -26,7 +26,7 @@ def measure(places, positive, sensitivity=0.9, seed=0):
         return {}
     val, other = places["validation"], places["another set"]
     thresholds = {question: _threshold(view, sensitivity) for question, view in _views(val, positive).items()}
-    parts = {"validation": val} | dict(list(other.groupby(other["collection"].replace("", "unknown collection"))))
+    parts = {"validation": val} | dict(list(other.groupby(other["collection"].replace("", "another set"))))
     measured = {}
     for place, rows in parts.items():
         promised = scores.score(val[val["label"].isin(rows["label"])], seed)["balanced_accuracy"]

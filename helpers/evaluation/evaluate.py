@@ -208,12 +208,12 @@ def _write_report(run, results, prevalence):
     if skin and truth.nunique() == 2:
         point = decisions.operating_point(test.assign(truth=truth, probability=flagged), 0.5)
         patients = decisions.per_thousand(point, prevalence)
-    best = f"{report.plain(name)}: the best on validation of those that survive the swap of colours"
     question = "The camera or the lesion?" if skin else "The camera or the object?"
     first = results.reveal["value"].unstack()[["validation", "Test"]].idxmax().map(report.plain)
     other, by_class = results.networks.iloc[:, -1] != "–", scores.per_class(test, positive).round(2)
     left = {each: 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]}
-    left = review.ends(pd.Series(left).rename(report.plain), " %") if left else "an unknown share"
+    left = review.ends(pd.Series(left).rename(report.plain), " %") if left else ""
+    best = f"{report.plain(name)}: the best on validation{' of those that survive the swap of colours' * bool(left)}"
     sections = {
         "In plain words": [*report.in_words(found, patients, prevalence, skin), f"These are the numbers of {best}."],
         question: shortcut.figure(results.reveal, shortcut.answer(results.reveal), None, synthetic),
@@ -241,4 +241,6 @@ def _write_report(run, results, prevalence):
             "The true class, then the two most probable ones.",
         ],
     }
+    if not left:
+        del sections["Colours of other images"]
     report.write(run, "report", f"{'Skin-lesion' if skin else 'Image'} classification: what the scores mean", sections)

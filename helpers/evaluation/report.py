@@ -90,7 +90,7 @@ def in_words(scored, patients, prevalence, skin=True):
     if external:
         said.append(f"On another set, {external['n']} images, {external['accuracy']:.0%} were classified correctly.")
     new = "" if external else "clinics and cameras that are not in training, " if skin else "images from elsewhere, "
-    people = "other skin tones, and whether a doctor" if skin else "and whether an expert"
+    people = "other skin tones, and whether a doctor" if skin else "and " * bool(new) + "whether an expert"
     said.append(f"Not tried: {new}{people} does better with it.")
     return [{"cards": cards}, *said]
 
@@ -149,7 +149,7 @@ def accuracies(scored):
 
 def colours(scored):
     """Return each network's accuracy on validation by the colours it is shown: a table for reading."""
-    why = {"colours": "unknown: validation has fewer than two known collections, or only predictions are here"}
+    why = {"colours": "unknown: one collection, or predictions only"}
     rows = {
         plain(name): {f"colours: {plain(kind)}": round(value, 2) for kind, value in found["colours"].items()} or why
         for name, found in scored.items()
