@@ -109,12 +109,9 @@ def _heatmaps(both, images, classes):
 
 
 def _grad_cam(both, images, classes):
-    parts = zip(_batches(np.asarray(images)), _batches(np.asarray(classes, int)))
-    return np.concatenate([_heatmaps(both, *part) for part in parts])
-
-
-def _batches(values):
-    return [values[start : start + BATCH] for start in range(0, len(values), BATCH)]
+    images, classes = np.asarray(images), np.asarray(classes, int)
+    parts = (slice(start, start + BATCH) for start in range(0, len(images), BATCH))
+    return np.concatenate([_heatmaps(both, images[part], classes[part]) for part in parts])
 
 
 def _with_maps(model, weights=None):
