@@ -54,6 +54,17 @@ def predict(run_dir, pictures, model="colours_exchanged"):
     return found, reasons
 
 
+def unlike(folder, table, rows):
+    """Return whether images are unlike those that a network was trained on, see :func:`predict`: bool (n).
+
+    ``folder`` is that of the network, ``table`` the manifest; ``rows`` say ``path`` and ``sha256`` of the n images.
+    """
+    network, load = explain.open_network(folder)
+    memory, limit = _memory(network, load, folder, table)
+    distances, _ = memory.kneighbors(explain.features(network, load(rows)))
+    return distances[:, 0] > limit
+
+
 def command(run_dir, pictures, model, csv):
     """Write what :func:`predict` returns to the file ``csv``, or print it; return 1 if a picture cannot be read."""
     found, reasons = predict(run_dir, pictures, model)

@@ -51,8 +51,8 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 # %%
 # %matplotlib inline
 from helpers import figures, runs
-from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, report,
-                                scores)
+from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, predict,
+                                report, scores)
 from notebooks.checks import scores as checks
 
 import numpy as np
@@ -348,9 +348,18 @@ covering = figures.shares(coverage, None, covered, "share of sets with the true 
 covering
 
 # %% [markdown]
-# On images that are unlike validation, the sets may hold less, and nothing in them says so: only labelled images from
-# there can show it. A picture that is farther from all training images than nearly all of validation is **out of
-# distribution**; `python -m helpers predict` says so of pictures of your own.
+# On other images the sets may hold less. Is an image like those that the network learned from? That can be asked without
+# labels: take the features that the last layer receives, and look for the nearest training image. If it is farther away
+# than for 99 % of validation, the image is **out of distribution** (after Sun and others, 2022).
+
+# %%
+farther = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
+both = {"out of distribution": farther["value"], "true class in the set": coverage["value"]}
+pd.DataFrame(both).round(2)
+
+# %% [markdown]
+# Where many more than 1 % are out of distribution, neither probabilities nor sets need to hold. Where few are, they may be
+# wrong all the same: only labelled images from there can show it.
 #
 # ## Keep it
 #
