@@ -106,6 +106,19 @@ def test_the_interval_of_an_area_is_one_of_95_per_cent():
         assert abs(0.8 - end) / np.sqrt(spread / 1200) == pytest.approx(1.96, abs=0.001)
 
 
+def test_a_resampled_interval_leaves_out_one_in_forty_at_each_end():
+    drawn, values = [], np.random.default_rng(0).random((40, 1))
+    (ends,) = intervals.bootstrap(lambda counts: drawn.append(counts @ values) or drawn[-1], range(40))
+    assert [(np.concatenate(drawn) < end).mean() for end in ends] == pytest.approx([0.025, 0.975], abs=0.001)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+def test_a_narrow_jpeg_is_decoded_in_no_less_detail_than_is_asked_for(tmp_path, axes):
+    stripes = np.tile(np.arange(64) // 4 % 2 * 255, (512, 1)).astype(np.uint8)
+    Image.fromarray(stripes.transpose(axes)).save(tmp_path / "a.jpg", quality=95)
+    assert pipeline.load(rows(path=[str(tmp_path / "a.jpg")]), 32, tmp_path).std() > 100
+
+
 def test_pixels_kept_in_a_file_are_of_the_shape_that_is_asked_for(tmp_path, write_image):
     table = rows(path=[str(write_image(tmp_path / "a.png", 1, (40, 20)))], sha256=["1"])
     kept = [pipeline.load(table, 8, tmp_path, keep_aspect, budget=1) for keep_aspect in (False, True)]
@@ -180,6 +193,11 @@ def test_outputs_are_not_stored_with_fewer_cells_than_the_source_has(monkeypatch
 def test_an_infinite_pixel_is_black(tmp_path):
     Image.fromarray(np.array([[np.inf, 1, 0.5]], np.float32)).save(tmp_path / "a.tif")
     assert np.asarray(images.open_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 255, 128]
+
+
+def test_whole_numbers_up_to_255_are_grey_levels_as_they_are(tmp_path):
+    Image.fromarray(np.array([[255, 7, 0]], np.int32)).save(tmp_path / "a.tif")
+    assert np.asarray(images.open_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [255, 7, 0]
 
 
 def test_what_is_no_age_is_counted_and_an_age_is_not(tmp_path):
