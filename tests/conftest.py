@@ -12,23 +12,16 @@ from helpers.data import datasets
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-@pytest.fixture
-def write_image():
-    """Return a function that writes an image of random colours, the same for the same seed, and returns its path."""
-
-    def write(file, seed, size=(20, 16), mode="RGB"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(pixels).convert(mode).save(file)
-        return file
-
-    return write
+def draw(file, seed, size=(20, 16), mode="RGB"):
+    """Write an image of random colours, the same for the same seed; return its path."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file)
+    return file
 
 
-@pytest.fixture
-def image_set(tmp_path, write_image):
-    """A folder with Train/ and Test/ of the classes nevus (6 + 2 images) and melanoma (4 + 1)."""
-    root = tmp_path / "set"
+def draw_set(root):
+    """Draw Train/ and Test/ of the classes nevus (6 + 2 images) and melanoma (4 + 1) into a folder; return it."""
     seed = 0
     for split, label, count in [
         ("Train", "nevus", 6),
@@ -38,8 +31,20 @@ def image_set(tmp_path, write_image):
     ]:
         for _ in range(count):
             seed += 1
-            write_image(root / split / label / f"ISIC_{seed:07d}.png", seed)
+            draw(root / split / label / f"ISIC_{seed:07d}.png", seed)
     return root
+
+
+@pytest.fixture
+def write_image():
+    """The function :func:`draw`."""
+    return draw
+
+
+@pytest.fixture
+def image_set(tmp_path):
+    """A folder with Train/ and Test/ (see :func:`draw_set`)."""
+    return draw_set(tmp_path / "set")
 
 
 @pytest.fixture

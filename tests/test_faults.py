@@ -16,6 +16,7 @@ import Augmentor
 import numpy as np
 import pytest
 import tiny
+from conftest import draw_set
 
 from helpers import augmentation, manifest, processes, runs
 from helpers.data import audit, datasets, duplicates, labels, splits
@@ -89,18 +90,36 @@ def contents(folder):
     return {str(file.relative_to(folder)): file.read_bytes().replace(bytes(folder), b"OUT") for file in files}
 
 
-@pytest.fixture
-def done(tmp_path, image_set):
-    """The folders before each work, after it, and the source's files: {work: (before, after)}, source."""
-    now, folders = tmp_path / "now", {}
+@pytest.fixture(scope="module")
+def image_set(tmp_path_factory):
+    """The images of all tests of this file: none may change them."""
+    return draw_set(tmp_path_factory.mktemp("images") / "set")
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory, image_set):
+    """Every work done once: the folder that all are done in, {work: (folder before it, contents after it)}, source."""
+    now, folders = tmp_path_factory.mktemp("works") / "now", {}
     now.mkdir()
     source = contents(image_set)
     for work in (look, eda, augment, train, evaluate):
-        before = shutil.copytree(now, tmp_path / f"before {work.__name__}")
+        before = shutil.copytree(now, now.with_name(f"before {work.__name__}"))
         work(image_set, now)
         folders[work] = before, contents(now)
     shutil.rmtree(now)
-    return folders, source
+    return now, folders, source
+
+
+@pytest.fixture
+def before(works):
+    """Return a function that puts the folder as it was before a work into its place, and returns it."""
+    now, folders, _ = works
+
+    def place(work):
+        shutil.rmtree(now, ignore_errors=True)
+        return shutil.copytree(folders[work][0], now)
+
+    return place
 
 
 def hit(work, root, out, name, after, number):
@@ -144,14 +163,14 @@ def apart(*arguments):
 
 
 @pytest.fixture
-def again(done, image_set, tmp_path):
+def again(works, image_set):
     """Return a function that does a work again in a folder and sees that it ends as if nothing had happened."""
 
     def finish(work, out):
         for left in out.rglob(".*.part"):
             os.utime(left, (time.time() - 90,) * 2)
         work(image_set, out)
-        assert contents(out) == done[0][work][1] and contents(image_set) == done[1]
+        assert contents(out) == works[1][work][1] and contents(image_set) == works[2]
 
     return finish
 
@@ -165,26 +184,24 @@ MOMENTS = {
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_work_killed_at_any_moment_is_done_by_the_same_command(done, again, image_set, tmp_path):
+def test_work_killed_at_any_moment_is_done_by_the_same_command(before, again, image_set):
     kinds = itertools.cycle([(False, signal.SIGKILL), (True, signal.SIGTERM), (True, signal.SIGKILL)])
     for work, names in MOMENTS.items():
         for name, (after, number) in zip(names, kinds):
-            out = shutil.copytree(done[0][work][0], tmp_path / "now", dirs_exist_ok=True)
+            out = before(work)
             assert apart(hit, work, image_set, out, name, after, number) == -number, name
             again(work, out)
-            shutil.rmtree(out)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
 @pytest.mark.parametrize("bytes_left", [0, 200])
-def test_a_full_disk_is_named_and_nothing_half_is_left(done, again, image_set, tmp_path, bytes_left):
+def test_a_full_disk_is_named_and_nothing_half_is_left(before, again, image_set, bytes_left):
     for work in MOMENTS:
-        out = shutil.copytree(done[0][work][0], tmp_path / "now", dirs_exist_ok=True)
-        before = set(contents(out))
+        out = before(work)
+        names = set(contents(out))
         assert apart(full, work, image_set, out, bytes_left) == 7, work
-        assert not [name for name in set(contents(out)) - before if "part" in name]
+        assert not [name for name in set(contents(out)) - names if "part" in name]
         again(work, out)
-        shutil.rmtree(out)
 
 
 SPOILT = {
@@ -202,12 +219,12 @@ FILES += [f"baseline/{name}" for name in ("predictions.csv", "run.json", "model.
 @pytest.mark.parametrize("spoilt", SPOILT)
 @pytest.mark.parametrize("name", FILES)
 def test_a_broken_file_is_made_again_or_named_with_the_way_out(
-    done, again, image_set, tmp_path, monkeypatch, capsys, name, spoilt
+    works, before, image_set, monkeypatch, capsys, name, spoilt
 ):
     monkeypatch.setattr(
         processes, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], values["OUT_DIR"] and out)
     )
-    out = shutil.copytree(done[0][evaluate][0], tmp_path / "now", dirs_exist_ok=True)
+    out = before(evaluate)
     change, file = SPOILT[spoilt], out / name
     file.write_bytes(change(file.read_bytes())) if change else file.unlink()
     capsys.readouterr()
@@ -223,24 +240,24 @@ def test_a_broken_file_is_made_again_or_named_with_the_way_out(
     seen = "baseline/run.json re-saved", "baseline/run.json other"  # still a JSON object
     assert unseen or f"{name} {spoilt}" in seen or ("runs first, because" in said and said.count("\n") < 4)
     if not unseen and f"{name} {spoilt}" not in seen:
-        assert contents(out) == done[0][evaluate][1]
-    assert contents(image_set) == done[1]
+        assert contents(out) == works[1][evaluate][1]
+    assert contents(image_set) == works[2]
 
 
-def test_lost_record_of_the_images_is_not_replaced_by_a_guess(done, image_set):
-    out = done[0][evaluate][0]
+def test_lost_record_of_the_images_is_not_replaced_by_a_guess(before):
+    out = before(evaluate)
     (out / "01_eda.json").write_text('{"parameters": {"DATA_')
     with pytest.raises(runs.RunError, match=r"01_eda\.json cannot be read any more.*DATA_DIR"):
         begin("05_evaluation", "", out)
 
 
 def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(
-    done, image_set, tmp_path, monkeypatch, capsys
+    works, before, image_set, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
         processes, "apart", lambda names, values: WORK[names[0]](values["DATA_DIR"], Path(values["OUT_DIR"]))
     )
-    out, other = done[0][evaluate][0], shutil.copytree(image_set, tmp_path / "other")
+    out, other = before(evaluate), shutil.copytree(image_set, tmp_path / "other")
     file, run = out / "manifest.csv", begin("05_evaluation", image_set, out)
     whole = run.manifest()
     manifest.write(whole.iloc[1:], file, image_set)
@@ -250,7 +267,7 @@ def test_older_manifests_and_other_images_are_made_again_and_edits_are_said(
     assert len(run.manifest()) == len(whole) and "01_eda runs first, because" in capsys.readouterr().out
     next(other.rglob("*.png")).unlink()
     assert len(begin("05_evaluation", other, out).manifest()) == len(whole) - 1
-    assert "the images are not those it used" in capsys.readouterr().out and contents(image_set) == done[1]
+    assert "the images are not those it used" in capsys.readouterr().out and contents(image_set) == works[2]
 
 
 BODY = """from helpers import manifest, runs
