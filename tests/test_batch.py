@@ -189,6 +189,8 @@ def waiting(tmp_path):
         pytest.skip("orphans can be adopted on Linux only")
     adopt = 36  # PR_SET_CHILD_SUBREAPER
     ctypes.CDLL(None).prctl(adopt, 1, 0, 0, 0)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs, and what they start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, out = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "out"
     process = tiny.start(folder, "run", "03_baseline_cnn", "--out-dir", out)
     tiny.wait_for(lambda: (out / "kernel.txt").exists() or process.poll() is not None)
