@@ -1,5 +1,6 @@
 """Images of the ISIC Archive: the real command isic, where it is installed, fetches drawings from a stand-in."""
 
+import os
 import shutil
 import sys
 from collections import namedtuple
@@ -24,7 +25,7 @@ def command(folder, text):
 @pytest.fixture
 def online(tmp_path, monkeypatch):
     """A stand-in that has the listed images and three others, the real isic that speaks with it, and an empty cache."""
-    if not (isic := shutil.which("isic")):
+    if not (isic := shutil.which("isic", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))):
         pytest.skip("isic-cli is not installed (it needs Python 3.12)")
     records = {isic_id: {"diagnosis_1": "Benign", "age_approx": 45, "sex": "male"} for isic_id in CLINICS["isic_id"]}
     with Archive(records | {f"ISIC_900000{number}": SKIN for number in range(3)}) as server:
