@@ -125,12 +125,14 @@ def lite():
 
 
 @needs_package
-def test_lite_has_the_published_number_of_weights(lite):
+def test_lite_has_the_published_number_of_weights_and_normalisation(lite):
     network, tensors = lite
     trained = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
     assert trained + tensors["_fc.weight"].size + tensors["_fc.bias"].size == 4_652_008
     read = sum(part.size for name, part in tensors.items() if "num_batches" not in name and "_fc" not in name)
     assert network.count_params() == read
+    normal = [layer.epsilon for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(normal) == 49 and set(normal) == {1e-3}
 
 
 @needs_package

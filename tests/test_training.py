@@ -280,6 +280,14 @@ def test_a_training_killed_after_early_stopping_is_over(tmp_path, small_manifest
     assert history["epoch"].tolist() == [1, 2, 3]
 
 
+def test_a_training_killed_after_its_last_epoch_is_over(tmp_path, small_manifest, monkeypatch, capsys):
+    monkeypatch.setattr(training, "finish", lambda *_: None)
+    train(tmp_path, small_manifest, epochs=2)
+    monkeypatch.undo()
+    history = train(tmp_path, small_manifest, epochs=2)[1]
+    assert "Resuming after epoch 2," in capsys.readouterr().out and history["epoch"].tolist() == [1, 2]
+
+
 def test_a_stopped_training_is_found_again_under_another_spelling_of_its_folder(
     tmp_path, small_manifest, monkeypatch, capsys
 ):
