@@ -2,6 +2,7 @@
 
 import os
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,8 +73,9 @@ def instead(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def sample_root():
-    """The embedded synthetic sample, made once if it is not there yet."""
-    return datasets.find("sample").root
+    """The embedded synthetic sample, made once if it is not there yet, though several processes run tests."""
+    with filelock.FileLock(datasets.SAMPLE.with_name(".sample.lock")):
+        return datasets.find("sample").root
 
 
 @pytest.fixture(scope="session")
