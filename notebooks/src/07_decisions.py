@@ -354,8 +354,11 @@ covering
 
 # %%
 farther = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
-both = {"out of distribution": farther["value"], "true class in the set": coverage["value"]}
-pd.DataFrame(both).round(2)
+doubt = pd.DataFrame({
+    "out of distribution": farther["value"],
+    "true class in the set": coverage["value"],
+})
+doubt.round(2)
 
 # %% [markdown]
 # Where many more than 1 % are out of distribution, neither probabilities nor sets need to hold. Where few are, they may be
