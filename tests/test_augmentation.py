@@ -12,6 +12,7 @@ import Augmentor
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from Augmentor.Operations import Operation
 from PIL import Image
 
@@ -134,8 +135,7 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on(table, tmp_path):
         subprocess.Popen, command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
     )
     run = start()
-    while run.poll() is None and len(list((tmp_path / "run").rglob("*.jpg"))) < 40:
-        pass
+    tiny.wait_for(lambda: run.poll() is not None or len(list((tmp_path / "run").rglob("*.jpg"))) >= 40)
     run.kill()
     assert run.wait() != 0, "it ended before it was killed"
     left = contents(tmp_path / "run", "*.jpg")
