@@ -139,9 +139,12 @@ def test_every_figure_names_the_sample_as_synthetic(name):
         assert re.search(r"\bSYNTHETIC\b|synthetic=False", cell["source"]), cell["id"]
 
 
-def test_the_stored_outputs_come_back(tmp_path):
+def test_the_stored_outputs_come_back(tmp_path, sample_root):
     """Run every notebook as stored, with nbval: no cell fails, and the cells marked for it give what is stored."""
     folder = build.copy_course(tmp_path / "course")
+    progress = folder / "helpers" / "messages.py"  # of which a slow machine shows more
+    progress.write_text(progress.read_text().replace("time.monotonic(), 3\n", "time.monotonic(), float('inf')\n"))
+    assert "inf" in progress.read_text()
     marked = [cell for name in runs.NOTEBOOKS for cell in code(name) if tagged(cell, "nbval-check-output")]
     assert sum(bool(cell["outputs"]) for cell in marked) >= 2 * len(runs.NOTEBOOKS)
     options = ["--nbval-lax", "--nbval-cell-timeout=900", "-q", "-p", "no:cacheprovider"]
