@@ -195,11 +195,6 @@ def test_an_infinite_pixel_is_black(tmp_path):
     assert np.asarray(images.open_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 255, 128]
 
 
-def test_whole_numbers_up_to_255_are_grey_levels_as_they_are(tmp_path):
-    Image.fromarray(np.array([[255, 7, 0]], np.int32)).save(tmp_path / "a.tif")
-    assert np.asarray(images.open_rgb(tmp_path / "a.tif"))[0, :, 0].tolist() == [255, 7, 0]
-
-
 def test_what_is_no_age_is_counted_and_an_age_is_not(tmp_path):
     (tmp_path / "t.csv").write_text("image,age\na,40\nb,old\nc,ancient\n")
     about = tables.about(tmp_path / "t.csv", matching.Files(["a.jpg", "b.jpg", "c.jpg"], ""))
