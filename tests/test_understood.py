@@ -626,6 +626,12 @@ def test_a_second_opinion_is_asked_about(make):
     assert read(root, label_column="label")[0] == TRUE
 
 
+def test_flags_about_something_else_are_no_second_opinion(make):
+    lines = ("1.png,yes,no", "2.png,no,no", "3.png,yes,yes", "4.png,no,yes")
+    found = read(make({**FOUR, "t.csv": table("image,label,smoker", *lines)}))[0]
+    assert found == {f"x/{line[0]}.png": line[6:].split(",")[0] for line in lines}
+
+
 def test_diagnoses_that_are_none_of_skin_are_no_loss(make):
     root = make({**files("ant/1.png", "bee/2.png"), "t.csv": table("path,label", "ant/1.png,Ant", "bee/2.png,Bee")})
     assert read(root)[1].endswith("Not used: nothing")

@@ -65,7 +65,8 @@ def candidates(about, label_column):
     names = [label_column] if label_column else tables.columns(table, "label")
     labels = {name: _labels(table, name) for name in names if name in table}
     if not label_column:  # a second opinion: some other column that has the classes of this one
-        own = [set(said) for said in labels.values() if not said.str.fullmatch(tables.NUMBER).any()]
+        flag = rf"{tables.NUMBER}|y(es)?|no?|true|false|positive|negative|present|absent"  # may be about anything
+        own = [set(said) for said in labels.values() if not said.str.fullmatch(flag, case=False).any()]
         others = {name: set(tables.known(table[name])) - {""} for name in table if name not in labels}
         more = [name for name, said in others.items() if len(said) > 1 and any(said <= one for one in own)]
         labels |= {name: _labels(table, name) for name in more}

@@ -74,7 +74,7 @@ def sentence(places, name):
         f"At the threshold chosen on validation, {plain(name)} finds {val['sensitivity']:.2f} of the {sick} of "
         f"validation and {point['sensitivity']:.2f} of those of {place}; it clears {val['specificity']:.2f} and "
         f"{point['specificity']:.2f} of the {well}. The AUC is {val['auc']:.2f} and {point['auc']:.2f}"
-        f"{': the ranking survives the other clinic better than the decision does' * better}."
+        f"{': the ranking survives there better than the decision does' * better}."
     )
 
 

@@ -223,5 +223,5 @@ def multiplicity(groups):
     every, rest = groups["value"].iloc[0], groups.iloc[1:]
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
     said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.2f}"
-    unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
+    unknown = "" if rest.empty or rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
     return f"{said} (by chance, {0.05 * len(rest):.1f} would){unknown}"
