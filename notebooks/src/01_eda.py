@@ -386,7 +386,7 @@ sides.head(5).to_frame("images")
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
 # - **Measure**: the edges of an image have colours, too, and they may go with the collection.
-# - **See**: four corners, with hardly any of the lesion in them, have a score; a network has to do better.
+# - **See**: four corners, mostly skin and edge, have a score; a network has to do better.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
 
 # %% [markdown]

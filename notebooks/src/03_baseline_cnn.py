@@ -373,11 +373,14 @@ figures.image_grid(
     figures.maps(both),
     ["untrained"] * 8 + [f"trained, r {each:.2f}" for each in r],
     columns=8,
-    title=f"{(r > 0.9).sum()} of 8 maps still show the untrained pattern (r over 0.9)",
+    title=f"{(r.round(2) > 0.9).sum()} of 8 maps still show the untrained pattern (r over 0.90)",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
+# Where *r* is near 1, training left the pattern as chance had drawn it; where it is low, the loss has changed it. Nobody told
+# a kernel what to look for.
+#
 # ## One prediction
 #
 # Give the network one validation image, and read what it answers: the three most probable classes.
@@ -417,7 +420,8 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/pre
 # %% [markdown]
 # ## Room to memorise
 #
-# Put the two findings together: how many weights learned from how many images, and what became of the losses?
+# Put the two findings together: how many weights learned from how many images, and what became of the losses? (The kept
+# epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the two losses part.)
 
 # %% tags=["slide"]
 run.done(GUESS=GUESS)

@@ -195,7 +195,7 @@ figures.image_grid(
 # The network now gets new parts. To measure one takes several trainings, so that was done apart: an earlier version of
 # this network was trained on real images without one part at a time, three seeds each
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)). Complete, it was right
-# on .68 of the validation images.
+# on .68 of the validation images. (Do not compare these numbers with those of other images below.)
 #
 # **Dropout** hides a random share of the numbers at each training step, so that no single one can be relied on. It makes
 # memorising harder: a form of **regularisation**. *What it gave:* nothing that can be seen; without it .67 were right, and
@@ -267,7 +267,7 @@ figures.image_grid(
     figures.maps(np.concatenate([x, y, x + y])),
     ["x", "y: two convolutions", "x + y"],
     columns=3, inches=2.2,
-    title="The idea: two untrained convolutions, plus their input, still show the picture",
+    title="A skip connection adds what went in to what two convolutions made of it",
     synthetic=SYNTHETIC,
 )
 
@@ -294,7 +294,12 @@ def build(name):
 
 # %% tags=["nbval-check-output"]
 weights = pipeline.weights_by_layer(build("untrained"))
+print(f"{weights['weights'].sum():,} weights in all")
 weights.groupby("kind").sum().round(3)
+
+# %% [markdown]
+# Compare the sum with notebook 03's. How many weights there are does not alone decide how much a network memorises: these
+# ones sit in small kernels that are used at every place, and augmentation, dropout and batch normalisation work against it.
 
 # %% [markdown]
 # ## Train it twice
@@ -438,7 +443,7 @@ run.done(CHOICE=CHOICE)
 # ### Exercise 1
 #
 # How much does each network know without the lesion? Hide the middle half of every validation image (from a quarter to
-# three quarters of each side), where most of a lesion lies: set it to 128, a medium grey. Put the accuracies of both
+# three quarters of each side), where most of a lesion lies (a large one reaches beyond it): set it to 128, a medium grey. Put the accuracies of both
 # networks, from one view of each image, into a dictionary `hidden_middle` by the name of the network.
 
 # %% tags=["solution"]
@@ -459,7 +464,7 @@ checks.accuracy_without_middle(hidden_middle, [kept, exchange], load(val), val["
 #
 # How much does each network need colours? Show both the validation images in grey (`tf.image.rgb_to_grayscale`, then
 # `tf.repeat` to three channels), and put their accuracies, from one view of each image, into a dictionary `in_grey` by the
-# name of the network.
+# name of the network. (*Colours exchanged* saw some grey images in training.)
 
 # %% tags=["solution"]
 # @title Solution 2

@@ -141,7 +141,7 @@ figures.titled(figure, missed, SYNTHETIC)
 # %% [markdown]
 # ## Guess: what does your choice do where the class is new at a clinic?
 #
-# Suppose training has all its melanomas from clinic B. In a melanoma from clinic A neither class nor clinic is new, but
+# Suppose training has all its dermatofibromas from clinic B. In one from clinic A neither class nor clinic is new, but
 # training never saw the two together: it is of a **class unseen at its clinic**. A network that learned the lesion can
 # still be right. One that learned the clinic may predict a class that training has from A. If Test has at least ten such
 # images, the question is about them, else about others:

@@ -57,12 +57,14 @@ from notebooks.checks import scores as checks
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import RocCurveDisplay, log_loss, roc_curve
 
 # %% tags=["nbval-check-output"]
 run = runs.start("07_decisions", globals())
 SYNTHETIC = run.images.synthetic  # then figures say so
+tf.get_logger().setLevel("ERROR")  # it warns when a network predicts sets of several sizes
 table = run.manifest()
 run.need("03_baseline_cnn")
 run.need("04_dropout_augmented_cnn")
@@ -350,7 +352,7 @@ covering
 # %% [markdown]
 # On other images the sets may hold less. Is an image like those that the network learned from? That can be asked without
 # labels: take the features that the last layer receives, and look for the nearest training image. If it is farther away
-# than for 99 % of validation, the image is **out of distribution** (after Sun and others, 2022).
+# than for about 99 % of validation, the image is **out of distribution** (after Sun and others, 2022).
 
 # %%
 farther = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
@@ -432,8 +434,8 @@ checks.half_are_right(half, point)
 #
 # Does the network need the middle of the picture, where a lesion usually is? Paint the middle half of every Test
 # image's width and height grey (128), and let the network predict `covered` with `explain.predict`. Set
-# `without_middle` to the accuracy. (A large lesion reaches beyond the grey square: what is left may be lesion, skin or
-# the edge.)
+# `without_middle` to the accuracy. (It sees one view of each image; the scores above are of eight. A large lesion
+# reaches beyond the grey square: what is left may be lesion, skin or the edge.)
 
 # %% tags=["solution"]
 # @title Solution 3
