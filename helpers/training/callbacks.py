@@ -180,5 +180,6 @@ def _description(network):
     """Return network, wiring, optimiser and loss as text; a layer counts by its place, as Keras counts its name up."""
     config = network.get_config()
     places = {part["config"]["name"]: place for place, part in enumerate(config["layers"], 1)} | {network.name: 0}
-    parts = [config, *map(keras.saving.serialize_keras_object, (network.optimizer, network.loss))]
+    how = json.dumps([*map(keras.saving.serialize_keras_object, (network.optimizer, network.loss))])
+    parts = [config, *json.loads(re.sub(r'("name": "\w+?)_\d+"', r'\1"', how))]  # Keras 3.15 counts optimizers, too
     return re.sub(r'("name": |\[)"(\w+)"', lambda part: f"{part[1]}{places.get(part[2], part[2])}", json.dumps(parts))
