@@ -337,9 +337,15 @@ def test_on_a_cluster_the_run_of_a_lost_worker_is_done_elsewhere(tmp_path, cours
         start("scheduler", "--host", "127.0.0.1", "--port", address.split(":")[-1], "--no-dashboard")
         workers = [start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2)]
         sweeping = tiny.start(course, "sweep", file, "--out-dir", there, "--scheduler", address)
-        tiny.wait_for(lambda: any(there.glob("*/log.txt")) or sweeping.poll() is not None)
-        busy = [worker for worker in workers if psutil.Process(worker.pid).children()]
-        busy[0].kill()
+
+        def kill_a_busy_worker():
+            for worker in workers:
+                if any(there.glob("*/log.txt")) and psutil.Process(worker.pid).children():
+                    worker.kill()
+                    return True
+            return sweeping.poll() is not None
+
+        tiny.wait_for(kill_a_busy_worker)
         said, error = sweeping.communicate(timeout=300)
     assert sweeping.returncode == 1 and "1 runs finished, 1 failed" in said, error
     table = rows(there)
