@@ -18,6 +18,7 @@ import pandas as pd
 from PIL import Image, features
 
 from helpers import manifest, messages
+from helpers.data import families
 from helpers.data.images import open_rgb
 
 QUALITY = 95  # of the JPEG files, 1 to 100 on libjpeg's scale
@@ -71,7 +72,8 @@ def fill_classes(table, pipeline, target, out_dir, seed=0, workers=None):
     """Fill each class of the training split up to ``target`` images and return the manifest with the new rows.
 
     Only active training originals are augmented, evenly: none gets a second augmentation before every original of its
-    class has one. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
+    class has one. Copies that the set brought of another training image (:func:`families.originals`) count, but are not
+    augmented again. The files are ``out_dir/<recipe>/<class>/<image_id>__aug<k>.jpg``, where <recipe> is a hash of the
     operations, the seed, the quality and the libraries' versions (``recipe.json``). A file depends on its original, its
     k and the recipe alone; what is there already is kept. Augmented rows that ``table`` has are replaced. ``target``
     counts originals, too; ``workers``: processes, by default one for few images, else one a core. ValueError if
@@ -125,8 +127,11 @@ def _plan(originals, target, seed, folder):
     train = train.assign(source=train["path"], draw=f"{seed} " + train["image_id"] + " " + train["sha256"])
     order = np.argsort([hashlib.sha256(draw.encode()).hexdigest() for draw in train["draw"]])
     plan = []
-    for _, members in train.iloc[order].groupby("label"):
-        place = np.arange(max(0, target - len(members)))
+    copies = families.originals(train).isin(train["image_id"])
+    for _, images in train.iloc[order].groupby("label"):
+        again = copies[images.index]
+        members = images[~again | again.all()]
+        place = np.arange(max(0, target - len(images)))
         plan.append(members.iloc[place % len(members)].assign(k=(place // len(members) + 1).astype(str)))
     plan = pd.concat(plan, ignore_index=True)
     parent, suffix = plan["image_id"], "__aug" + plan["k"]

@@ -100,6 +100,14 @@ def test_same_bytes_for_any_workers_row_order_and_past(table, fill, tmp_path):
     assert manifest.fingerprint(one) == manifest.fingerprint(two)
 
 
+def test_copies_that_the_set_brought_are_not_augmented_again(table, fill, tmp_path, write_image):
+    brought = [tmp_path / "images" / "melanoma" / "output" / f"mtrain{number}_flip.png" for number in range(3)]
+    rows = [row(write_image(file, 50 + number), "melanoma", "train") for number, file in enumerate(brought)]
+    table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True).fillna("")
+    made = fill(table, target=20).query("parent != '' and label == 'melanoma'")
+    assert len(made) == 20 - 8 and set(made["parent"]) == {f"mtrain{number}" for number in range(5)}
+
+
 def test_lost_broken_and_half_files_are_made_again_and_the_others_kept(table, fill, tmp_path):
     result = fill(table)
     files, reference = result.loc[result["parent"] != "", "path"].map(Path), contents(tmp_path / "run")
