@@ -355,9 +355,8 @@ covering
 # than for about 99 % of validation, the image is **out of distribution** (after Sun and others, 2022).
 
 # %%
-farther = intervals.shares(places, lambda rows: predict.unlike(run.folder / name, table, rows))
 doubt = pd.DataFrame({
-    "out of distribution": farther["value"],
+    "out of distribution": predict.unlike(run.folder / name, table, places),
     "true class in the set": coverage["value"],
 })
 doubt.round(2)
