@@ -72,9 +72,9 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     """Show shares from 0 to 1 as dots, one row each, with intervals and the reader's ``guess`` as a dashed line.
 
     ``table`` has a row for each share, named by its index, with the columns ``value`` and, where there are any, ``low``
-    and ``high`` (ends of the interval, NaN: none) and ``colour``.
+    and ``high`` (ends of the interval, NaN: none), ``colour``, and ``guessed`` (bool: the guess is about it; else all).
     """
-    colours = table.get("colour", SPLIT_COLOURS["train"])
+    colours, guessed = table.get("colour", SPLIT_COLOURS["train"]), list(table.get("guessed", [True] * len(table)))
     table = table.reindex(columns=["value", "low", "high"]).astype(float)
     names, places = [fill(str(name), 40) for name in table.index], np.arange(len(table))
     figure, axes = new(8, 1.3 + 0.5 * min(len(table), 8) + 0.35 * max(len(table) - 8, 0))
@@ -83,7 +83,8 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
         axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11, bbox=COVER)
     if guess is not None:
-        axes.axvline(guess, label=f"your guess: {guess:.2f}", **GUESS)
+        about = places[guessed]
+        axes.vlines(guess, about[0] - 0.5, about[-1] + 0.5, label=f"your guess: {guess:.2f}", **GUESS)
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=11)
     axes.set_yticks(places, names, fontsize=11)
     axes.set(xlim=(0, 1.09), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel, xticks=np.linspace(0, 1, 6))

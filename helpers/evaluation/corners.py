@@ -34,8 +34,8 @@ def shares(train, val, classes, collections):
     """Return the shares of validation images that are right: always the largest class of training, and four corners.
 
     ``train`` and ``val`` are manifest rows, ``classes`` and ``collections`` what was predicted for ``val``. Returned
-    are value, low and high (see ``intervals.share``) and colour, as ``figures.shares`` takes them; two more rows for
-    the collection, where training has several.
+    are value, low and high (see ``intervals.share``), colour and guessed, as ``figures.shares`` takes them; two more
+    rows for the collection, where training has several.
     """
     kinds = {"class": ("label", classes)}
     if len(set(train["collection"]) - {""}) > 1:
@@ -46,12 +46,12 @@ def shares(train, val, classes, collections):
         rows[f"always {largest or 'unknown'}"] = intervals.share(val[column] == largest, val["group"])
         rows[f"the {kind}, from four corners"] = intervals.share(val[column] == predicted, val["group"])
     colours = [figures.GREY, figures.SPLIT_COLOURS["train"]] * len(kinds)
-    return pd.DataFrame(rows, ["value", "low", "high"]).T.assign(colour=colours)
+    return pd.DataFrame(rows, ["value", "low", "high"]).T.assign(colour=colours, guessed=np.arange(len(rows)) < 2)
 
 
 def sentence(found, guess):
     """Say in words what :func:`shares` found, beside the reader's ``guess`` (0 to 1)."""
-    found = found.drop(columns="colour")
+    found = found[["value", "low", "high"]]
     always, (value, low, high) = found["value"].iloc[0], found.iloc[1]
     said, more = "reveal something" if low > always else "do not clearly reveal anything", ""
     if len(found) > 2:

@@ -68,13 +68,14 @@ def shares(compared):
     """Return the accuracies of the first and the last of the ``WAYS`` as ``figures.shares`` takes them.
 
     ``value`` is the mean of three splits, ``low`` and ``high`` are the lowest and the highest of them; ``colour`` is
-    that of validation or Test.
+    that of validation or Test, and ``guessed`` is Test after the leak.
     """
     found = compared.groupby("way", sort=False)[["validation", "test"]].agg(["mean", "min", "max"])
     found = found.loc[[WAYS[0], WAYS[2]]].stack(0, future_stack=True).set_axis(["value", "low", "high"], axis=1)
     ways, splits = ("augmented, then split", "split first, then augmented"), ("validation", "Test")
     colours = [figures.SPLIT_COLOURS["val"], figures.SPLIT_COLOURS["test"]] * 2
-    return found.set_axis([f"{way}: {split}" for way in ways for split in splits]).assign(colour=colours)
+    names = [f"{way}: {split}" for way in ways for split in splits]
+    return found.set_axis(names).assign(colour=colours, guessed=[False, True, False, False])
 
 
 def sentence(found, guess):

@@ -132,10 +132,11 @@ def answer(found, choice=""):
 
 
 def figure(found, title="", guess=None, synthetic=False):
-    """Show :func:`reveal`: place by place, a row for each network, with interval and counts, and the ``guess``."""
+    """Show :func:`reveal` place by place, a row for each network, and the ``guess`` of the :func:`hard_place`."""
     names = found.index.unique("network")
     rows = found.loc[[(name, place) for place in PLACES for name in names if (name, place) in found.index]]
-    rows = rows.assign(colour=rows.index.get_level_values("place").map(PLACES))
+    place = rows.index.get_level_values("place")
+    rows = rows.assign(colour=place.map(PLACES), guessed=place == hard_place(found))
     rows.index = [
         f"{place}: {plain(name)}" + ("" if pd.isna(right) else f" ({right:.0f}\u00a0of\u00a0{images:.0f})")
         for (name, place), right, images in rows[["right", "images"]].itertuples()

@@ -192,14 +192,10 @@ figures.image_grid(
 # %% [markdown]
 # ## Grow the network: dropout
 #
-# The network now gets new parts. To measure one takes several trainings, so that was done apart: an earlier version of
-# this network was trained on real images without one part at a time, three seeds each
-# ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)). Complete, it was right
-# on .68 of the validation images. (Do not compare these numbers with those of other images below.)
+# The network now gets new parts, one after the other, each with a picture of what it does to an image.
 #
-# **Dropout** hides a random share of the numbers at each training step, so that no single one can be relied on. It makes
-# memorising harder: a form of **regularisation**. *What it gave:* nothing that can be seen; without it .67 were right, and
-# seeds differ by more than that. To see what it does, apply it to an image:
+# **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on. It
+# makes memorising harder: a form of **regularisation**.
 
 # %% tags=["slide"]
 lesion = lesions[:1]
@@ -214,8 +210,7 @@ figures.image_grid(
 # ## Batch normalisation and global pooling
 #
 # **Batch normalisation** brings each channel to one scale, batch by batch, so that training is steadier. For validation it
-# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches. *What it gave:* most; without it .63
-# were right instead of .68, fewer with each of the seeds.
+# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
 
 # %%
 def convolution(x, filters, size=3, strides=1):
@@ -226,8 +221,7 @@ def convolution(x, filters, size=3, strides=1):
 
 # %% [markdown]
 # **Global average pooling** keeps one number a channel, the mean over all places: *what* was seen, not *where*. It replaces
-# `Flatten`, after which one layer held nearly all weights in notebook 03. *What it
-# gave:* a last layer of few weights, counted below.
+# `Flatten`, after which one layer held nearly all weights in notebook 03.
 
 # %% tags=["slide"]
 maps = convolution(lesion / 255, 4)
@@ -244,9 +238,8 @@ figures.image_grid(
 # ## Skip connections
 #
 # A **skip connection** adds what went into two convolutions to what comes out of them (He and others, 2016: residual
-# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. *What it gave:* not
-# measured; `sweeps/training_ablation.yml` does it. It was made for networks of dozens of layers, and may matter little in
-# one of nine.
+# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. It was made for networks of
+# dozens of layers, and may matter little in one of nine.
 #
 #     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
 #     └────────────── convolution 1 × 1 ─────────┘
@@ -273,7 +266,9 @@ figures.image_grid(
 
 # %% [markdown]
 # The whole network: a convolution with a stride of two, four blocks with pooling between them, global pooling, dropout,
-# softmax.
+# softmax. What is each part worth? One training cannot say. On real images, an earlier version of this network was trained
+# without one part at a time, three times each: batch normalisation mattered most, dropout not visibly
+# ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)).
 
 # %%
 def build(name):
