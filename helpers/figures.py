@@ -109,7 +109,7 @@ def curves(histories, title="", synthetic=False):
     ``histories`` is {name: DataFrame of epoch, loss, accuracy, val_loss, val_accuracy}. The epoch with the lowest
     validation loss, whose weights are kept, is marked.
     """
-    figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, squeeze=False)
+    figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, sharey="col", squeeze=False)
     for row, (name, history) in zip(places, histories.items()):
         best, line = history.loc[[history["val_loss"].idxmin()]], {"data": history, "linewidth": 2}
         for axes, measure in zip(row, ("loss", "accuracy")):
@@ -118,10 +118,10 @@ def curves(histories, title="", synthetic=False):
             axes.plot("epoch", val, "-", color=SPLIT_COLOURS["val"], label="validation (solid)", **line)
             axes.plot("epoch", val, "o", data=best, color="black", label="kept epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set(ylabel=measure, ylim=(0, None))
+            axes.set_ylabel(measure)
         row[0].set_title(name.replace("_", " "), loc="left", fontsize=12)
     for axes in places[-1]:
-        axes.set_xlabel("epoch")
+        axes.set(xlabel="epoch", ylim=(0, None))
     figure.legend(*places[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return titled(figure, title, synthetic, "Loss and accuracy by epoch of " + ", ".join(histories).replace("_", " "))
 

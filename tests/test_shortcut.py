@@ -1,4 +1,4 @@
-"""Images of a class unseen at their clinic, swapped colours, and what is said of a choice: worked by hand."""
+"""Images of an unseen pair of class and clinic, swapped colours, and what is said of a choice: worked by hand."""
 
 import inspect
 import re
@@ -74,7 +74,7 @@ def test_elsewhere_is_what_training_has_from_other_collections_only():
 
 def test_the_reveal_counts_and_says_who_chose_what():
     found = shortcut.reveal(places(two_networks()), {})
-    away = found.loc["colours_kept", "Test, class unseen at its clinic"]
+    away = found.loc["colours_kept", "Test, unseen pair of class and clinic"]
     assert (away["right"], away["images"], away["value"]) == (1, 10, pytest.approx(0.1))
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
@@ -134,7 +134,7 @@ def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
     found = shortcut.reveal(places(two_networks()), {})
     figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True)
     assert (
-        "Test, class unseen at its clinic: colours kept (1\u00a0of\u00a010) 0.10; Test, class" in figure.alt
+        "Test, unseen pair of class and clinic: colours kept (1\u00a0of\u00a010) 0.10; Test, unseen" in figure.alt
         and "synthetic" in figure.alt
     )
     assert "your guess: 0.40" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -254,7 +254,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     card = model_card.write(run, leaves, results).read_text()
     assert "sets" in card and not re.search("clinics|lesion|diagnos|doctor|Skin tone|whom", card)
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
-    assert reveal.loc[("colours_exchanged", "Test, class unseen at its clinic"), "right"] == 7
+    assert reveal.loc[("colours_exchanged", "Test, unseen pair of class and clinic"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
         gone = rows["split"] == "test"
         evaluate.evaluate(

@@ -82,8 +82,8 @@ def sentence(found, guess):
     """Say in words what :func:`shares` found, beside the reader's ``guess`` of Test (0 to 1)."""
     leaked, kept, honest, test = found["value"]
     return (
-        f"You guessed {guess:.0%} of Test; after the leak it is {kept:.0%}, where validation said {leaked:.0%}.\n"
-        f"Split first, then augmented, validation says {honest:.0%}, and Test {test:.0%}."
+        f"You guessed {guess:.0%} of Test. With the leak, validation says {leaked:.0%}, and Test {kept:.0%}.\n"
+        f"Without it, validation says {honest:.0%}, and Test {test:.0%}."
     )
 
 

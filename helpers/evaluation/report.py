@@ -9,6 +9,7 @@ from helpers import manifest, page
 from helpers.runs import LEFT, RunError, recorded, shaping
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's health."
+UNSEEN = "Test, unseen pair of class and clinic"  # training has the class from other clinics only
 SYNTHETIC = (
     "SYNTHETIC: these images are drawings, not patients. The scores say that the course works, nothing about skin."
 )
@@ -140,7 +141,7 @@ def accuracies(scored):
     for name, found in scored.items():
         places = {"validation": found["val"]}
         places |= {f"Test, {which} labels": values for which, values in found["test"].items()}
-        places |= {"Test, class unseen at its clinic": found["unseen_at_clinic"]} if "unseen_at_clinic" in found else {}
+        places |= {UNSEEN: found["unseen_at_clinic"]} if "unseen_at_clinic" in found else {}
         for place, values in places.items():
             texts = {plain(key): estimate(values, key) for key in ("accuracy", "balanced_accuracy", "macro_f1")}
             rows[plain(name), place] = {"images": values["n"], **texts}

@@ -1,4 +1,4 @@
-"""The camera or the lesion? Test images of a class unseen at their clinic, swapped colours, and another set.
+"""The camera or the lesion? Test images of an unseen pair of class and clinic, swapped colours, and another set.
 
 A network that predicts the class from the collection is right wherever the two go together, so validation prefers it.
 It is found out by images whose class training has from other collections only.
@@ -9,9 +9,8 @@ import pandas as pd
 
 from helpers import figures, manifest
 from helpers.evaluation import intervals, scores
-from helpers.evaluation.report import plain
+from helpers.evaluation.report import UNSEEN, plain
 
-UNSEEN = "Test, class unseen at its clinic"  # in training: it has the class from other clinics only
 FEWEST = 10  # with fewer images there, validation with swapped colours is shown beside them
 SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
 DRAWS = 3  # partners of each image whose colours are swapped
@@ -25,7 +24,7 @@ PLACES = {  # where a network is scored, and the colour of the place in figures
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
-    UNSEEN: "Test images whose class training never saw at their clinic",
+    UNSEEN: "Test images whose class and clinic training never saw together",
     "validation, colours of another clinic": "validation images with the colours of another clinic",
     "another set": "images of another set",
 }
@@ -147,7 +146,7 @@ def figure(found, title="", guess=None, synthetic=False):
 def errors(rows, table):
     """Return the misclassified images among ``rows`` (of Test, see ``evaluate.Results``), the surest first.
 
-    They are those whose class training never saw at their clinic; all where there is none. ``own_clinic`` (bool):
+    They are those of an unseen pair of class and collection; all where there is none. ``own_clinic`` (bool):
     training has the predicted class from the image's own collection; ``by_chance``: of what share of the other classes
     that holds. ``table`` is the manifest.
     """

@@ -15,8 +15,8 @@
 # - **audit** the labels: find pictures filed under two classes, and pictures that are in both Train and Test;
 # - **decide** which labels to believe, and account for every image;
 # - **split** into training and validation so that all images of a lesion stay together;
-# - **measure** what could reveal where an image was taken;
 # - **see** what the corners reveal;
+# - **measure** what could reveal where an image was taken;
 # - **resize and normalise** an image for a network.
 
 # %%
@@ -86,20 +86,18 @@ readable = table[table["flag"] == ""]
 two = review.examples(readable, SEED)
 figures.image_grid(
     two["path"], two["label"], columns=6, inches=1.9,
-    title="Two images of one class may look less alike than two of different classes",
+    title="Some classes may be distinguished at a glance, others may not",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
 # The table that `inspect` returned has one row per image. It is the **manifest**: each step of the course takes this
-# table, adds to it and passes it on.
+# table, adds to it and passes it on. `collection` is the clinic or project that an image comes from; a **flag** is the
+# reason why an image is not used. A flagged row is never deleted.
 
 # %%
 columns = ["image_id", "label", "split", "collection", "width", "height"]
 table[columns].head(3)
-
-# %% [markdown]
-# A file that cannot be read gets a **flag**, the reason why an image is not used. A flagged row is never deleted.
 
 # %% tags=["nbval-check-output"]
 unreadable = table[table["flag"] == "unreadable"]
@@ -110,16 +108,19 @@ splits.require(table.assign(group=table["image_id"]))  # it says so if nothing c
 # %% [markdown]
 # ## Guess: are four corners enough?
 #
-# Cover everything but the four corners, each 12 of 96 pixels a side. This is what is left of the first image of each
-# class above. If you had nothing else, what would you go by?
+# Cover everything but the four corners, each 12 of 96 pixels a side. This is what is left of one image of each class
+# above, in another order. Which is which? What do you go by?
 
 # %% tags=["slide"]
-first = two.drop_duplicates("label")
+one = two.drop_duplicates("label").sample(frac=1, random_state=SEED)
 figures.image_grid(
-    corners.covered(corners.cut(first["path"])), first["label"], columns=5, inches=2,
-    title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image, are all that is left",
+    corners.covered(corners.cut(one["path"])), range(1, len(one) + 1), columns=5, inches=2,
+    title=f"Four corners, {4 * 12**2 / 96**2:.0%} of an image: which class is which?",
     synthetic=SYNTHETIC,
 )
+
+# %%
+print(*enumerate(one["label"], start=1), sep="\n")
 
 # %% [markdown]
 # A program learns from the corners of some images, with their classes. Then it gets the corners of others. What share
@@ -129,22 +130,15 @@ figures.image_grid(
 GUESS = 0.25  # change me: the share, from 0 to 1
 
 # %% [markdown]
-# A fair answer needs four things, and each gets a section: the score of somebody who looks at nothing, labels that are
-# right, images that the program has not seen, and an idea of what a corner could reveal.
+# A fair answer needs three things: a score for somebody who looks at nothing, labels that are right, and images that the
+# program has not seen.
 
 # %% [markdown]
 # ## How unequal are the classes?
 #
 # **Class imbalance** means that some classes have far more images than others. A program that always predicts the
-# largest class is right as often as that class occurs: the **majority-class score**. No accuracy means anything
-# without it.
-
-# %% tags=["nbval-check-output"]
-outside = readable[readable["split"] != "test"]
-frequency = outside["label"].value_counts(normalize=True)
-largest = frequency.idxmax()
-majority = frequency.max()
-print(f"Outside Test, {majority:.0%} of the images are {largest}.")
+# largest class is right as often as that class occurs: the **majority-class score**. No **accuracy**, the share of images
+# classified correctly, means anything without it. Below it is computed on the images that the answer is measured on.
 
 # %% tags=["slide"]
 counts = review.counts(readable)
@@ -202,7 +196,7 @@ wrong
 #
 # 1. an official label, where one is known, replaces the folder's name;
 # 2. a contradiction that no official label settles is left out;
-# 3. a picture or lesion that is in Test leaves Train;
+# 3. a picture or lesion that is in Test leaves Train, and with it all photographs of that lesion;
 # 4. of duplicates, one copy stays, if possible in the right folder;
 # 5. a class left with fewer than `MIN_CLASS_SIZE` training images is left out.
 
@@ -214,16 +208,8 @@ print(f"{(labelled['flag'] != '').sum()} of {len(labelled)} files are left out."
 review.reasons(ledger)
 
 # %% [markdown]
-# The audit counted pictures; here files are counted, so the numbers may differ. A lesion that is in Test takes all its
-# photographs out of Train. And a contradiction that an official label settles leaves two files of one picture, of
-# which one is a duplicate.
-#
-# The same, class by class, is the **ledger**. Read a row from left to right, like a bank statement: `published` files
-# in the folder, then those taken away (−) or added for a reason of the table above, then the `audited` files that are
-# left. A class with 0 is left out. Rows and columns without a change are not shown.
-
-# %% tags=["nbval-check-output"]
-review.changes(ledger)
+# These are files, while the audit counted pictures, so the numbers may differ: where an official label settles a
+# contradiction, the second file of the picture is a duplicate.
 
 # %% [markdown]
 # ## Split
@@ -254,53 +240,14 @@ fingerprint = manifest.fingerprint(table)
 print(f"{len(table)} rows, of which {len(used)} are used; fingerprint {fingerprint}")
 
 # %% [markdown]
-# ## What could a network cheat with?
-#
-# A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
-# light and patients. If a class comes from one collection only, class and collection are **confounded**: they change
-# together, and nothing in the training images can say which of the two a network has learned.
-
-# %% tags=["nbval-check-output"]
-train = manifest.active(table, "train")
-val = manifest.active(table, "val")
-collection = train["collection"].replace("", "unknown")
-pd.crosstab(train["label"], collection)
-
-# %% [markdown]
-# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion: "from
-# this camera, so a nevus". Validation cannot show the harm, because its images come from the same collections. Only
-# images of a class that, in training, came from other collections can show it. How many of them are in Test?
-
-# %% tags=["nbval-check-output"]
-test = manifest.active(table, "test")
-away = shortcut.elsewhere(table)
-print(f"{len(away)} of {len(test)} Test images come from a collection "
-      "that has no training image of their class.")
-
-# %% [markdown]
-# Notebook 05 looks at them, if there are any, and at images of another set, if you give one. (Exercise 1 asks how far
-# the collection alone would take you.)
-#
-# But what could reveal the collection? The **mean image** of a class shows what all its pictures share. Look at the
-# edges, where there is hardly ever a lesion: are the classes of one collection more alike than those of two?
-
-# %% tags=["slide"]
-pixels = review.thumbnails(train["path"])
-mean = review.mean_images(pixels, collection + ": " + train["label"])
-edge = pd.Series(review.mean_images(pixels, collection)).map(review.blue_of_edge)
-figures.image_grid(
-    mean.values(), mean, columns=4, inches=2,
-    title=f"Share of blue in the light of the edges: {review.ends(edge, '%')}",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
 # ## See what the corners reveal
 #
 # Now everything is there for a fair answer. The score to beat, on the validation images, is that of a program which
 # looks at nothing:
 
 # %% tags=["nbval-check-output"]
+train = manifest.active(table, "train")
+val = manifest.active(table, "val")
 largest = train["label"].mode()[0]
 always = (val["label"] == largest).mean()
 print(f"Always {largest}: correct for {always:.0%} of the validation images")
@@ -344,6 +291,55 @@ run.done(GUESS=GUESS)
 print(corners.sentence(shares, GUESS))
 
 # %% [markdown]
+# ## Why? What a network could cheat with
+#
+# A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
+# light and patients. If a class comes from one collection only, class and collection are **confounded**: they change
+# together, and nothing in the training images can say which of the two a network has learned.
+
+# %% tags=["nbval-check-output"]
+collection = train["collection"].replace("", "unknown")
+pd.crosstab(train["label"], collection)
+
+# %% [markdown]
+# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion: "from
+# this camera, so a nevus". Validation cannot show the harm, because class and collection go together in it as in
+# training. Images of a class that, in training, came from other collections can. How many of them are in Test?
+
+# %% tags=["nbval-check-output"]
+test = manifest.active(table, "test")
+away = shortcut.elsewhere(table)
+print(f"{len(away)} of {len(test)} Test images come from a collection "
+      "that has no training image of their class.")
+
+# %% [markdown]
+# Notebook 05 looks at them, if there are any, and at images of another set, if you give one. (Exercise 1 asks how far
+# the collection alone would take you.)
+#
+# But what could reveal the collection? The **mean image** of a class shows what all its pictures share. Look at the
+# edges, where there is hardly ever a lesion: are the classes of one collection more alike than those of two?
+
+# %% tags=["slide"]
+pixels = review.thumbnails(train["path"])
+mean = review.mean_images(pixels, collection + ": " + train["label"])
+edge = pd.Series(review.mean_images(pixels, collection)).map(review.blue_of_edge)
+figures.image_grid(
+    mean.values(), mean, columns=4, inches=2,
+    title=f"How blue the edges are, by collection: {review.ends(edge, '%')}",
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
+# ## Which class lost what?
+#
+# The **ledger** accounts for every file, class by class. Read a row from left to right, like a bank statement:
+# `published` files in the folder, then those taken away (−) or added for a reason of the table in *Decide*, then the
+# `audited` files that are left. A class with 0 is left out. Rows and columns without a change are not shown.
+
+# %% tags=["nbval-check-output"]
+review.changes(ledger)
+
+# %% [markdown]
 # ## Resize and normalise
 #
 # One thing is left before a network can have the images: it takes numbers of a small range, and images of one size.
@@ -379,14 +375,14 @@ sides.head(5).to_frame("images")
 # %% [markdown]
 # ## What you saw
 #
-# - **Look**: some classes differ at a glance, others hardly.
+# - **Look**: some classes may differ at a glance, others may not.
 # - **Guess**: written down before the answer, it shows what you took for granted.
 # - **Count**: classes of unequal size; always predicting the largest one is the first score to beat.
 # - **Audit**: hashes and official labels test the folders' names.
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
-# - **Measure**: the edges of an image have colours, too, and they may go with the collection.
 # - **See**: four corners, mostly skin and edge, have a score; a network has to do better.
+# - **Measure**: the edges of an image have colours, too, and they may go with the collection.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
 
 # %% [markdown]

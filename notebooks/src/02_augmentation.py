@@ -127,13 +127,12 @@ print(*folders, sep="\n")
 #
 # Now do on purpose what many public notebooks of this case study do: augment everything, *then* split. Take the
 # images outside Test (2,000 at most), and four copies of each by the pipeline above. One row per picture; `copy` 0 is
-# the original. 48 more columns describe the colours by a **histogram**: red, green and blue from dark to bright in
-# 16 bins each, and for each bin the share of the pixels that lie in it. Three of them are shown: how different are the
-# copies of one image?
+# the original. A **histogram** describes each picture's colours by 48 numbers: for red, green and blue, the share of its
+# pixels at each of 16 levels. Three of them are shown: how different are the copies of one image?
 
 # %%
 used = manifest.active(table).copy()
-used["code"] = used["label"].factorize()[0]  # scikit-learn wants numbers for labels
+used["code"] = used["label"].factorize()[0]  # a number for each class
 outside, inside = used[used["split"] != "test"], used[used["split"] == "test"]
 everything = leak.pictures(outside, pipeline, copies=4, seed=SEED)
 test = leak.pictures(inside, pipeline, copies=0, seed=SEED)
@@ -198,8 +197,8 @@ means = compared.drop(columns="seed").groupby("way", sort=False).mean()
 means.round(2)
 
 # %% [markdown]
-# The classifier is the same each time, and knows nothing of skin. What differs is whether validation was a test at all.
-# A gap that is left when the split comes first may be honest: Test may come from other cameras than training. A network
+# Read the column *test* downwards: the leak may hardly change what the classifier can do. It changes what validation says
+# of it. A gap that is left when the split comes first may be honest: Test may come from other cameras than training. A network
 # that is large enough to remember images may profit from the same leak.
 #
 # The last way also keeps all photographs of a lesion on one side (`group` in the manifest). Do not expect to see that
@@ -243,7 +242,7 @@ figures.image_grid(
 # On skin there is no up: turns and flips are safe, and quarter turns and flips lose no pixel. Rotation and zoom cut
 # off a margin, and with it perhaps the border of the lesion: keep them small.
 #
-# Brightness, contrast and colour are another matter. Here each is shown from half to double, much stronger than the
+# Brightness, contrast and `random_color` (how strong the colours are) are another matter. Here each is shown from half to double, much stronger than the
 # course uses it.
 
 # %% tags=["slide"]
@@ -263,8 +262,7 @@ figures.image_grid(
 # read.
 #
 # Notebook 04 does change hues, for another purpose. There colours may reveal the collection, as corners may do in
-# notebook 01, and are removed on purpose, although the diagnosis loses a sign with them. What that costs is measured
-# there.
+# notebook 01, and are removed on purpose, although the diagnosis loses a sign with them.
 
 # %%
 augmentor = Augmentor.Pipeline()

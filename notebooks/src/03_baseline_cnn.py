@@ -179,8 +179,9 @@ pd.Series(shapes).to_frame("output")
 # %% [markdown]
 # ## Guess: where are the weights?
 #
-# A **weight** is a number that training may change: each number of a kernel, and one for each connection between two
-# fully connected layers. The three convolutions look at the image; the two fully connected layers only weigh what they
+# A **weight** is a number that training may change: each number of a kernel; one for each number that reaches each
+# **unit** of a fully connected layer (a unit gives one number); and a **bias**, which is added, for each kernel and
+# unit. The three convolutions look at the image; the two fully connected layers only weigh what they
 # found. What share of all the weights do the **three convolutions** hold? Write your guess down before you run the
 # next cell.
 
@@ -193,6 +194,7 @@ weights.round(3)
 
 # %% tags=["slide"]
 groups = weights.groupby("kind")[["share"]].sum().set_axis(["value"], axis=1)
+groups["guessed"] = groups.index == "Conv2D"
 convolutions = groups.loc["Conv2D", "value"]
 figures.shares(
     groups.rename({"Conv2D": "three convolutions", "Dense": "two fully connected layers"}), GUESS,
@@ -202,8 +204,7 @@ figures.shares(
 )
 
 # %% [markdown]
-# Count one layer by hand. The first fully connected layer has a weight for each activation that Flatten gives it and
-# for each of its 128 units, and a **bias**, a number that is added, for each unit.
+# Count one layer by hand: the first fully connected layer, which has 128 units.
 
 # %%
 side = IMAGE_SIZE // 8  # three times half the side
@@ -252,10 +253,9 @@ figures.titled(figure, title, synthetic=False)
 # of the loss for every weight (*backpropagation*), and moves them all.
 
 # %% [markdown]
-# **Adam** is gradient descent that adapts the step of each weight. **Categorical cross-entropy** is the loss for
-# classes: minus the logarithm of the probability that the network gave to the true class, 0 where it was sure and
-# right, and without limit where it was sure and wrong. **Accuracy** is the share of images classified correctly. It
-# has no slope to follow, because a small step changes no count: training lowers the loss, and accuracy is for people.
+# **Adam** also adapts the step of each weight. **Categorical cross-entropy**, the loss for classes, is minus the
+# logarithm of the probability given to the true class: 0 where the network was sure and right, large where it was sure
+# and wrong. **Accuracy**, the share classified correctly, has no slope to follow: a small step seldom changes a count.
 
 # %%
 network.compile(
@@ -316,11 +316,11 @@ history = callbacks.finish(network, training)
 # than on others.
 
 # %% tags=["slide"]
-losses = history["val_loss"]
-best, lowest, last = losses.idxmin(), losses.min(), losses.iloc[-1]
+last = history.iloc[-1]
 figures.curves(
     {"baseline": history},
-    title=f"Validation loss: {lowest:.2f} in epoch {best + 1}, {last:.2f} at the end",
+    title=f"In the last epoch {last['accuracy']:.0%} of training is right, "
+          f"and {last['val_accuracy']:.0%} of validation",
     synthetic=SYNTHETIC,
 )
 
@@ -330,7 +330,7 @@ figures.curves(
 # and the validation loss gets worse.
 
 # %%
-two = history.iloc[[best, -1]]
+two = history.iloc[[history["val_loss"].idxmin(), -1]]
 two = two.set_axis(["kept epoch", "last epoch"])
 two.drop(columns="seconds").round(2)
 
@@ -348,19 +348,32 @@ pd.DataFrame({"accuracy": accuracy, "loss": loss}).round(2)
 
 # %% [markdown]
 # Both are right on the same two images, so accuracy sees no difference. The loss does: the second is just as wrong, but
-# sure of it. A network that memorises becomes sure, also where it is wrong. So the validation loss may rise while the
+# sure of it. A network that memorises may become sure, also where it is wrong. So the validation loss may rise while the
 # accuracy stays, or even rises a little.
 #
+# ## Room to memorise
+#
+# Put the two findings together: how many weights learned from how many images, and what became of the losses? (The kept
+# epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the two losses part.)
+
+# %% tags=["slide"]
+trained, checked = two["loss"], two["val_loss"]
+print(f"{network.count_params():,} weights learned from {len(train):,} images.")
+print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
+print("After the kept epoch the training loss went from {:.2f} to {:.2f},".format(*trained))
+print("and the validation loss from {:.2f} to {:.2f}.".format(*checked))
+
+# %% [markdown]
 # ## What did the first layer learn?
 #
-# How much did training change the maps of the first convolution for one lesion? Take the eight kernels with the largest
-# activations, and compare each one's map with what it was, by their correlation *r*: 1 means the same pattern.
+# How much did training change the maps of the first convolution for one lesion? Take the eight kernels that are most
+# active before and after, and compare each one's map with what it was, by their correlation *r*: 1 means the same pattern.
 
 # %%
 after = first_layer.predict(one, verbose=0)
 was = pd.DataFrame(before.reshape(-1, 16))
 now = pd.DataFrame(after.reshape(-1, 16))
-strongest = (was + now).mean().nlargest(8).index
+strongest = np.minimum(was.mean(), now.mean()).nlargest(8).index
 r = was.corrwith(now)[strongest]
 
 # %% [markdown]
@@ -378,7 +391,7 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# Where *r* is near 1, training left the pattern as chance had drawn it; where it is low, the loss has changed it. Nobody told
+# Where *r* is near 1, training left the pattern as chance had drawn it; where it is low, training has changed it. Nobody told
 # a kernel what to look for.
 #
 # ## One prediction
@@ -398,7 +411,7 @@ figures.image_grid(
     image.numpy(),
     ["predicted: " + probabilities.idxmax()],
     columns=1, inches=3.5,
-    title=f"True: {truth}, at {chance:.3f}: a loss of {-np.log(chance):.2f}",
+    title=f"The true class, {truth}, got {chance:.1%}: a loss of {-np.log(chance):.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -415,21 +428,8 @@ def predict(rows):
 
 
 predictions = scores.write_predictions(training.folder, table, CLASSES, predict)
-print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/predictions.csv")
-
-# %% [markdown]
-# ## Room to memorise
-#
-# Put the two findings together: how many weights learned from how many images, and what became of the losses? (The kept
-# epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the two losses part.)
-
-# %% tags=["slide"]
 run.done(GUESS=GUESS)
-kept, end = two["loss"]
-print(f"{network.count_params():,} weights learned from {len(train):,} images.")
-print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
-print(f"After the kept epoch the training loss went from {kept:.2f} to {end:.2f},")
-print(f"and the validation loss from {lowest:.2f} to {last:.2f}.")
+print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/predictions.csv")
 
 # %% [markdown]
 # ## What you saw

@@ -9,11 +9,11 @@
 # %% [markdown]
 # You will
 #
-# - **score** accuracy, precision, recall and F1, with intervals;
-# - **read** the confusion matrix;
 # - **reveal** what your choice of notebook 04 gets right where a class comes from a new clinic;
 # - **explain** it by swapping colours, and by looking at misclassified images;
-# - **compare** with another set, and with what others report;
+# - **score** accuracy, precision, recall and F1, with intervals;
+# - **read** the confusion matrix;
+# - **compare** networks, another set, and what others report;
 # - **report** it in plain words.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin.
@@ -75,11 +75,89 @@ results.networks
 
 # %% [markdown]
 # The last column names parameters of training in which a network differs from one above it: a difference between their
-# scores may come from those. One of the networks you sent to a clinic. Look at what it predicts on Test. Above each image
-# stand the true class and the two classes that the network finds most probable.
+# scores may come from those. One of the networks you sent to a clinic.
+
+# %% [markdown]
+# ## Guess: what does your choice do where the class is new at a clinic?
+#
+# Suppose training has all its dermatofibromas from clinic B. In one from clinic A neither class nor clinic is new, but
+# training never saw the two together: they are an **unseen pair** of class and clinic. A network that learned the lesion
+# can still be right. One that learned the clinic may predict a class that training has from A. If Test has at least ten
+# such images, the question is about them, else about others:
+
+# %%
+place = shortcut.hard_place(results.reveal)
+print("Your guess is about:", shortcut.WORDS[place])
+
+# %% [markdown]
+# What share of them does your choice get right?
+
+# %%
+GUESS = 0.5  # change me: the share, from 0 to 1
+
+# %% tags=["slide"]
+here, there = results.reveal.loc[choice, "value"][["validation", place]]
+shortcut.figure(
+    results.reveal, guess=GUESS,
+    title=f"{place}: {there:.2f} for your choice, guessed {GUESS:.2f}; validation {here:.2f}",
+    synthetic=SYNTHETIC,
+)
+
+# %%
+print(shortcut.answer(results.reveal, choice))
+
+# %% [markdown]
+# In validation, class and clinic go together as in training, so it may reward a network for recognising the clinic. The more a
+# network loses from the first group of rows to the last, the more of its score may have come from that.
+
+# %% [markdown]
+# ## Why? Swap the colours
+#
+# Is it the colours? Give each validation image the colours of another one: the mean and the spread of each channel, as in
+# notebook 04. Colours from the *same* collection are the control: they show what the swap itself costs. If those from
+# *another* collection cost much more, the network was using the colours of the collection.
+
+# %% tags=["slide"]
+folder = run.folder / choice
+val = manifest.active(table, "val")
+pictures.swapped(
+    folder, val, results.scored[choice]["colours"],
+    synthetic=SYNTHETIC, seed=SEED,
+)
+
+# %% [markdown]
+# The same for every network. (One view of each image is predicted here, so *own* may differ from the accuracy above.)
+
+# %% tags=["nbval-check-output"]
+results.colours
+
+# %% [markdown]
+# ## The misclassified
+#
+# Numbers say how often a network is wrong; images may show why. Here are errors among the Test images of an unseen
+# pair (where there are none, among all), one of each kind. Does training have the predicted
+# class from the image's own collection?
 
 # %% tags=["slide"]
 test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
+wrong = shortcut.errors(test, table)
+some = wrong.drop_duplicates(["label", "predicted"])[:8]
+figures.image_grid(
+    some["path"],
+    "true: " + some["label"] + "\npredicted: " + some["predicted"],
+    columns=4, inches=2.2,
+    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own "
+          f"collection; a wrong class at random would in {wrong['by_chance'].sum():.0f}",
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
+# ## The scores of your choice
+#
+# Look at what your choice predicts on Test. Above each image stand the true class and the two classes that the network
+# finds most probable.
+
+# %% tags=["slide"]
 pictures.examples(
     test, choice,
     seed=SEED,
@@ -90,12 +168,11 @@ pictures.examples(
 # ## Accuracy, and how far to trust it
 #
 # **Accuracy** is the share of images classified correctly. In brackets is its **confidence interval**: about 95 of a
-# hundred such intervals hold the true value. **Balanced accuracy** is the mean over the classes of the share found;
-# **macro-F1** is the mean of the classes' F1, which the next section explains. Test is scored twice: with the
-# **published** labels of the folders, and with the **audited** ones of notebook 01, from which unclear images are gone.
+# hundred such intervals hold the true value. Test is scored twice: with the **published** labels of the folders, and with
+# the **audited** ones of notebook 01, from which unclear images are gone.
 
 # %% tags=["nbval-check-output"]
-results.accuracies.drop(shortcut.UNSEEN, level="scored on", errors="ignore")
+results.accuracies[["images", "accuracy"]].drop(shortcut.UNSEEN, level="scored on", errors="ignore")
 
 # %% [markdown]
 # An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always
@@ -139,105 +216,6 @@ missed = scores.missed(test, results.positive)
 figures.titled(figure, missed, SYNTHETIC)
 
 # %% [markdown]
-# ## Guess: what does your choice do where the class is new at a clinic?
-#
-# Suppose training has all its dermatofibromas from clinic B. In one from clinic A neither class nor clinic is new, but
-# training never saw the two together: it is of a **class unseen at its clinic**. A network that learned the lesion can
-# still be right. One that learned the clinic may predict a class that training has from A. If Test has at least ten such
-# images, the question is about them, else about others:
-
-# %%
-place = shortcut.hard_place(results.reveal)
-print("Your guess is about:", shortcut.WORDS[place])
-
-# %% [markdown]
-# What share of them does your choice get right?
-
-# %%
-GUESS = 0.5  # change me: the share, from 0 to 1
-
-# %% tags=["slide"]
-here, there = results.reveal.loc[choice, "value"][["validation", place]]
-shortcut.figure(
-    results.reveal, guess=GUESS,
-    title=f"{place}: {there:.2f} for your choice, guessed {GUESS:.2f}; validation {here:.2f}",
-    synthetic=SYNTHETIC,
-)
-
-# %%
-print(shortcut.answer(results.reveal, choice))
-
-# %% [markdown]
-# Validation is drawn from the same clinics as training, so it may reward a network for recognising the clinic. The more a
-# network loses from the first group of rows to the last, the more of its score may have come from that.
-
-# %% [markdown]
-# ## Why? Swap the colours
-#
-# Is it the colours? Give each validation image the colours of another one: the mean and the spread of each channel, as in
-# notebook 04. Colours from the *same* collection are the control: they show what the swap itself costs. If those from
-# *another* collection cost much more, the network was using the colours of the collection.
-
-# %% tags=["slide"]
-folder = run.folder / choice
-val = manifest.active(table, "val")
-pictures.swapped(
-    folder, val, results.scored[choice]["colours"],
-    synthetic=SYNTHETIC, seed=SEED,
-)
-
-# %% [markdown]
-# The same for every network. (One view of each image is predicted here, so *own* may differ from the accuracy above.)
-
-# %% tags=["nbval-check-output"]
-results.colours
-
-# %% [markdown]
-# ## The misclassified
-#
-# Numbers say how often a network is wrong; images may show why. Here are errors among the Test images whose class
-# training never saw at their clinic (where there are none, among all), one of each kind. Does training have the predicted
-# class from the image's own collection?
-
-# %% tags=["slide"]
-wrong = shortcut.errors(test, table)
-some = wrong.drop_duplicates(["label", "predicted"])[:8]
-figures.image_grid(
-    some["path"],
-    "true: " + some["label"] + "\npredicted: " + some["predicted"] + "\n" + some["collection"],
-    columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own collection",
-    synthetic=SYNTHETIC,
-)
-
-# %% tags=["nbval-check-output"]
-by_chance = wrong["by_chance"].sum()
-print(f"Had a wrong class been picked at random, {by_chance:.0f} of {len(wrong)} would have been such a class.")
-
-# %% [markdown]
-# ## Another set, and other people's scores
-#
-# Whether a network works in a clinic that training has never seen, only images from there can show: **external
-# validation**. Name a folder of them in `EXTERNAL_DIR`, or `isic:clinics`, which fetches 477 images of two other clinics
-# (in Colab, the set of the case study comes with them). Then a table below has a row for each clinic, beside what
-# validation promised; the threshold that finds 90 % on validation is used in all of them.
-
-# %%
-print(results.clinic)
-display(*results.clinics)
-
-# %% [markdown]
-# What do public notebooks say of themselves? Validation that was split off after augmentation is **leaked**: copies of one
-# lesion lie on both sides. *Clean*: no copy among the images that were scored. Of *n* images *k* were classified
-# correctly; *low* and *high* are the ends of the interval; *melanomas* counts those found. Compare yours only if Test is
-# the published one.
-
-# %% tags=["nbval-check-output"]
-public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
-pd.set_option("display.max_colwidth", 120)
-public.drop(columns=["address", "feasible"], errors="ignore")
-
-# %% [markdown]
 # ## Is one network better?
 #
 # **McNemar's test** looks only at the images on which exactly one of two networks is right. *p* answers: if both were
@@ -258,6 +236,29 @@ def differences(place):
 # %%
 tested = pd.DataFrame({place: differences(place) for place in results.places["colours_kept"]}).T
 tested.astype({"only colours kept": int, "only colours exchanged": int}).round(3)
+
+# %% [markdown]
+# ## Another set, and other people's scores
+#
+# Whether a network works in a clinic that training has never seen, only images from there can show: **external
+# validation**. Name a folder of them in `EXTERNAL_DIR`, or `isic:clinics`, which fetches 477 images of two other clinics
+# (in Colab, the set of the case study comes with them). Then a table below has a row for each clinic, beside what
+# validation promised.
+
+# %%
+print(results.clinic)
+display(*results.clinics)
+
+# %% [markdown]
+# What do public notebooks say of themselves? Validation that was split off after augmentation is **leaked**: copies of one
+# lesion lie on both sides. *Clean*: no copy among the images that were scored. Of *n* images *k* were classified
+# correctly; *low* and *high* are the ends of the interval; *melanomas* counts those found. Compare yours only if Test is
+# the published one.
+
+# %% tags=["nbval-check-output"]
+public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
+pd.set_option("display.max_colwidth", 120)
+public.drop(columns=["address", "feasible"], errors="ignore")
 
 # %% [markdown]
 # ## Say it in plain words
@@ -291,11 +292,11 @@ pictures.explained(
 # %% [markdown]
 # ## What you saw
 #
+# - **Reveal**: validation may prefer a network that has learned to recognise the clinics; unseen pairs of class and
+#   clinic, or a set from elsewhere, can show it.
+# - **Explain**: swapped colours show how much of the score hangs on them; errors may be classes of the image's clinic.
 # - **Score**: an accuracy needs its interval and the majority-class score beside it.
 # - **Read**: the mean hides which class pays for it.
-# - **Reveal**: validation may prefer a network that has learned to recognise the clinics; images whose class is unseen at
-#   their clinic, or a set from elsewhere, can show it.
-# - **Explain**: swapped colours show how much of the score hangs on them; errors may be classes of the image's clinic.
 # - **Compare**: only the images on which two networks differ can tell them apart.
 # - **Report**: what was measured, on which images, and what was not tried.
 

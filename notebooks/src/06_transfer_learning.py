@@ -131,7 +131,7 @@ def augment(images, seed):
 
 
 # %% [markdown]
-# The weights of classes are those of notebook 04, too.
+# How much an image counts is as in notebook 04.
 
 # %%
 weights = pipeline.weights(train, BALANCE, MELANOMA_WEIGHT)
@@ -360,8 +360,8 @@ results = evaluate.evaluate(run, table)
 results.accuracies.loc["transfer"]
 
 # %% [markdown]
-# Last, the question of notebook 05: what is left where the class is unseen at its clinic (or, where Test has too few such
-# images, on other hard ones)? The networks of notebook 04 differ from this one in more than their start: they see smaller
+# Last, the question of notebook 05: what is left of unseen pairs of class and clinic (or, where Test has too few such
+# images, of other hard ones)? The networks of notebook 04 differ from this one in more than their start: they see smaller
 # images, and their colours are exchanged in part or not at all.
 
 # %% tags=["slide"]
