@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -236,3 +237,8 @@ def test_features_are_those_of_every_pass():
 def test_the_most_similar_image_is_of_another_lesion():
     features = np.array([[1.0, 0.0], [2.0, 0.1], [1.0, 0.3], [0.0, 1.0]])
     assert backbones.nearest(features, list("aabc")).tolist() == [2, 2, 1, 2]
+
+
+def test_pairs_at_random_are_of_one_class_as_often_as_the_classes_of_a_collection_allow():
+    rows = pd.DataFrame({"collection": ["a"] * 4 + ["b"] * 2, "label": ["x", "x", "y", "y", "z", "z"]})
+    assert backbones.by_chance(rows) == pytest.approx((4 * 0.5 + 2 * 1) / 6)

@@ -50,7 +50,7 @@ def test_metrics_have_data_models_and_intervals_and_are_summed_up(run, small_man
     away = {"unseen_at_clinic": {"n": 4, "accuracy": 0.5, "accuracy_interval": [0.1, 0.9]}}
     report.write_metrics(run, small_manifest, {"baseline": both, "mine": both | away})
     text = report.summary(run.folder)
-    assert text.index("validation") < text.index("Test, published labels") < text.index("Test, class unseen at its")
+    assert text.index("validation") < text.index("Test, published labels") < text.index("Test, unseen pair")
     assert "0.50 (0.10 to 0.90)" in text
     assert "8 train, 2 val, 3 test" in text and "0.75 (0.30 to 0.95)" in text and str(file) in text
     assert str(run.folder / "notebooks") in text

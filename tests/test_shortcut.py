@@ -1,8 +1,9 @@
-"""Images of an unseen pair of class and clinic, swapped colours, and what is said of a choice: worked by hand."""
+"""Images of an unseen pair of class and collection, swapped colours, and what is said of a choice: worked by hand."""
 
 import inspect
 import re
 import textwrap
+import types
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,13 +75,13 @@ def test_elsewhere_is_what_training_has_from_other_collections_only():
 
 def test_the_reveal_counts_and_says_who_chose_what():
     found = shortcut.reveal(places(two_networks()), {})
-    away = found.loc["colours_kept", "Test, unseen pair of class and clinic"]
+    away = found.loc["colours_kept", "Test, unseen pair of class and collection"]
     assert (away["right"], away["images"], away["value"]) == (1, 10, pytest.approx(0.1))
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
     assert said == (
-        "You chose colours kept, as validation did. Of the 10 Test images whose class training never saw at their "
-        "clinic, colours kept gets 1 right, colours exchanged 7."
+        "You chose colours kept, as validation did. Of the 10 Test images whose class and collection training "
+        "never saw together, colours kept gets 1 right, colours exchanged 7."
     )
     said = shortcut.answer(found, "colours_exchanged")
     assert said.startswith("You chose colours exchanged; validation prefers colours kept. Of the 10")
@@ -134,7 +135,7 @@ def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
     found = shortcut.reveal(places(two_networks()), {})
     figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True)
     assert (
-        "Test, unseen pair of class and clinic: colours kept (1\u00a0of\u00a010) 0.10; Test, unseen" in figure.alt
+        "Test, unseen pair of class and collection: colours kept (1\u00a0of\u00a010) 0.10; Test, unseen" in figure.alt
         and "synthetic" in figure.alt
     )
     assert "your guess: 0.40" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -175,6 +176,19 @@ def test_recommended_is_the_best_on_validation_of_those_that_survive():
     networks = {"cheat": scored(0.9, 0.8, 0.2), "good": scored(0.7, 0.7, 0.5), "poor": scored(0.5, 0.5, 0.5)}
     assert evaluate.recommended(networks) == "good"
     assert evaluate.recommended({"cheat": networks["cheat"], "worse": scored(0.95, 0.8, 0.1)}) == "cheat"
+
+
+def test_networks_in_other_colours_stand_beside_a_new_one_and_without_collections_in_their_own(monkeypatch):
+    own = pd.DataFrame({"value": [0.8, 0.7, 0.6], "low": 0.5, "high": 0.9}, ["colours kept", "lost", "new"])
+    monkeypatch.setattr(evaluate, "on_validation", lambda run, table, new: own.copy())
+    run = types.SimpleNamespace(networks=lambda table: {"colours_kept": "kept", "lost": "no model"})
+    colours = {"kept": {"other_collection": 0.1}, "no model": {}}
+    monkeypatch.setattr(evaluate, "colours_of", lambda folder, table, seed: colours[folder])
+    found = evaluate.in_other_colours(run, None, "new", None, {"other_collection": 0.4}, 0)
+    assert found["value"].to_dict() == {"colours kept, other colours": 0.1, "new, other colours": 0.4}
+    assert found["guessed"].tolist() == [False, True] and "low" not in found
+    one = evaluate.in_other_colours(run, None, "new", None, {}, 0)
+    assert one["value"].tolist() == [0.8, 0.7, 0.6] and one["guessed"].tolist() == [False, False, True]
 
 
 def test_exchanged_colours_are_the_ones_that_notebook_04_writes():
@@ -254,7 +268,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     card = model_card.write(run, leaves, results).read_text()
     assert "sets" in card and not re.search("clinics|lesion|diagnos|doctor|Skin tone|whom", card)
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
-    assert reveal.loc[("colours_exchanged", "Test, unseen pair of class and clinic"), "right"] == 7
+    assert reveal.loc[("colours_exchanged", "Test, unseen pair of class and collection"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
         gone = rows["split"] == "test"
         evaluate.evaluate(

@@ -149,7 +149,24 @@ def on_validation(run, table, new=None):
     networks = [place for name, place in run.networks(table).items() if name != "transfer"]
     files = {report.plain(place.name): place / "predictions.csv" for place in networks}
     parts = {name: scores.read_predictions(file, table).query("split == 'val'") for name, file in files.items()}
-    return intervals.shares(parts | (new or {}), lambda rows: scores.outcomes(scores.labelled(rows))["correct"])
+    found = intervals.shares(parts | (new or {}), lambda rows: scores.outcomes(scores.labelled(rows))["correct"])
+    return found.assign(colour=shortcut.PLACES["validation"])
+
+
+def in_other_colours(run, table, name, rows, swapped, seed):
+    """Return what :func:`on_validation` does, but in another collection's colours, and with a new network last.
+
+    Of that, ``name``, are given its predictions of validation, ``rows``, and what :func:`by_colours` says, ``swapped``:
+    nothing where there is one collection only; then the images have their own colours.
+    """
+    found = on_validation(run, table, {name: rows})
+    found["guessed"] = found.index == name
+    if not swapped:
+        return found
+    networks = {key: colours_of(folder, table, seed) for key, folder in run.networks(table).items()}
+    value = {report.plain(key): of["other_collection"] for key, of in (networks | {name: swapped}).items() if of}
+    found = found.assign(value=pd.Series(value), colour=shortcut.PLACES["validation, colours of another clinic"])
+    return found.drop(columns=["low", "high"]).dropna(subset="value").rename(lambda key: f"{key}, other colours")
 
 
 def recommended(scored):

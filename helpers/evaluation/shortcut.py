@@ -1,4 +1,4 @@
-"""The camera or the lesion? Test images of an unseen pair of class and clinic, swapped colours, and another set.
+"""The camera or the lesion? Test images of an unseen pair of class and collection, swapped colours, and another set.
 
 A network that predicts the class from the collection is right wherever the two go together, so validation prefers it.
 It is found out by images whose class training has from other collections only.
@@ -24,7 +24,7 @@ PLACES = {  # where a network is scored, and the colour of the place in figures
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
-    UNSEEN: "Test images whose class and clinic training never saw together",
+    UNSEEN: "Test images whose class and collection training never saw together",
     "validation, colours of another clinic": "validation images with the colours of another clinic",
     "another set": "images of another set",
 }

@@ -102,6 +102,12 @@ def nearest(features, groups):
     return np.where(groups[:, None] == groups, -1, unit @ unit.T).argmax(axis=1)
 
 
+def by_chance(rows):
+    """Return the share of pairs of one class, 0 to 1, if each of the manifest ``rows`` met any of its collection."""
+    share = rows.groupby("collection")["label"].value_counts(normalize=True)
+    return (share**2).groupby("collection").sum()[rows["collection"]].mean()
+
+
 def read_tensors(file):
     """Return {name: array} of a PyTorch file of the format before version 1.6: five pickles, then the raw numbers.
 

@@ -391,7 +391,7 @@ both = evaluate.on_validation(run, table).loc[["colours kept", "colours exchange
 # %% tags=["slide"]
 ranked = both["value"].sort_values(ascending=False)
 figures.shares(
-    both.assign(colour=figures.SPLIT_COLOURS["val"]),
+    both,
     xlabel="accuracy on validation, with its 95 % interval",
     title="Validation prefers {}: {:.2f} to {:.2f}".format(ranked.index[0], *ranked),
     synthetic=SYNTHETIC,

@@ -81,9 +81,9 @@ results.networks
 # ## Guess: what does your choice do where the class is new at a clinic?
 #
 # Suppose training has all its dermatofibromas from clinic B. In one from clinic A neither class nor clinic is new, but
-# training never saw the two together: they are an **unseen pair** of class and clinic. A network that learned the lesion
-# can still be right. One that learned the clinic may predict a class that training has from A. If Test has at least ten
-# such images, the question is about them, else about others:
+# training never saw the two together: they are an **unseen pair** of class and collection, which is the clinic here. A
+# network that learned the lesion can still be right. One that learned the clinic may predict a class that training has
+# from A. If Test has at least ten such images, the question is about them, else about others:
 
 # %%
 place = shortcut.hard_place(results.reveal)
