@@ -137,7 +137,7 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 # ## How unequal are the classes?
 #
 # **Class imbalance** means that some classes have far more images than others. A program that always predicts the
-# largest class is right as often as that class occurs: the **majority-class score**. No **accuracy**, the share of images
+# largest class is right as often as that class occurs: the **majority-class score**. No accuracy, the share of images
 # classified correctly, means anything without it. Below it is computed on the images that the answer is measured on.
 
 # %% tags=["slide"]

@@ -186,8 +186,9 @@ print("Always predicting {class}: {audited:.0%} of Test (audited labels).".forma
 # ## Class by class
 #
 # **Precision**: of the images predicted as a class, how many are of it? **Recall** (sensitivity): of the images of a class,
-# how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report, then
-# the recall with its interval.
+# how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report, in which
+# *macro avg* means over the classes: of recall, the **balanced accuracy**; of F1, **macro-F1**. Then the recall with its
+# interval.
 
 # %% tags=["nbval-check-output"]
 shown = scores.outcomes(test)
