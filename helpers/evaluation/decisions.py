@@ -130,7 +130,7 @@ def thousand(patients, guess, synthetic):
         f"{missed} missed": (missed, "#000000", "#000000", "X"),
         f"{alarms} false alarms": (alarms, "#0072B2", "#0072B2", "s"),
         f"up to {most - alarms} more (95 %)": (most - alarms, "none", "#0072B2", "s"),
-        "cleared": (1000 - found - missed - most, "#999999", "none", "."),
+        "cleared": (1000 - found - missed - most, "#CCCCCC", "none", "o"),
     }
     figure, axes = figures.new(9, 5.8)
     start, (across, down) = 0, np.divmod(np.arange(1000), 25)

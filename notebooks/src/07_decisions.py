@@ -73,8 +73,9 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## One network
 #
-# One network decides: the one that `NETWORK` names, or else the best on validation among those that keep at least half
-# of their accuracy with the colours of another collection (notebook 05). Test has no part in that choice.
+# One network decides: the one that `NETWORK` names, or else the best on validation among those that keep, with the
+# colours of another collection, at least half of their accuracy with those of the same one (notebook 05). Test has no
+# part in that choice.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -102,7 +103,7 @@ print("Positive:", ", ".join(positive))
 # %% [markdown]
 # The probabilities of the positive classes are added up. Each image gets two more columns: whether it *is* positive
 # (`truth`), and how probable the network finds that. `places` holds such a table for validation, for Test, and for
-# images of another clinic, if there are any.
+# other images, if there are any.
 
 # %%
 places = decisions.places(results, name)
@@ -140,28 +141,13 @@ threshold = thresholds[np.argmax(found >= SENSITIVITY)]
 print(f"Refer at a probability of {threshold:.3f} or more")
 
 # %% [markdown]
-# The threshold is fixed now. What does it do to images that had no part in choosing it? *Found* and *missed* are
-# positive images, *false alarms* and *cleared* are negative ones; 95 % intervals stand in brackets.
+# The threshold is fixed now. What does it do on validation, which chose it, and on images that had no part in that?
+# *Found* and *missed* are positive images, *false alarms* and *cleared* are negative ones; 95 % intervals stand in
+# brackets.
 
 # %%
 chosen = decisions.at_threshold(places, threshold)
 chosen.drop(columns="AUC")
-
-# %%
-view = places["Test"]
-point = decisions.operating_point(view, threshold)
-print(decisions.as_wanted(point, SENSITIVITY))
-
-# %% [markdown]
-# Why not the same share on Test?
-#
-# - **Chance.** The threshold lies exactly at one of validation's positives. Of other images, a few more or a few less
-#   lie above it; where there are few positives, a few are much. If the interval includes what was wanted, this may be
-#   all.
-# - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
-#   a little too good.
-# - **Other images.** Test may hold what validation does not. *Test, class unseen at its clinic*, if there is such a row,
-#   are images of classes that training has from other clinics only.
 
 # %% [markdown]
 # ## A thousand patients
@@ -170,22 +156,16 @@ print(decisions.as_wanted(point, SENSITIVITY))
 # times the sensitivity, and the healthy times one minus the specificity.
 
 # %%
+point = decisions.operating_point(places["Test"], threshold)
 sensitivity, specificity = point["sensitivity"], point["specificity"]
 print(f"{sick} x {sensitivity:.3f} = {sick * sensitivity:.0f} found")
 print(f"{healthy} x {1 - specificity:.3f} = {healthy * (1 - specificity):.0f} false alarms")
 
 # %% [markdown]
-# How sure is that? *Low* and *high* put in the ends of the two intervals: where specificity was measured on few images,
-# one false alarm more among them means many among a thousand patients.
-
-# %%
-patients = decisions.per_thousand(point, PREVALENCE)
-patients
-
-# %% [markdown]
 # Each mark is a patient. The dashed line stands where the false alarms would end if your guess were right.
 
 # %% tags=["slide"]
+patients = decisions.per_thousand(point, PREVALENCE)
 dots = decisions.thousand(patients, GUESS, SYNTHETIC)
 dots
 
@@ -193,11 +173,37 @@ dots
 print(decisions.in_words(patients, GUESS))
 
 # %% [markdown]
-# **That is the finding.** Where few have a disease, there are so many healthy that even rare false alarms may outnumber
-# the patients who are found. Sensitivity and specificity alone do not say so: it takes the prevalence.
+# Where few have a disease, there are so many healthy that even rare false alarms may outnumber the patients who are
+# found. Sensitivity and specificity alone do not say so: it takes the prevalence.
 #
-# What follows asks how far the count can be trusted, one question a section.
+# ## How far can the count be trusted?
 #
+# From here on each section asks one question about the count, and can be read alone. First: how sure is it? *Low* and
+# *high* put in the ends of the two intervals: where specificity was measured on few images, one false alarm more among
+# them means many among a thousand patients.
+
+# %%
+patients
+
+# %% [markdown]
+# Was the share that you wanted to find also found on Test?
+
+# %%
+view = places["Test"]
+print(decisions.as_wanted(point, SENSITIVITY))
+
+# %% [markdown]
+# Where it is not the same share, there may be three reasons:
+#
+# - **Chance.** The threshold lies exactly at one of validation's positives. Of other images, a few more or a few less
+#   lie above it; where there are few positives, a few are much. If the interval includes what was wanted, this may be
+#   all.
+# - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
+#   a little too good.
+# - **Other images.** Test may hold what validation does not. *Test, unseen pair of class and collection*, if
+#   there is such a row, are images of classes that training has from other collections only.
+
+# %% [markdown]
 # ## Would another threshold do better?
 #
 # A lower threshold finds more and alarms more often. The **ROC curve** shows what each would give on Test. **AUC**, the
@@ -318,7 +324,7 @@ cam
 
 # %%
 sanity = explain.sanity(network, pixels[:32], predicted[:32], SEED)
-sanity.round(2)
+sanity[["images", "median"]].round(2)
 
 # %% [markdown]
 # Read the medians: near 1, the maps show nothing learned. Even where they are low, a map says where the network looked,
