@@ -1,16 +1,29 @@
 """What several tests share: small folders of images, and manifests of them."""
 
 import os
+from types import SimpleNamespace
 
 import filelock
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers import messages
 from helpers.data import datasets
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch):
+    """Keep the lines that say how far long work is out of what a test reads, however slow the machine."""
+    monkeypatch.setattr(messages, "time", SimpleNamespace(monotonic=lambda: 0))
 
 
 def draw(file, seed, size=(20, 16), mode="RGB"):

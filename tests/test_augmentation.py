@@ -3,23 +3,22 @@
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import Augmentor
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 from Augmentor.Operations import Operation
 from PIL import Image
 
 from helpers import augmentation, manifest
 
 SCRIPT = """
-import sys
+import os, signal, sys
 from pathlib import Path
 import Augmentor
 from PIL.ImageFilter import GaussianBlur
@@ -27,8 +26,12 @@ from helpers import augmentation, manifest
 
 class Blur(Augmentor.Operations.Operation):
     def perform_operation(self, images):
+        if len(list(Path(os.environ["RUN"]).rglob("*.jpg"))) >= int(os.environ["KILL_AT"]):
+            os.kill(int(os.environ["MAIN"]), signal.SIGKILL)
+            os._exit(1)
         return [image.filter(GaussianBlur(3)) for image in images]
 
+os.environ |= {"MAIN": str(os.getpid()), "RUN": sys.argv[2]}
 pipeline = Augmentor.Pipeline()
 pipeline.rotate(1.0, 20, 20)
 pipeline.add_operation(Blur(0.8))
@@ -139,16 +142,13 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on(table, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, tmp_path / "script.py", tmp_path / "manifest.csv", tmp_path / "run"]
     path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    start = partial(
-        subprocess.Popen, command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
-    )
-    run = start()
-    tiny.wait_for(lambda: run.poll() is not None or len(list((tmp_path / "run").rglob("*.jpg"))) >= 40)
-    run.kill()
-    assert run.wait() != 0, "it ended before it was killed"
+
+    def run(kill_at):
+        return subprocess.call(command, env=os.environ | {"PYTHONPATH": path, "KILL_AT": str(kill_at)})
+
+    assert run(kill_at=40) == -signal.SIGKILL
     left = contents(tmp_path / "run", "*.jpg")
-    run = start()
-    assert run.wait() == 0, run.stderr.read()
+    assert run(kill_at=1000) == 0
     done = contents(tmp_path / "run")
     assert 40 <= len(left) < len(done) == 109 + 115 + 1
     assert left.items() <= done.items()

@@ -207,7 +207,7 @@ def waiting(tmp_path):
 def test_a_killed_run_leaves_no_kernel_behind(waiting, number, status):
     process, kernel = waiting
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == status and "Traceback" not in error
     tiny.wait_for(lambda: tiny.ended(kernel))
 

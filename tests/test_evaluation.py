@@ -96,7 +96,7 @@ def test_several_images_of_a_lesion_count_as_one():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_share_lies_in_its_interval_and_lesions_widen_it(hits, per_lesion):
     value, low, high = intervals.share(hits, range(len(hits)))
     assert 0 <= low <= value + 1e-9 and value <= high + 1e-9 and high <= 1 and low < high

@@ -19,6 +19,7 @@ import tiny
 from conftest import draw_set
 
 from helpers import augmentation, manifest, processes, runs
+from helpers.batch import results
 from helpers.data import audit, datasets, duplicates, labels, splits
 from helpers.evaluation import report, scores
 
@@ -158,7 +159,7 @@ def apart(*arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(datasets.ROOT), os.path.dirname(__file__)]))
         process.start()
-    process.join(60)
+    process.join(300)
     return process.exitcode
 
 
@@ -316,10 +317,18 @@ def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_s
     tiny.wait_for(lambda: (out / "BATCH_SIZE=16" / "kernel.txt").exists() or process.poll() is not None)
     process.kill()
     process.communicate()
-    status, said, error = tiny.call(folder, *command)
-    assert status == 0 and "2 runs, 1 finished, 1 to do" in said and "2 runs finished, 0 failed" in said, error
+
+    def finished(size):
+        values = {"DATA_DIR": str(image_set), "BATCH_SIZE": size}
+        return results.finished(
+            {"folder": out / f"BATCH_SIZE={size}", "notebooks": ["03_baseline_cnn"], "values": values}
+        )
+
+    assert finished(8) and not finished(16)
     (out / "BATCH_SIZE=8" / "sweep.json").write_text('{"noteb')
-    (out / "BATCH_SIZE=16" / "baseline" / "predictions.csv").unlink()
     status, said, error = tiny.call(folder, *command)
-    assert status == 0 and said.count("is run again") == 2 and "2 runs finished, 0 failed" in said, error
+    assert status == 0 and said.count("is run again") == 1 and "2 runs, 0 finished, 2 to do" in said, error
+    assert "2 runs finished, 0 failed" in said and finished(8) and finished(16)
+    (out / "BATCH_SIZE=16" / "baseline" / "predictions.csv").unlink()
+    assert finished(8) and not finished(16)
     assert contents(image_set) == source

@@ -177,7 +177,7 @@ IMAGE = st.tuples(
 
 
 @given(st.lists(IMAGE, min_size=1, max_size=25), st.integers(1, 4))
-@settings(max_examples=25, deadline=None, phases=PHASES)
+@settings(max_examples=25, phases=PHASES)
 def test_whatever_the_labels_are_every_image_is_accounted_for_and_nothing_leaks(images, smallest):
     columns = ["split", "published_label", "picture", "diagnosis", "broken"]
     table = pd.DataFrame(images, columns=columns)
@@ -216,7 +216,7 @@ NAME = (
 @given(
     st.lists(NAME, min_size=2, max_size=5, unique=True), st.lists(NAME, min_size=1, max_size=5, unique=True), st.data()
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_predictions_survive_the_way_to_disk_and_back(tmp_path_factory, names, ids, data):
     values = np.array([data.draw(st.lists(st.floats(0.01, 1), min_size=len(names), max_size=len(names))) for _ in ids])
     rows = pd.DataFrame({"image_id": ids, "split": "test", "label": names[0]})
@@ -227,14 +227,14 @@ def test_any_predictions_survive_the_way_to_disk_and_back(tmp_path_factory, name
 
 
 @given(st.floats(0, 1), st.integers(1, 60), st.integers(1, 60))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_an_area_lies_in_its_interval(value, positives, negatives):
     low, high = intervals.area(value, positives, negatives)
     assert 0 <= low <= value + 1e-6 and value - 1e-6 <= high <= 1 and low < high
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_bootstrap_interval_lies_between_the_smallest_and_the_largest_unit(images):
     hits, units = (np.array(part) for part in zip(*images))
 

@@ -112,7 +112,7 @@ ODD = st.sampled_from(
 
 
 @given(st.lists(NAME | ODD, min_size=1, max_size=6, unique=True), NAME | ODD)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_name_survives_the_way_to_disk_and_back(tmp_path_factory, names, label):
     folder = tmp_path_factory.mktemp("m")
     table = pd.DataFrame({"image_id": names, "published_label": label, "label": label, "group": names})

@@ -151,7 +151,7 @@ def test_other_fractions_come_out(fraction, cut):
     st.integers(0, 9),
     st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_whatever_is_divided_leaks_nothing_or_is_refused(images, fraction, seed, mixed):
     table = one_each(*((label, f"g{group}{'' if mixed else label}") for label, group in images))
     groups = table.groupby("label")["group"].nunique()

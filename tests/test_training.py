@@ -337,36 +337,44 @@ def test_one_seed_gives_one_result(tmp_path, small_manifest):
     assert same(a, b) and not same(a, c)
 
 
-def test_a_training_killed_at_any_moment_ends_like_one_that_was_not(tmp_path, small_manifest, image_set, capsys):
+def test_a_training_killed_at_any_moment_ends_like_one_that_was_not(tmp_path, small_manifest, whole, image_set, capsys):
     """Kill the process before or after one of the steps at the end of its second epoch, then finish the training."""
     manifest.write(small_manifest, tmp_path / "manifest.csv", image_set)
+    moments = ("Model save_weights before 5", "shutil copy after 2", "Path rename before 3", "Path rename after 3")
     script = textwrap.dedent(f"""
         import os, pathlib, shutil, signal, sys
         sys.path[:0] = [{os.getcwd()!r}, {os.path.dirname(__file__)!r}]
         import keras, test_training
         from helpers import manifest
-        place, name, when = sys.argv[1:]
-        place = {{"Model": keras.Model, "shutil": shutil, "Path": pathlib.Path}}[place]
-        real, calls = getattr(place, name), []
-        def step(*args, **how):
-            calls.append(args)
-            if len(calls) == 5 and when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*args, **how)
-            if len(calls) == 5:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-        setattr(place, name, step)
         table = manifest.read({str(tmp_path / "manifest.csv")!r}, {str(image_set)!r})
-        test_training.train(pathlib.Path({str(tmp_path)!r}, "".join(sys.argv[1:])), table, epochs=6)
+
+        def be_killed(folder, place, name, when, count):
+            place = {{"Model": keras.Model, "shutil": shutil, "Path": pathlib.Path}}[place]
+            real, calls = getattr(place, name), []
+            def step(*args, **how):
+                calls.append(args)
+                if len(calls) == int(count) and when == "before":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                result = real(*args, **how)
+                if len(calls) == int(count):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return result
+            setattr(place, name, step)
+            test_training.train(folder, table)
+            os._exit(0)
+
+        for moment in sys.argv[1:]:  # TensorFlow has been imported, which takes seconds, but has not begun to work
+            if (child := os.fork()) == 0:
+                be_killed(pathlib.Path({str(tmp_path)!r}, moment), *moment.split())
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     """)
-    moments = ("Model save_weights before", "shutil copy after", "Path rename before", "Path rename after")
-    killed = [subprocess.Popen([sys.executable, "-c", script, *moment.split()]) for moment in moments]
-    whole = train(tmp_path / "whole", small_manifest, epochs=6)
-    for moment, process in zip(moments, killed):
-        assert process.wait() == -signal.SIGKILL
-        assert same(train(tmp_path / moment.replace(" ", ""), small_manifest, epochs=6), whole), moment
-        assert "Resuming after epoch" in capsys.readouterr().out, moment
+    said = subprocess.run([sys.executable, "-c", script, *moments], stdout=subprocess.PIPE, text=True).stdout
+    assert [line for line in said.splitlines() if "epoch" not in line] == [str(-signal.SIGKILL)] * len(moments)
+    for moment in moments:
+        capsys.readouterr()
+        assert same(train(tmp_path / moment, small_manifest), whole), moment
+        done = 2 if "rename after" in moment else 1
+        assert f"Resuming after epoch {done}" in capsys.readouterr().out, moment
 
 
 @pytest.mark.parametrize("capability, precision", [((7, 0), "mixed_float16"), ((6, 1), "float32")])
