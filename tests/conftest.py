@@ -84,6 +84,19 @@ def instead(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Return a function that does a command of the course in a folder, in this process; return its exit status."""
+    from helpers import __main__, runs
+
+    def call(folder, *arguments):
+        monkeypatch.setattr(datasets, "ROOT", folder)
+        monkeypatch.setattr(runs, "FOLDER", folder / "notebooks")
+        return __main__.main([*map(str, arguments)])
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def sample_root():
     """The embedded synthetic sample, made once if it is not there yet, though several processes run tests."""

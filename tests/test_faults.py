@@ -308,7 +308,7 @@ if BATCH_SIZE == 16 and not pathlib.Path(OUT_DIR, "kernel.txt").exists():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_set):
+def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_set, here, capsys):
     folder = tiny.course(tmp_path / "course", n03_baseline_cnn=f"WAIT = {tiny.WAIT!r}\n{ONCE}{tiny.TRAIN}")
     file, out, source = tmp_path / "a.yml", tmp_path / "out", contents(image_set)
     file.write_text(SWEEP.format(images=image_set))
@@ -326,8 +326,9 @@ def test_a_killed_sweep_goes_on_and_a_broken_run_is_done_again(tmp_path, image_s
 
     assert finished(8) and not finished(16)
     (out / "BATCH_SIZE=8" / "sweep.json").write_text('{"noteb')
-    status, said, error = tiny.call(folder, *command)
-    assert status == 0 and said.count("is run again") == 1 and "2 runs, 0 finished, 2 to do" in said, error
+    assert here(folder, *command) == 0
+    said = capsys.readouterr().out
+    assert said.count("is run again") == 1 and "2 runs, 0 finished, 2 to do" in said
     assert "2 runs finished, 0 failed" in said and finished(8) and finished(16)
     (out / "BATCH_SIZE=16" / "baseline" / "predictions.csv").unlink()
     assert finished(8) and not finished(16)

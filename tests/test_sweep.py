@@ -228,11 +228,11 @@ def rows(folder):
     return pd.read_csv(folder / "results.csv").set_index(["BATCH_SIZE", "SEED"]).sort_index()
 
 
-def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, image_set):
+def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, image_set, here, capsys):
     file, out = tmp_path / "some.yml", tmp_path / "out"
     file.write_text(POISONED.format(images=image_set, poison=13))
-    status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
-    assert status == 1 and "1 runs finished, 1 failed" in said, error
+    assert here(course, "sweep", file, "--out-dir", out, "--jobs", 2) == 1
+    assert "1 runs finished, 1 failed" in capsys.readouterr().out
     table = rows(out)
     assert table["status"].tolist() == ["finished", "failed"]
     assert table["baseline.val_accuracy"].dropna().tolist() == [1.08]
@@ -244,7 +244,8 @@ def test_a_failed_run_keeps_its_error_and_the_others_go_on(tmp_path, course, ima
     file.write_text(
         POISONED.format(images=image_set, poison=16) + "record: [baseline.val_acuracy, baseline.best_epoch]"
     )
-    status, said, error = tiny.call(course, "sweep", file, "--out-dir", out, "--jobs", 2)
+    status = here(course, "sweep", file, "--out-dir", out, "--jobs", 2)
+    said, error = capsys.readouterr()
     assert status == 1 and "2 runs, 1 finished, 1 to do." in said and "2 runs finished, 0 failed" in said
     assert "No run has baseline.val_acuracy" in error and "baseline.predicted_val_accuracy, " in error
     assert rows(out)["baseline.best_epoch"].tolist() == [2] * 2
