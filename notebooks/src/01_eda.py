@@ -120,7 +120,7 @@ figures.image_grid(
 )
 
 # %%
-print(*enumerate(one["label"], start=1), sep="\n")
+print("In this order:", ", ".join(one["label"]))
 
 # %% [markdown]
 # A program learns from the corners of some images, with their classes. Then it gets the corners of others. What share
