@@ -179,8 +179,8 @@ figures.image_grid(
 
 # %% [markdown]
 # Next, the pictures whose folder differs from their official label, as far as one is known. If a class with a
-# harmless name holds cancers, a network may learn that they are harmless, and a score on labels of the same origin
-# rewards it for that. No accuracy reveals the mistake.
+# harmless name holds cancers (here melanomas and carcinomas), a network may learn that they are harmless, and a score on
+# labels of the same origin rewards it for that. No accuracy reveals the mistake.
 
 # %% tags=["nbval-check-output"]
 wrong = found["official_label_disagreements"]

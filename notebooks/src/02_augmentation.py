@@ -258,8 +258,8 @@ figures.image_grid(
 # %% [markdown]
 # Doctors read asymmetry, border, colour and structure (the ABCD rule of dermoscopy). A copy here has to keep its
 # diagnosis, so the pipeline changes light and colour by a tenth at most, as another lamp or camera would. Not in it:
-# shear and distortion, which change asymmetry and border, and another hue, which changes the colour that doctors
-# read.
+# shear and distortion, which change asymmetry and border, and another hue (red for brown, say), which changes the
+# colour that doctors read.
 #
 # Notebook 04 does change hues, for another purpose. There colours may reveal the collection, as corners may do in
 # notebook 01, and are removed on purpose, although the diagnosis loses a sign with them.

@@ -275,8 +275,8 @@ print(f"{OUT_DIR}/report/report.html")
 # ## A picture of your own
 #
 # What does the network predict, which training image is most similar, and is the picture similar enough to the training
-# images for the answer to mean anything? A `distance` of 0 means the same features as the nearest training image; 2 is the
-# largest.
+# images for the answer to mean anything? A `distance` of 0 means the same features (the numbers that the last layer
+# receives) as the nearest training image; 2 is the largest.
 
 # %%
 picture = pictures.own(PICTURE, default=shown["path"].iloc[0])
