@@ -201,7 +201,7 @@ lesion = lesions[:1]
 hidden = layers.Dropout(0.5)(lesion, training=True)
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
-    title="Dropout 0.5 on an image: half of its numbers become zero",
+    title="Dropout 0.5: half of an image's numbers become zero",
     synthetic=SYNTHETIC,
 )
 

@@ -99,7 +99,7 @@ GUESS = 0.5  # change me: the share, from 0 to 1
 here, there = results.reveal.loc[choice, "value"][["validation", place]]
 shortcut.figure(
     results.reveal, guess=GUESS,
-    title=f"{place}: {there:.2f} for your choice, guessed {GUESS:.2f}; validation {here:.2f}",
+    title=f"{place}: {there:.2f} (you guessed {GUESS:.2f}); validation: {here:.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -147,7 +147,7 @@ figures.image_grid(
     "true: " + some["label"] + "\npredicted: " + some["predicted"],
     columns=4, inches=2.2,
     title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own "
-          f"collection; a wrong class at random would in {wrong['by_chance'].sum():.0f}",
+          f"collection (at random: {wrong['by_chance'].sum():.0f})",
     synthetic=SYNTHETIC,
 )
 
