@@ -253,7 +253,7 @@ frozen_rows = predict_validation()
 # %%
 swapped = evaluate.by_colours(network, load, table, SEED)
 compared = evaluate.in_other_colours(
-    run, table, "one layer on frozen features", frozen_rows, swapped, SEED
+    run, table, "frozen features", frozen_rows, swapped, SEED
 )
 reached = compared["value"].iloc[-1]
 
