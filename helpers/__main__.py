@@ -57,7 +57,7 @@ def _parser():
     add("--data-dir", default="", help="folder of images; default: look for one, else the synthetic sample")
     add("--out-dir", default="runs/course", help="run folder; default: runs/course")
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a notebook's parameter, below")
-    add("--with-parent", action="store_true", help=argparse.SUPPRESS)
+    add("--with-parent", type=int, help=argparse.SUPPRESS)
 
     add = command("sweep", "Run notebooks once for every combination of parameters in a YAML file.")
     add("file", metavar="SWEEP.yml", help="what to run; see the folder sweeps/")
@@ -94,7 +94,7 @@ def _call(given):
         from helpers import batch
 
         if given.with_parent:
-            batch.follow_parent()
+            batch.follow_parent(given.with_parent)
         else:
             print("Opening the course", flush=True)  # papermill takes seconds to import
         from helpers.batch import execute

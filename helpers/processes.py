@@ -23,7 +23,7 @@ def apart(notebooks, values, log=subprocess.PIPE, **variables):
     given = [text for name, value in values.items() for text in ("-p", name, str(value))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", *given],
+            [sys.executable, "-m", "helpers", "run", *notebooks, "--with-parent", str(os.getpid()), *given],
             cwd=datasets.ROOT,
             env={"PYTHONIOENCODING": "utf-8:replace"} | variables | os.environ,
             stdin=subprocess.DEVNULL,

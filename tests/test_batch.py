@@ -218,11 +218,18 @@ def test_a_killed_run_leaves_no_kernel_behind(waiting, number, status):
 
 def test_a_run_ends_with_its_parent_if_it_is_told_to(tmp_path):
     folder, out = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT), tmp_path / "out"
-    command = [sys.executable, "-m", "helpers", "run", "03_baseline_cnn", "--with-parent", "--out-dir", str(out)]
-    code = f"import subprocess; subprocess.run({command})"
+    command = [sys.executable, "-m", "helpers", "run", "03_baseline_cnn", "--out-dir", str(out), "--with-parent"]
+    code = f"import os, subprocess; subprocess.run([*{command}, str(os.getpid())])"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=folder)
     tiny.wait_for(lambda: (out / "kernel.txt").exists() or parent.poll() is not None)
     kernel, run = map(int, (out / "kernel.txt").read_text().split())
     parent.kill()
     parent.wait()
     tiny.wait_for(lambda: tiny.ended(kernel) and tiny.ended(run))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not say whose parent has ended")
+def test_a_run_whose_parent_has_ended_before_it_begins_ends_too(tmp_path):
+    folder = tiny.course(tmp_path / "course", n03_baseline_cnn=tiny.WAIT)
+    process = tiny.start(folder, "run", "03_baseline_cnn", "--out-dir", tmp_path / "out", "--with-parent", 2**22)
+    assert process.communicate(timeout=300)[1] == "" and process.returncode == 1

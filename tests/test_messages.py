@@ -29,7 +29,11 @@ def failed(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in texts.values()])
     folder = tmp_path_factory.mktemp("notebook")
     NotebookClient(
-        notebook, allow_errors=True, kernel_name="python3", resources={"metadata": {"path": folder}}
+        notebook,
+        allow_errors=True,
+        kernel_name="python3",
+        startup_timeout=300,
+        resources={"metadata": {"path": folder}},
     ).execute()
     return {name: cell["outputs"][-1:] for name, cell in zip(texts, notebook.cells)}
 

@@ -15,7 +15,7 @@ from helpers import messages, parameters, processes, runs
 from helpers.data import datasets
 
 PASSED_ON = re.compile(r"\s*(epoch +\d+/.*|.+: [\d,]+ of [\d,]+, \d+ s|.+ runs first, because .*)")
-FOLLOW = "__import__('sys').path.insert(0, {root!r}); __import__('helpers.batch').batch.follow_parent()"
+FOLLOW = "__import__('sys').path.insert(0, {root!r}); __import__('helpers.batch').batch.follow_parent({parent})"
 
 
 class Sieve:
@@ -104,6 +104,7 @@ def execute(notebook, values, folder):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     cells = range(len(nbformat.read(source, as_version=4).cells) + 1)  # papermill adds one, of the parameters
     steps = messages.progress(cells, f"Cells of {notebook}")
+    follow = FOLLOW.format(root=str(datasets.ROOT), parent=os.getpid())
     try:
         papermill.execute_notebook(
             *(re.sub(r"[{}]", r"\g<0>\g<0>", str(file)) for file in (source, executed)),  # taken as format strings
@@ -114,7 +115,7 @@ def execute(notebook, values, folder):
             cwd=runs.FOLDER,
             kernel_name="python3",
             start_timeout=300,
-            extra_arguments=["--quiet", f"--IPKernelApp.exec_lines={FOLLOW.format(root=str(datasets.ROOT))}"],
+            extra_arguments=["--quiet", f"--IPKernelApp.exec_lines={follow}"],
         )
     except papermill.PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip()
