@@ -105,7 +105,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
         "You guessed 7 false alarms among 1,000; there are 245 (95 % interval 110 to"
     )
     assert decisions.in_words(patients, 7).endswith(
-        "Of the 20 assumed to be positive, 2 are missed; 18 of the 263 who are referred are positive."
+        "Of the 20 assumed to be positive, 2 are missed; of the 263 above the threshold, 18 are positive."
     )
     figure = decisions.thousand(patients, 7, synthetic=True)
     drawn = [len(marks.get_offsets()) for marks in figure.axes[0].collections]

@@ -225,7 +225,7 @@ def test_pictures_of_another_set_that_are_known_under_other_names_are_left_out(e
     blots(0).resize((48, 36)).save(own / "nevus" / "smaller.jpg", quality=70)
     blots(1).save(own / "nevus" / "again.bmp")
     assert external(new, own)["image_id"].tolist() == ["VASC"]
-    assert "2 show pictures, lesions or patients that the course already has" in capsys.readouterr().out
+    assert "2 show what the images of the course show already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_lesions_patients_and_copies_of_another_set_are_left_out(elsewhere, caps
     found = external(new, own, **{column: name})
     assert found["image_id"].tolist() == left and set(found["fitzpatrick_skin_type"]) == {"V"}
     said = capsys.readouterr().out
-    assert ("1 show pictures, lesions or" in said) == (name != "7") and "1 are augmented copies" in said
+    assert ("1 show what the images" in said) == (name != "7") and "1 are augmented copies" in said
     assert ("1 of them have a lesion or patient id that the course's images have" in said) == (name == "7")
 
 

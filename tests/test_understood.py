@@ -599,6 +599,13 @@ def test_a_folder_of_what_nobody_sorted_is_no_class(make, name):
     assert said.endswith(f"Not used: 2 images in no class folder in {name}/")
 
 
+@pytest.mark.parametrize("name", ["misc", "Other", "unknown", "others", "not_sure"])
+def test_a_class_of_what_is_left_over_is_asked_about(make, name):
+    said = read(make(files(*(f"{folder}/{at}.png" for folder in ("ant", "bee", name) for at in range(2)))))[1]
+    asked = [line for line in said.splitlines() if "one class?" in line]
+    assert asked == [f"       2 {name} (one class? If not, take it out of the set)"]
+
+
 @pytest.mark.parametrize(
     "name", ["{at}_{side}", "person{at}_bacteria_{number}", "patient-{at} view {number}", "s{at}_patch_{number}_4"]
 )
@@ -607,6 +614,28 @@ def test_a_patient_or_source_in_the_files_names_is_a_group(make, name):
     root = make(files(*(f"{'ab'[at % 2]}/{name}.png" for at, name in enumerate(names))))
     groups = datasets.list_images(datasets.find(root)).table.set_index("image_id")["group"]
     assert groups.nunique() == 6 and all(len(set(groups[names[at : at + 2]])) == 1 for at in range(0, 12, 2))
+
+
+def test_a_bare_number_is_a_patient_where_running_numbers_follow_it_throughout(make):
+    names = [f"{'CNV' if who % 2 else 'NORMAL'}-{1016000 + who}-{at}" for who in range(6) for at in range(1, 4)]
+    root = make(files(*(f"{name.split('-')[0]}/{name}.jpeg" for name in names)))
+    table, _, understood = datasets.list_images(datasets.find(root))
+    assert table.groupby("group")["image_id"].nunique().tolist() == [3] * 6
+    assert "groups: patient_id, by names of folders or files; classes" in understood
+
+
+@pytest.mark.parametrize("name", ["IMG-{day}-{at}", "img_{many}_{at}", "img_{series}_{many}"])
+def test_a_bare_number_of_a_day_of_a_picture_or_of_a_series_is_no_patient(make, name):
+    named = [name.format(day=20240101 + n // 3, many=1000 + n, series=100 + n % 2, at=n % 3) for n in range(18)]
+    root = make(files(*(f"{'ab'[n % 2]}/{name}.png" for n, name in enumerate(named))))
+    assert set(datasets.list_images(datasets.find(root)).table["group"]) == {""}
+
+
+def test_a_column_that_rules_images_out_is_named(make):
+    lines = table("image,label,Exclude", *(f"{line},{'x' * (line[0] == '2')}" for line in LINES))
+    found, understood = read(make(FOUR | {"t.csv": lines}))
+    assert found == TRUE
+    assert "column 'Exclude' of t.csv (3 '', 1 'x'; take what is not wanted out of the set)" in understood
 
 
 def test_a_name_that_stands_for_many_files_is_no_patient(make):

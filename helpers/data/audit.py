@@ -22,7 +22,7 @@ COUNTS = {
     "same_class_duplicates": "pictures twice in one class folder",
     "near_duplicate_pairs": "pairs of pictures that are nearly the same",
     "augmented_copies": "augmented copies of other pictures",
-    "lesions_with_several_pictures": "lesions (or objects) with several pictures",
+    "lesions_with_several_pictures": "lesions with several pictures",
 }
 SHOWN = 200  # groups of pictures of each kind on the page; a phone must still open it
 SIDE = 160  # px, longest side of a picture on the page
@@ -132,7 +132,7 @@ def page(file, found, table, synthetic):
 
     counts, sentences = summary(found)
     sections = {"Counts": pd.DataFrame({"count": counts})}
-    sections["Collections and lesions"] = [collections(table)[0], *sentences]
+    sections["Collections and groups"] = [collections(table)[0], *sentences]
     files = table.assign(caption=table["split"] + " " + table["published_label"] + ", " + table["image_id"])
     files = files.set_index("image_id")
     lists, note = found["lists"], "{how}: {distance} of 64 bits apart, similarity {similarity:.2f}"
@@ -152,7 +152,7 @@ def page(file, found, table, synthetic):
 
 def summary(found):
     """Return {what was counted: how many}, and sentences on what collections and lesions do to a random split."""
-    counts = {meaning: found[name] for name, meaning in COUNTS.items()}
+    counts = {meaning: found[name] for name, meaning in COUNTS.items() if found[name] or "lesion" not in name}
     counts |= {f"pictures in {row['folders']}": row["images"] for row in found["contradictory_folders"]}
     for row in found["official_label_disagreements"]:
         counts[f"pictures filed under {row['published']}, officially {row['official']}"] = row["images"]

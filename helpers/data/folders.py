@@ -21,6 +21,8 @@ SOURCE = re.compile(
     rf"((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view)[\d\W_]*",
     re.IGNORECASE,
 )
+# a bare number before a running one, if it is no day or year: CNV-1016042-1
+NUMBER = re.compile(r"[^\W\d_]+[\W_]+((?!(?:19|20)\d\d(?:[01]\d[0-3]\d)?\D)\d{3,})[\W_]+\d{1,3}")
 UNSORTED = re.compile(r"(un|not |to ?)(label|sort|annotat|classif|categori|do\b)[a-z]*|new folder( \(\d+\))?")
 FOREIGN = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # made by other programs
 
@@ -153,8 +155,16 @@ def _patients(paths):
 
 
 def _sources(files, patients):
-    """Return the patient of each file, as folders say or else the file's name: if no name stands for a fifth of all."""
-    found = [SOURCE.fullmatch(text(file.stem)) for file in files]
-    named = pd.Series([match[1] or match[2] if match else "" for match in found])
+    """Return the patient of each file, as folders say or else the file's name: if no name stands for a fifth of all.
+
+    A bare number is one only if all files have one, and half of the numbers stand in several.
+    """
+    found = []
+    for pattern in (SOURCE, NUMBER):
+        matches = [pattern.fullmatch(text(file.stem)) for file in files]
+        found.append(pd.Series([next(filter(None, match.groups())) if match else "" for match in matches]))
+    named, numbers = found
+    if (numbers != "").all() and (numbers.value_counts() > 1).mean() >= 0.5:
+        named = numbers
     few = named[named != ""].value_counts().max() > len(files) / 5
     return patients if few else [who or name for who, name in zip(patients, named)]

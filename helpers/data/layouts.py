@@ -11,6 +11,8 @@ from helpers.data import choices, classes, folders, matching, tables
 
 # Of answers to a challenge: their labels are made up.
 FORM = re.compile(r"submission|predict(ed|ion)|template|dummy|(example|sample)_?(answer|label|solution)", re.IGNORECASE)
+REST = r"misc[a-z]*|(all[\W_]*)?others?|unknowns?|unclear|unsure|not[\W_]?sure|unspecified|various|rest"
+ASK = " (one class? If not, take it out of the set)"
 MAKE = "Give image files, and their labels as folders or as a table; docs/data.md says how to make them."
 
 
@@ -46,8 +48,9 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         elif uncoded and facts["diagnosis"].any():  # else it is about something else than skin
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
         rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
-    who = rows["who"].mask((None in said) & (rows["who"] == rows["folder"]), "")
-    rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who.str.replace(r"\s+", "_", regex=True))
+    rows.loc[(None in said) & (rows["who"] == rows["folder"]), "who"] = ""
+    who = rows["who"].str.replace(r"\s+", "_", regex=True)
+    rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who)
     listed = {file: matching.split_of(re.sub("list|set", " ", file.stem)) for file in linked}
     if {"train"} < set(listed.values()) - {""}:  # train.csv and test.csv, of one folder
         for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
@@ -61,21 +64,24 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     if kept.empty:
         raise ValueError(f"None of the {len(files)} images in {root} has a label. Not used: {_in_words(left, 4)}.")
     layout = " and ".join(["class folders"] * (None in said) + [f"images and {names}"] * bool(names))
-    label = ", ".join(dict.fromkeys(what for what, _ in said.values()))
-    return kept, _understood(kept, layout, label, labels[labels != ""], left)
+    what = ", ".join(dict.fromkeys(what for what, _ in said.values()))
+    return kept, _understood(kept, layout, what, labels[labels != ""], left)
 
 
-def _understood(rows, layout, label, labels, left):
+def _understood(rows, layout, what, labels, left):
     """Say how a set was read; ``labels`` are the classes as they were spelled."""
     spelled = labels.groupby(labels.map(classes.key)).unique().map(sorted)
     one = [f"{classes.standard(names[0])} = {', '.join(names)}" for names in spelled if len(names) > 1]
     merged = f"; read as one: {'; '.join(one)}" if one else ""
     splits = [name for name in manifest.SPLITS if (rows["split"] == name).any()]
     groups = [name for name in ("patient_id", "lesion_id") if (rows[name] != "").any()]
-    sizes = "".join(f"{count:8d} {name}\n" for name, count in rows["published_label"].value_counts().items())
+    groups += ["by names of folders or files"] * (rows["who"] != "").any()
+    label = rows["published_label"]
+    asked = label.mask(label.str.fullmatch(REST, case=False), label + ASK)
+    sizes = "".join(f"{count:8d} {name}\n" for name, count in asked.value_counts().items())
     return (
         f"Layout: {layout}; given splits: {', '.join(splits) or 'none'}\n"
-        f"Label: {label}{merged}; groups: {', '.join(groups) or 'none given'}; classes:\n{sizes}"
+        f"Label: {what}{merged}; groups: {', '.join(groups) or 'none given'}; classes:\n{sizes}"
         f"Not used: {_in_words(left)}"
     )
 

@@ -10,7 +10,7 @@ MEANINGS = {  # of the ledger's columns, short enough for a table
     "contradiction": "one picture in two classes, and no official label",
     "duplicate": "another file of the same picture is kept",
     "augmented copy": "a changed version of another picture",
-    "test twin": "its picture or lesion is in Test or validation",
+    "test twin": "it, or one of its group, is in Test or validation",
     "class too small": "its class has too few training images left",
     "moved out": "an official label gives it another class",
     "moved in": "an official label gives it this class",

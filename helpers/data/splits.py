@@ -67,7 +67,7 @@ def require(table):
 
 def _size(rows):
     used = manifest.active(rows)
-    return f"{len(used)} images in {used['group'].nunique()} groups (each one lesion, patient or picture)"
+    return f"{len(used)} images in {used['group'].nunique()} groups (each of pictures that belong together)"
 
 
 def _held_out(rows, fraction, seed):

@@ -171,6 +171,9 @@ def _facts(table, file):
     for what, values in odd.items():
         if len(values):
             notes[f"values of {Path(file).name} that are no {what}, such as {values.iloc[0]!r}"] = len(values)
+    for name in [name for name in columns(table, "use") if 1 < table[name].nunique() < 5]:
+        marks = ", ".join(f"{count} {mark!r}" for mark, count in table[name].value_counts().items())
+        notes[f"column {name!r} of {Path(file).name} ({marks}; take what is not wanted out of the set)"] = 0
     for name in ("collection", "origin"):  # what differs from image to image is no collection
         said = given[name][given[name] != ""]
         given[name] = given[name] if said.nunique() <= max(1, len(said) / 2) else ""

@@ -151,8 +151,8 @@ def in_words(patients, guess):
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
         f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}).\n"
-        f"Of the {found + missed} assumed to be positive, {missed} are missed; {found} of the {found + alarms} who are "
-        "referred are positive."
+        f"Of the {found + missed} assumed to be positive, {missed} are missed; of the {found + alarms} above the "
+        f"threshold, {found} are positive."
     )
 
 

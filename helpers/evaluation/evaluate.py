@@ -219,10 +219,9 @@ def _write_report(run, results, prevalence):
     """Write ``report/report.html`` of all networks; what needs one network shows the recommended one."""
     name, synthetic, patients = results.recommended, run.images.synthetic, None
     test, found = results.places[name]["Test"], results.scored[name]
-    skin = all(map(classes.is_known, scores.classes(test)))
-    positive = results.positive
+    positive, skin = results.positive, classes.subject(scores.classes(test)) == "skin-lesion"
     truth, flagged = (test[column].isin(positive) for column in ("label", "predicted"))
-    if skin and truth.nunique() == 2:
+    if classes.malignant(positive) == positive and truth.nunique() == 2:
         point = decisions.operating_point(test.assign(truth=truth, probability=flagged), 0.5)
         patients = decisions.per_thousand(point, prevalence)
     question = "The camera or the lesion?" if skin else "The camera or the object?"

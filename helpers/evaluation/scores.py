@@ -125,7 +125,7 @@ def external(data_dir, table, classes, metadata):
     label = rows["label"].map(lambda name: own.get(names_of.key(name), ""))
     others = sorted(rows["label"][label == ""].unique())
     left = {f"are of other classes ({', '.join(others)})": label == ""}
-    left |= {"show pictures, lesions or patients that the course already has": group.isin(known)}
+    left |= {"show what the images of the course show already": group.isin(known)}
     left |= {"are augmented copies": families.originals(rows) != ""}
     found = rows.assign(label=label, group=group)[~np.any([*left.values()], axis=0)].reset_index(drop=True)
     print(f"{len(found)} of {len(rows)} images are new and of classes that the networks learned.")
