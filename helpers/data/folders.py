@@ -18,11 +18,11 @@ WHO = "patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|dono
 PATIENT = re.compile(rf"({WHO})[\W_]*\d[\w -]*", re.IGNORECASE)
 # What of a file's name says the patient, or another source of several pictures: person1_virus_3, 10_left, s7_patch_0
 SOURCE = re.compile(
-    rf"((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view)[\d\W_]*",
+    rf"^(?:((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view)[\d\W_]*)$",
     re.IGNORECASE,
 )
 # a bare number before a running one, if it is no day or year: CNV-1016042-1
-NUMBER = re.compile(r"[^\W\d_]+[\W_]+((?!(?:19|20)\d\d(?:[01]\d[0-3]\d)?\D)\d{3,})[\W_]+\d{1,3}")
+NUMBER = re.compile(r"^[^\W\d_]+[\W_]+((?!(?:19|20)\d\d(?:[01]\d[0-3]\d)?\D)\d{3,})[\W_]+\d{1,3}$")
 UNSORTED = re.compile(r"(un|not |to ?)(label|sort|annotat|classif|categori|do\b)[a-z]*|new folder( \(\d+\))?")
 FOREIGN = {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}  # made by other programs
 
@@ -159,11 +159,8 @@ def _sources(files, patients):
 
     A bare number is one only if all files have one, and half of the numbers stand in several.
     """
-    found = []
-    for pattern in (SOURCE, NUMBER):
-        matches = [pattern.fullmatch(text(file.stem)) for file in files]
-        found.append(pd.Series([next(filter(None, match.groups())) if match else "" for match in matches]))
-    named, numbers = found
+    stems = pd.Series([text(file.stem) for file in files])
+    named, numbers = (stems.str.extract(pattern).bfill(axis=1)[0].fillna("") for pattern in (SOURCE, NUMBER))
     if (numbers != "").all() and (numbers.value_counts() > 1).mean() >= 0.5:
         named = numbers
     few = named[named != ""].value_counts().max() > len(files) / 5
