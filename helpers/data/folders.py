@@ -160,7 +160,7 @@ def _sources(files, patients):
     A bare number is one only if all files have one, and half of the numbers stand in several.
     """
     stems = pd.Series([text(file.stem) for file in files])
-    named, numbers = (stems.str.extract(pattern).bfill(axis=1)[0].fillna("") for pattern in (SOURCE, NUMBER))
+    named, numbers = (stems.str.extract(pattern).fillna("").agg("".join, axis=1) for pattern in (SOURCE, NUMBER))
     if (numbers != "").all() and (numbers.value_counts() > 1).mean() >= 0.5:
         named = numbers
     few = named[named != ""].value_counts().max() > len(files) / 5

@@ -74,17 +74,20 @@ def contradictions_in_words(shown, found):
 def reasons(ledger):
     """Return what happened to images, one row per column of ``labels.ledger`` that is not zero throughout.
 
-    Columns: ``what it means``, and the number of images (0 or more) of each split.
+    Columns: ``what it means``, and the number of images (0 or more) of each split. If there is none, a row says so.
     """
     moves = ledger.drop(columns=["published", "audited"]).abs()
     counts = moves.groupby("split").sum().rename(index={"": "all"}).T
     meanings = pd.Series(MEANINGS, name="what it means").reindex(counts.index).to_frame()
-    return meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES).rename_axis("reason")
+    found = meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES)
+    if found.empty:
+        found.loc["none"] = ["every file is used, under the label that it came with", *[0] * counts.shape[1]]
+    return found.rename_axis("reason")
 
 
 def changes(ledger):
-    """Return the rows and columns of ``labels.ledger`` in which something changes, blank where nothing does."""
+    """Return the rows and columns of ``labels.ledger`` in which something changes (else all), blank where none does."""
     moves = ledger.drop(columns=["published", "audited"])
     columns = ["published", *moves.columns[moves.any()], "audited"]
-    changed = ledger.loc[moves.any(axis=1), columns]
+    changed = ledger.loc[moves.any(axis=1) | (not moves.any(axis=None)), columns]
     return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"]).rename(columns=NAMES)

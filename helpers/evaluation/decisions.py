@@ -221,7 +221,9 @@ def multiplicity(groups):
     ``groups`` are the shares of :func:`subgroups` (``intervals.shares``); the first is all images.
     """
     every, rest = groups["value"].iloc[0], groups.iloc[1:]
+    if rest.empty:
+        return "Nothing is known of these images that would divide them into groups"
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
     said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.2f}"
-    unknown = "" if rest.empty or rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
+    unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
     return f"{said} (by chance, {0.05 * len(rest):.1f} would){unknown}"
