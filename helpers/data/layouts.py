@@ -48,9 +48,8 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
         elif uncoded and facts["diagnosis"].any():  # else it is about something else than skin
             left[f"diagnoses of {file.name} without an ISIC 2019 class, such as {uncoded[0]!r}"] = len(uncoded)
         rows[facts.columns] = rows[facts.columns].mask(rows[facts.columns] == "", facts)
-    rows.loc[(None in said) & (rows["who"] == rows["folder"]), "who"] = ""
-    who = rows["who"].str.replace(r"\s+", "_", regex=True)
-    rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", who)
+    rows.loc[(rows["patient_id"] != "") | (None in said) & (rows["who"] == rows["folder"]), "who"] = ""
+    rows["patient_id"] = rows["patient_id"].mask(rows["patient_id"] == "", rows["who"].replace(r"\s+", "_", regex=True))
     listed = {file: matching.split_of(re.sub("list|set", " ", file.stem)) for file in linked}
     if {"train"} < set(listed.values()) - {""}:  # train.csv and test.csv, of one folder
         for file in sorted(listed, key=lambda file: ["test", "val", "train", ""].index(listed[file])):
