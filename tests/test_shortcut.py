@@ -120,8 +120,8 @@ def test_without_images_from_elsewhere_colours_or_another_set_decide():
     rows = two_networks()["colours_kept"]
     own = {"colours_kept": rows[rows["image_id"].isin(near["image_id"])]}
     found = shortcut.reveal(places(own, near), swapped)
-    assert shortcut.hard_place(found) == "validation, colours of another clinic"
-    said = "Of the validation images with the colours of another clinic, colours kept gets 25% right."
+    assert shortcut.hard_place(found) == "validation, colours of another collection"
+    said = "Of the validation images with the colours of another collection, colours kept gets 25% right."
     assert shortcut.answer(found, "colours_kept").endswith(said)
     outside = own["colours_kept"].query("split == 'test'").assign(collection="C")
     found = shortcut.reveal(places(own, near, outside), swapped)

@@ -165,7 +165,7 @@ def in_other_colours(run, table, name, rows, swapped, seed):
         return found
     networks = {key: colours_of(folder, table, seed) for key, folder in run.networks(table).items()}
     value = {report.plain(key): of["other_collection"] for key, of in (networks | {name: swapped}).items() if of}
-    found = found.assign(value=pd.Series(value), colour=shortcut.PLACES["validation, colours of another clinic"])
+    found = found.assign(value=pd.Series(value), colour=shortcut.PLACES["validation, colours of another collection"])
     return found.drop(columns=["low", "high"]).dropna(subset="value").rename(lambda key: f"{key}, other colours")
 
 

@@ -18,14 +18,14 @@ PLACES = {  # where a network is scored, and the colour of the place in figures
     "validation": figures.SPLIT_COLOURS["val"],
     "Test": figures.SPLIT_COLOURS["test"],
     UNSEEN: "#D55E00",
-    "validation, colours of another clinic": "#CC79A7",
+    "validation, colours of another collection": "#CC79A7",
     "another set": "#000000",
 }
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
     "Test": "Test images",
     UNSEEN: "Test images whose class and collection training never saw together",
-    "validation, colours of another clinic": "validation images with the colours of another clinic",
+    "validation, colours of another collection": "validation images with the colours of another collection",
     "another set": "images of another set",
 }
 PAIR = ["colours_kept", "colours_exchanged"]  # what notebook 04 lets the learner choose from
@@ -98,14 +98,14 @@ def reveal(places, swapped):
     found["right"] = (found["value"] * found["images"]).round()
     for name, accuracies in swapped.items():
         if accuracies and len(places[name].get(UNSEEN, [])) < FEWEST:
-            found.loc[(name, "validation, colours of another clinic"), "value"] = accuracies["other_collection"]
+            found.loc[(name, "validation, colours of another collection"), "value"] = accuracies["other_collection"]
     return found
 
 
 def hard_place(found):
     """Return the place of :func:`reveal` that says most: ``UNSEEN``, another set, swapped colours, Test."""
     counts = found["images"].groupby("place").max()
-    order = ["another set", "validation, colours of another clinic", UNSEEN, "Test", "validation"]
+    order = ["another set", "validation, colours of another collection", UNSEEN, "Test", "validation"]
     if counts.get(UNSEEN, 0) >= FEWEST:
         order = [UNSEEN]
     return next(place for place in order if place in counts)

@@ -118,7 +118,7 @@ places["validation"][["image_id", "label", "truth", "probability"]].head(3).roun
 # %%
 sick = round(1000 * PREVALENCE)
 healthy = 1000 - sick
-print(f"Assumed: of 1,000 patients, {sick} are positive and {healthy} negative.")
+print(f"Assumed: of 1,000, {sick} are positive and {healthy} negative.")
 
 # %% [markdown]
 # The network is meant to find the share `SENSITIVITY` of the positives, nine in ten by default. **Guess**: how many of
@@ -138,7 +138,7 @@ GUESS = 100  # change me: how many false alarms among 1,000 patients
 val = places["validation"]
 _, found, thresholds = roc_curve(val["truth"], val["probability"], drop_intermediate=False)
 threshold = thresholds[np.argmax(found >= SENSITIVITY)]
-print(f"Refer at a probability of {threshold:.3f} or more")
+print(f"Positive at a probability of {threshold:.3f} or more")
 
 # %% [markdown]
 # The threshold is fixed now. What does it do on validation, which chose it, and on images that had no part in that?
@@ -377,7 +377,7 @@ doubt.round(2)
 
 # %%
 report.write(run, "decisions", f"From probabilities to decisions: {report.plain(name)}", {
-    "A thousand patients": [decisions.in_words(patients, GUESS), dots],
+    "Among a thousand": [decisions.in_words(patients, GUESS), dots],
     "The threshold": [chosen, "Chosen on validation; in brackets 95 % intervals.", roc],
     "Calibration": [reliability, calibrated.round(3)],
     "For whom does it work?": [subgroups],
