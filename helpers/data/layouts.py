@@ -74,7 +74,7 @@ def _understood(rows, layout, what, labels, left):
     merged = f"; read as one: {'; '.join(one)}" if one else ""
     splits = [name for name in manifest.SPLITS if (rows["split"] == name).any()]
     groups = [name for name in ("patient_id", "lesion_id") if (rows[name] != "").any()]
-    groups += ["by names of folders or files"] * (rows["who"] != "").any()
+    groups += ["by names of folders or files"] * any(rows["who"])
     label = rows["published_label"]
     asked = label.mask(label.str.fullmatch(REST, case=False), label + ASK)
     sizes = "".join(f"{count:8d} {name}\n" for name, count in asked.value_counts().items())
