@@ -277,7 +277,7 @@ manifest.write_text("x" * 9000, run.folder / "big.txt")
 """
 
 
-def test_a_command_on_a_full_disk_says_so_and_completes_when_there_is_room(tmp_path, image_set):
+def test_a_command_on_a_full_disk_says_so_and_completes_when_there_is_room(tmp_path, image_set, here):
     disk, folder = tmp_path / "disk", tiny.course(tmp_path / "course", n03_baseline_cnn=BODY)
     disk.mkdir()
     if shutil.which("mount") is None or subprocess.call(
@@ -292,7 +292,7 @@ def test_a_command_on_a_full_disk_says_so_and_completes_when_there_is_room(tmp_p
             assert status == 1 and said in error and "Traceback" not in error and error.count("\n") < 5, error
             assert not list(disk.rglob("*.part"))
             (disk / "other").unlink()
-        assert tiny.call(folder, *command)[0] == 0 and (disk / "out" / "big.txt").stat().st_size == 9000
+        assert here(folder, *command) == 0 and (disk / "out" / "big.txt").stat().st_size == 9000
     finally:
         subprocess.call(["umount", disk])
 
