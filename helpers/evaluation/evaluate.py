@@ -122,14 +122,12 @@ def on_other_set(folder, table, other):
     return scores.read_predictions(file).drop(columns=["split", "label"]).merge(other, on="image_id")
 
 
-def numbers(network, load, table, other, swapped):
+def numbers(rows, swapped, network, load, table, other):
     """Return what to compare two states of a network by, {name: number}: see :func:`by_colours` for the arguments.
 
-    Accuracy on validation, also by the colours ``swapped`` (of :func:`by_colours`); recall and AUC of melanoma and
-    nevus on the ``other`` set.
+    Accuracy on validation by its predictions, ``rows``, and with the colours ``swapped`` (of :func:`by_colours`);
+    recall and AUC of melanoma and nevus on the ``other`` set.
     """
-    val = manifest.active(table, "val")
-    rows = scores.predictions_table(val, explain.predict(network, load(val)), _learned(table))
     found = {"validation": float(scores.outcomes(rows)["correct"].mean())}
     names = {"same_collection": "colours of the same collection", "other_collection": "colours of another collection"}
     found |= {text: swapped[key] for key, text in names.items() if key in swapped}

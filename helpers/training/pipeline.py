@@ -110,10 +110,14 @@ def average_views(network, pixels, all_views=True):
     They are the mean over the four quarter turns of each image and of its mirror image (test-time augmentation);
     with ``all_views`` False, of the image alone.
     """
-    images = pixels.astype("float32")
-    sides, turns = ([images, images[:, :, ::-1]], range(4)) if all_views else ([images], [0])
-    views = (np.rot90(side, turn, axes=(1, 2)) for side in sides for turn in turns)
-    return np.mean([network.predict(view, batch_size=64, verbose=0) for view in views], axis=0)
+    sides, turns = ([1, -1], range(4)) if all_views else ([1], [0])
+    chances = []
+    for start in range(0, len(pixels), 8):
+        images = pixels[start : start + 8]
+        views = [np.rot90(images[:, :, ::side], turn, axes=(1, 2)) for side in sides for turn in turns]
+        found = network.predict_on_batch(np.concatenate(views).astype("float32"))
+        chances.append(np.mean(np.split(found, len(views)), axis=0))
+    return np.concatenate(chances)
 
 
 def _decode(paths, pixels, keep_aspect):

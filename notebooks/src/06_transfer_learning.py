@@ -271,7 +271,7 @@ figures.shares(
 
 # %%
 other_set = evaluate.other_set(run, table)
-frozen = evaluate.numbers(network, load, table, other_set, swapped)
+frozen = evaluate.numbers(frozen_rows, swapped, network, load, table, other_set)
 
 # %% [markdown]
 # ## Second step: fine-tuning
@@ -318,8 +318,9 @@ history = callbacks.finish(network, training)
 # colours of another image, of the same collection (the control) or of another one?
 
 # %%
+tuned_rows = predict_validation()
 swapped = evaluate.colours_of(training.folder, table, SEED)
-tuned = evaluate.numbers(network, load, table, other_set, swapped)
+tuned = evaluate.numbers(tuned_rows, swapped, network, load, table, other_set)
 both = pd.DataFrame({"frozen": frozen, "fine-tuned": tuned})
 manifest.write_text(json.dumps(both.to_dict(), indent=2), run.folder / "transfer" / "numbers.json")
 both.T.rename(columns={"validation": "own colours"}).round(2)
@@ -328,7 +329,6 @@ both.T.rename(columns={"validation": "own colours"}).round(2)
 # The same images were predicted before and after, so count those that changed sides:
 
 # %% tags=["slide"]
-tuned_rows = predict_validation()
 change = scores.compare(tuned_rows, frozen_rows, SEED)
 difference = report.estimate(change, "difference")
 print(f"Of {len(val)} images, {change['only_a_right']} are right only after fine-tuning, "
