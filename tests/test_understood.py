@@ -206,7 +206,111 @@ def test_the_archives_third_level_is_the_class_in_its_standard_name(make):
     assert [*found.values()] == ["melanoma", "melanoma", "nevus"] and "Label: diagnosis_3" in understood
 
 
-@pytest.mark.parametrize("name", ["PatientID", "patientid", "Patient ID", "subject_id", "Patient-Nr.", "MRN"])
+GRADES = [f"{'small' if n % 3 else 'large'}" for n in range(24)]
+MEANT = {  # places, the classes, and what is said
+    "the set once more": (files("ant/1.png", "bee/2.png", "set/ant/1.png", "set/bee/2.png"), A_B, "splits: none"),
+    "a folder in one of its name": (
+        files(
+            "s_train/s_train/ant/1.png", "s_train/s_train/bee/2.png", "s_test/s_test/ant/3.png", "s_pred/s_pred/4.png"
+        ),
+        A_B,
+        "splits: train, test",
+    ),
+    "splits that say so twice": (
+        files("Train_Set/Training/1.png", "Test_Set/Testing/2.png", "Eval_Set/Validation/3.png")
+        | {"l.csv": table("image,label", "1.png,ant", "2.png,bee", "3.png,bee")},
+        A_B,
+        "splits: train, val, test",
+    ),
+    "copies of all classes": (
+        files(*(f"{of} Set/{name}/{name}{n}.png" for of in ("First", "Augmented") for name in A_B for n in "12")),
+        A_B,
+        "splits: none",
+    ),
+    "slides below the class": (
+        files(*(f"{name}/SOB/{name}_{n // 2}/40X/{n}.png" for name in A_B for n in range(24))),
+        A_B,
+        "groups: patient_id",
+    ),
+    "cells of a slide": (
+        files(*(f"{A_B[n % 2]}/C{n // 4}P_cell_{n}.png" for n in range(24))),
+        A_B,
+        "groups: patient_id",
+    ),
+    "a test beside parts": (
+        files("images_part_1/1.png", "images_part_2/2.png", "Test_Images/3.png", "Test_Images/4.png")
+        | {"meta": table("image,dx", *LINES)},
+        A_B,
+        "splits: test",
+    ),
+    "a column of any name with the folders' classes": (
+        files("Train/ant/1.png", "Train/bee/2.png", "Test/3.png", "Test/4.png", "Meta/5.png")
+        | {"T.csv": table("file,kind", *LINES[2:]), "M.csv": table("file,kind", "Meta/5.png,ant", "Meta/6.png,bee")},
+        A_B,
+        "1 images without a label in T.csv in Meta/",
+    ),
+    "labels of few": (
+        files(*(f"{A_B[n % 2]}/{n}.png" for n in range(24)))
+        | {"few.csv": table("image,label", "ant/0.png,x", "bee/1.png,y")},
+        A_B,
+        r"few.csv \(labels of few images\)",
+    ),
+    "Excel's first line": (
+        FOUR | {"l.csv": "sep=;\r\nimage;label\r\n" + "\r\n".join(LINES).replace(",", ";")},
+        A_B,
+        "l.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_a_set_is_read_as_its_owner_means_it(make, case):
+    places, meant, said = MEANT[case]
+    found, understood = read(make(places))
+    assert set(found.values()) == set(meant) and re.search(said, understood)
+
+
+UNCLEAR = {
+    "lesions": (
+        files(*(f"IL_{n // 2:03d}/{n}.png" for n in range(24)))
+        | {"m.csv": table("image,lesion_id,a,b", *(f"{n}.png,IL_{n // 2:03d},x,y" for n in range(24)))},
+        "none of its columns",
+    ),
+    "few pictures each": (files(*(f"x{n // 2}y/{n}.png" for n in range(24))), "a folder for each picture"),
+    "numbered folders and a spreadsheet": (files("Base11/1.png", "Base12/2.png") | {"a.xls": ""}, "Base11.*parts"),
+    "a table of paths": (
+        files(*(f"N{n // 8}x/{n}.png" for n in range(24)))
+        | {"m.csv": table("path,size", *(f"N{n // 8}x/{n}.png,{size}" for n, size in enumerate(GRADES)))},
+        "both the folders .* and m.csv",
+    ),
+    "names that repeat": (
+        files(*(f"{place}/{n}.png" for place in "ab" for n in range(9)))
+        | {"l.csv": table("folder,file,label", *(f"{p},{n}.png,{A_B[n % 2]}" for p in "ab" for n in range(9)))},
+        "l.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_folders_that_may_be_something_else_than_classes_are_asked_about(make, case):
+    with pytest.raises(ValueError, match=UNCLEAR[case][1]):
+        read(make(UNCLEAR[case][0]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PatientID",
+        "Patient Study ID",
+        "slide_id",
+        "StudyInstanceUID",
+        "patientid",
+        "Patient ID",
+        "subject_id",
+        "Patient-Nr.",
+        "MRN",
+    ],
+)
 def test_patients_are_known_by_any_spelling(make, name):
     csv = table(f"image,label,{name}", *(f"{line},P{at // 2}" for at, line in enumerate(LINES)))
     assert "groups: patient_id" in read(make(FOUR | {"labels.csv": csv}))[1]

@@ -23,17 +23,29 @@ def choose(rows, linked, labels_csv, label_column, left):
         left |= {f"{file} (one label for all of its images)": 0 for file in alike}
         able = {file: able[file] for file in able if file not in alike}
     known, parts = any(map(classes.is_known, names)), all(folders.PART.search(classes.plain(name)) for name in names)
-    single = not known and len(names) > len(rows) / 2 > 1
+    numbered = len({re.sub(r"(?<=\D)\d+$", "", name) for name in names}) == 1 < len(names)
+    parts |= numbered and not known and any(re.match(r"\.(xlsx?|ods|mat) ", what) for what in left)
+    single = not known and len(names) > max(len(rows) / 5, min(len(rows) / 2, 9)) > 1
+    for about in linked.values():  # folders of lesions or patients are no classes
+        ids, named = about.facts[["lesion_id", "patient_id"]], rows["folder"][about.facts.index].replace("", None)
+        single |= ids.eq(named, axis=0).any(axis=1).mean() > 0.5
     if len(names) > (bool(linked or left) and not known) and not parts and not single and not given:
         other = [file for file, labels in able.items() if not known and not _agree(labels, rows["folder"])]
+        least = (rows["folder"] != "").sum() / 10
+        few = [file for file in other if len(linked[file].rows) < least and not linked[file].doubt]
+        left |= {f"{file} (labels of few images)": 0 for file in few}
+        other = [file for file in other if file not in few]
+        other = other or [file for file in linked if not known and file not in able and _rivals(linked[file], rows)]
         upper, lower = ", ".join(names[:3]), ", ".join(sorted(set(rows["below"]) - {""})[:3])
         if lower and not other:
             raise ValueError(f"folders of two levels may be the classes: {upper}; or {lower}. {SETTLE}.")
         if not other:  # a table may label the images that are in no class folder
-            more = [file for file in able if (rows["folder"][linked[file].rows.index] == "").any()]
-            more = [file for file in more if len(able[file]) == 1 and _agree(able[file], rows["folder"])]
-            return by_folder | {file: next(iter(able[file].items())) for file in more}
-        if not all(linked[file].by_folder for file in other):
+            bare = (rows["folder"] == "") & ((rows["in"] != "") | (rows["in"] == "").all())
+            files = [file for file in linked if file not in alike and bare[linked[file].rows.index].any()]
+            more = {file: candidates(linked[file], label_column, names) for file in files}
+            agreed_on = [file for file, labels in more.items() if len(labels) == 1 and _agree(labels, rows["folder"])]
+            return by_folder | {file: next(iter(more[file].items())) for file in agreed_on}
+        if not all(linked[file].by_folder and file in able for file in other):
             raise ValueError(
                 f"both the folders ({upper}) and {other[0]} may give them. "
                 f"Set LABELS_CSV to 'folders' or {str(other[0])!r}."
@@ -55,18 +67,20 @@ def choose(rows, linked, labels_csv, label_column, left):
     return {file: next(iter(labels.items())) for file, labels in able.items()}
 
 
-def candidates(about, label_column):
+def candidates(about, label_column, names=()):
     """Return {what it is: labels} of all that may say the class in a table: columns of labels, else one-hot columns.
+
+    A column of any name whose words are classes of folders (``names``), or of a column of labels, is one of labels.
 
     Of columns that say the same of every image one is taken, rather in words than in numbers; one that says the class
     of far fewer images than another is none.
     """
     table = about.rows
-    names = [label_column] if label_column else tables.columns(table, "label")
-    labels = {name: _labels(table, name) for name in names if name in table}
+    called = [label_column] if label_column else tables.columns(table, "label")
+    labels = {name: _labels(table, name) for name in called if name in table}
     if not label_column:  # a second opinion: some other column that has the classes of this one
         flag = rf"{tables.NUMBER}|y(es)?|no?|true|false|positive|negative|present|absent"  # may be about anything
-        own = [set(said) for said in labels.values() if not said.str.fullmatch(flag, case=False).any()]
+        own = [{*names}, *(set(said) for said in labels.values() if not said.str.fullmatch(flag, case=False).any())]
         others = {name: set(tables.known(table[name])) - {""} for name in table if name not in labels}
         more = [name for name, said in others.items() if len(said) > 1 and any(said <= one for one in own)]
         labels |= {name: _labels(table, name) for name in more}
@@ -142,11 +156,26 @@ def _flags(about):
 
 def _only_other(about):
     """Return {name: labels} of the only column that is not about something else, if it has few values."""
-    meant = [about.image_column, *(name for what in tables.FACTS for name in tables.columns(about.rows, what))]
-    others = [name for name in about.rows if name not in meant]
-    few = len(others) == 1 and 1 < about.rows[others[0]].nunique() <= max(2, len(about.rows) / 4)
-    ids = few and about.rows[others[0]].str.fullmatch(r"[A-Za-z]{1,3}[\W_]?\d+").all()  # of what another table tells
-    return {others[0]: _labels(about.rows, others[0])} if few and not ids else {}
+    others = _others(about, tables.FACTS)
+    few = others.shape[1] == 1 and 1 < others.iloc[:, 0].nunique() <= max(2, len(others) / 4)
+    ids = few and others.iloc[:, 0].str.fullmatch(r"[A-Za-z]{1,3}[\W_]?\d+").all()  # of what another table tells
+    return {name: _labels(others, name) for name in others} if few and not ids else {}
+
+
+def _others(about, meanings):
+    """Return the columns of a table that neither name the images nor mean something else than the class."""
+    meant = [name for what in meanings for name in tables.columns(about.rows, what)]
+    return about.rows.drop(columns=[about.image_column, *meant])
+
+
+def _rivals(about, rows):
+    """Say whether a table of the paths of most images has a column of a few words that differ within a folder."""
+    if not about.by_folder or len(about.rows) < len(rows) / 2:
+        return False
+    others = _others(about, [*tables.FACTS, "split", "collection", "origin"])
+    few = others.loc[:, others.nunique() <= len(others) / 4]
+    few = few.loc[:, [not few[name].str.fullmatch(rf"{tables.NUMBER}|").any() for name in few]]
+    return bool((few.groupby(rows["folder"]).nunique() > 1).any(axis=None))
 
 
 def _agree(labels, named):

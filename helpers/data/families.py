@@ -20,7 +20,7 @@ NUMBERED = r"(aug[a-z]*)?_\d+_\d+"  # Keras's ImageDataGenerator does not say wh
 DONE = (  # to a copy
     r"(?:(?:random)?(?:aug|dup|cop[yi]|kopi|[hv]?flip|horizontal|vertical|rotat|mirror|zoom|crop|shear|shift|trans[flp]"
     r"|(?:re)?scal[ei]|resiz|bright|contrast|saturat|colou?r|gr[ae]y|gamma|jitter|nois|gauss|blur|sharp|elastic|distort"
-    r"|warp|affin|perspect|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument|edit|enhanc)[^\W\d_]*)"
+    r"|warp|affin|perspect|thumb|cutout|eras|invert|equali|clahe|solari|posteri|segment|albument|edit|enhanc)[^\W\d_]*)"
 )
 WORD = rf"(?:{DONE}|rot|hue|deg|lr|ud|of|de|von)"
 WORDS = re.compile(rf"(?<![^\W_])\d*{WORD}\d*(?![^\W_])(?:[\W_]+\d+(?![^\W_]))*", re.IGNORECASE)
@@ -76,9 +76,8 @@ def originals(table):
     inside = np.array([any(map(FOLDER.search, path.relative_to(root).parts[:-1])) for path in paths], bool)
     order = table.assign(stem=[path.stem.strip() for path in paths], inside=inside, rank=rank)
     order = order.sort_values(["inside", "rank", "image_id"])
-    first = [rows.groupby(["stem", "published_label"])["image_id"].first() for rows in (order, order[~order["inside"]])]
+    named = order.groupby(["stem", "published_label"])["image_id"].first().to_dict()
     without = set(table["published_label"][~inside])
-    named, outside = (ids.to_dict() for ids in first)
     labels, found, stands = order.groupby("stem")["published_label"].agg(set).to_dict(), {}, {}
     parts = {stem: _parts(stem, labels) for stem in labels}
     usual = _usual(parts.values())
@@ -86,8 +85,8 @@ def originals(table):
         made = next((match[1] for known in MADE if (match := re.fullmatch(known, row.stem, re.I))), "")
         base = Path(made).name or _base(row.stem, parts, usual, row.inside)
         label = min(labels.get(base, {row.published_label})) if row.inside else row.published_label
-        if row.inside and (row.stem, row.published_label) in outside:
-            found[row.Index] = outside[row.stem, row.published_label]
+        if row.inside and named[row.stem, row.published_label] != row.image_id:
+            found[row.Index] = named[row.stem, row.published_label]
         elif base:
             found[row.Index] = named.get((base, label)) or stands.setdefault((base, label), row.image_id)
         elif re.fullmatch(NUMBERED, row.stem, re.IGNORECASE) or (row.inside and row.published_label in without):

@@ -12,13 +12,13 @@ from helpers.data import classes, families, images, matching, tables
 
 # Folders that hold a part of the images of all classes, as "HAM10000_images_part_1", or copies of them.
 PART = re.compile(
-    r"\b(part|fold|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data|outputs?|orig(inals?)?|augmented)( ?\d+)?$"
+    r"\b(part|fold|batch|images?|imgs?|input|jpe?gs?|pngs?|photos?|pictures?|data(set)?|output|orig(inals?)?)( ?\d+)?$"
 )
 WHO = "patients?|pat|subj|subjects?|participants?|cases?|persons?|probands?|donors?|pacientes?"
 PATIENT = re.compile(rf"({WHO})[\W_]*\d[\w -]*", re.IGNORECASE)
 # What of a file's name says the patient, or another source of several pictures: person1_virus_3, 10_left, s7_patch_0
 SOURCE = re.compile(
-    rf"^(?:((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view)[\d\W_]*)$",
+    rf"^(?:((?:{WHO})[\W_]*\d+)[\W_]+\w.*|(.*\d[a-z]?)[\W_]+(?:left|right|frame|patch|tile|slice|view|cell)[\d\W_]*)$",
     re.IGNORECASE,
 )
 # a bare number before a running one, if it is no day or year: CNV-1016042-1
@@ -81,16 +81,15 @@ def sort_out(root, passed_over):
     return [file for file in files if file not in drawn], found, left
 
 
-def read_folders(files, root, exactly):
+def read_folders(files, root):
     """Return one row per file: ``path``, split (``in``), class (``folder``) and patient (``who``) that folders name.
 
-    ``exactly``: folders of parts are classes too. Of two levels of folders that may be the classes, ``folder`` is the
-    upper one and ``below`` the lower one.
+    Of two levels of folders that may be the classes, ``folder`` is the upper one and ``below`` the lower one.
     """
     parts = _unwrapped([[text(part) for part in file.relative_to(root).parts[:-1]] for file in files])
     split, within = _apart(parts)
     within = [[] if any(UNSORTED.fullmatch(classes.plain(name)) for name in p) else p for p in within]
-    patients, within = _patients(within if exactly else _without_parts(within))
+    patients, within = _patients(_without_parts(within))
     depths = Counter(depth for p in within for depth, part in enumerate(p) if classes.is_known(part))
     level = max(depths, key=depths.get, default=0)
     rows = pd.DataFrame({"path": [str(file.absolute()) for file in files], "in": split})
@@ -100,13 +99,21 @@ def read_folders(files, root, exactly):
     crossed = [name for name in spread.index[spread > 1] if re.search(r"[^\W\d_]", name)]
     direct = set(rows["folder"]) <= set(rows["folder"][under == ""])  # images lie in all of the upper ones themselves
     rows["below"] = under if len(crossed) > 1 and not direct else ""
-    rows["who"] = _sources(files, patients)
+    deeper = [p[p.index(name) + 1 :] if name in p else [] for p, name in zip(within, rows["folder"])]
+    rows["who"] = _sources(files, patients, deeper)
     rows["place"] = [f"{p[0]}/" if p else "the set's folder" for p in parts]
     return rows.assign(**dict.fromkeys([*tables.FACTS, "split", "collection", "origin", "diagnosis"], ""))
 
 
 def _unwrapped(parts):
-    """Return paths without the folders around the whole set, as archives unpack; copies are beside their originals."""
+    """Return paths without the folders around the whole set, or around it once more; copies are beside their originals.
+
+    As archives unpack: ``set/set/oak``, or ``oak`` and ``set/oak``.
+    """
+    below = _below(parts)
+    again = {path for path in below if path and below[path] and below[path] <= below[path[:-1]] - {path[-1]}}
+    again |= {path for path in below if len(path) > 1 and below[path[:-1]] == {path[-2]}}
+    parts = [[name for at, name in enumerate(p, 1) if tuple(p[:at]) not in again] for p in parts]
     names = set(itertools.chain(*parts))
     bare = {name: families.COPIED.sub("", name).strip(" _-") for name in filter(families.COPIED.search, names)}
     parts = [[bare[part] if bare.get(part) in names else part for part in p] for p in parts]
@@ -115,28 +122,38 @@ def _unwrapped(parts):
     return [p[[*said, True].index(True) :] for p in parts]
 
 
+def _below(parts):
+    """Return {a folder, as a tuple of names: the names of the folders in it}; () is the top."""
+    below = {}
+    for p in parts:
+        for depth in range(len(p) + 1):
+            below.setdefault(tuple(p[:depth]), set()).update(p[depth : depth + 1])
+    return below
+
+
 def _apart(parts):
     """Return the split that each path names, and the paths without its folder: empty beside the splits.
 
-    The folders at one depth are splits if all or two of them say so, or the only one that has folders in it.
+    The folders at one depth are splits if all or two of them say so, or those that hold no part of all classes, or the
+    only one that has folders in it; and folders in them that all say the same once more.
     """
     for depth in range(max(map(len, parts))):
         splits = {p[depth]: matching.split_of(p[depth]) for p in parts if len(p) > depth}
         deeper = {p[depth] for p in parts if len(p) > depth + 1}
+        kept = {name for name, said in splits.items() if said or PART.search(classes.plain(name))}
         several = len(set(splits.values()) - {""}) > 1
-        if any(splits.values()) and (several or all(splits.values()) or all(map(splits.get, deeper or {""}))):
-            split = [splits[p[depth]] if len(p) > depth else "" for p in parts]
-            return split, [p[:depth] + p[depth + 1 :] if said else [] for p, said in zip(parts, split)]
+        if any(splits.values()) and (several or kept == {*splits} or all(map(splits.get, deeper or {""}))):
+            split = [next(filter(None, map(matching.split_of, p[depth:])), "") for p in parts]
+            rest = [p[:depth] + p[depth + 1 :] if kept & {*p[depth : depth + 1]} else [] for p in parts]
+            again, within = _apart(rest)
+            return split, within if any(again) and again == [said * bool(p) for said, p in zip(split, rest)] else rest
     return [""] * len(parts), parts
 
 
 def _without_parts(paths):
     """Return paths without the folders of a part of all classes, known by name or by folders as one beside it has."""
-    below = {}
-    for p in paths:
-        for depth in range(1, len(p) + 1):
-            below.setdefault(tuple(p[:depth]), set()).update(p[depth : depth + 1])
-    named = [path for path in below if PART.search(classes.plain(path[-1]))]
+    below = {path: names for path, names in _below(paths).items() if path}
+    named = [path for path in below if PART.search(classes.plain(path[-1])) or families.FOLDER.search(path[-1])]
     beside = {(path[:-1], folder) for path in named for folder in below[path]}
     part = {path for path in below if any((path[:-1], folder) in beside for folder in below[path])} | {*named}
     kept = [[name for at, name in enumerate(p, 1) if tuple(p[:at]) not in part] for p in paths]
@@ -154,14 +171,18 @@ def _patients(paths):
     return patients, [rest if rest and (p[-1] != who or len(of[who]) == 1) else p for p, who, rest in every]
 
 
-def _sources(files, patients):
-    """Return the patient of each file, as folders say or else the file's name: if no name stands for a fifth of all.
+def _sources(files, patients, below):
+    """Return the patient of each file, as folders say, else its name, or a folder with a number ``below`` the class.
 
-    A bare number is one only if all files have one, and half of the numbers stand in several.
+    Of the names none may stand for a fifth of all files, of these folders for a tenth. A bare number is a name only if
+    all files have one, and half of the numbers stand in several.
     """
     stems = pd.Series([text(file.stem) for file in files])
     named, numbers = (stems.str.extract(pattern).fillna("").agg("".join, axis=1) for pattern in (SOURCE, NUMBER))
     if (numbers != "").all() and (numbers.value_counts() > 1).mean() >= 0.5:
         named = numbers
-    few = named[named != ""].value_counts().max() > len(files) / 5
-    return patients if few else [who or name for who, name in zip(patients, named)]
+    if named[named != ""].value_counts().max() > len(files) / 5:
+        named[:] = ""
+    counts = Counter(itertools.chain(*below))
+    own = [[n for n in reversed(p) if re.search(r"\d", n) and 1 < counts[n] <= len(files) / 10] for p in below]
+    return [who or name or next(iter(numbered), "") for who, name, numbered in zip(patients, named, own)]

@@ -26,7 +26,7 @@ def read_set(root, passed_over=(), labels_csv="", image_column="", label_column=
     files, found, left = folders.sort_out(root, passed_over)
     if not files:
         raise FileNotFoundError(f"No images are in {root}. It has: {_in_words(left, 4)}. {MAKE}")
-    rows, linked = folders.read_folders(files, root, labels_csv == "folders"), {}
+    rows, linked = folders.read_folders(files, root), {}
     given = [] if labels_csv in ("", "folders") else [Path(root, labels_csv)]
     try:
         linked = _linked([*given, *found], root, given, matching.Files(rows["path"], root), image_column, left)

@@ -21,7 +21,7 @@ FACTS = ["lesion_id", "patient_id", "age_approx", "sex", "anatom_site_general", 
 AGE = r"^(?:about|ca\.?|~|>=?|<=?)?\s*(\d{1,3}(?:\.\d+)?)\s*(?:\+|years?|y)?$"
 NOTHING = {"", "na", "n/a", "nan", "none", "null", "unknown", "unk", "-", "?", "anonymous"}
 NUMBER = r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?"
-TITLE = r"""(?:\s*[^\s,;\t|][^,;\t|\n]*[,;\t| ]*\n){1,5}(?=[^\n]*[^\s,;|"][^\n]*[,;\t|][^\n]*[^\s,;|"])"""  # or "sep=;"
+TITLE = r"""(?:\s*[^\s,;\t|][^,;\t|\n]*[,;\t| \r]*\n){1,5}(?=[^\n]*[^\s,;|"][^\n]*[,;\t|][^\n]*[^\s,;|"])"""  # "sep=;"
 HEAD = 100  # rows that are looked at before a table of any size is read
 
 
@@ -176,7 +176,8 @@ def _facts(table, file):
         notes[f"column {name!r} of {Path(file).name} ({marks}; take what is not wanted out of the set)"] = 0
     for name in ("collection", "origin"):  # what differs from image to image is no collection
         said = given[name][given[name] != ""]
-        given[name] = given[name] if said.nunique() <= max(1, len(said) / 2) else ""
+        several = said.nunique() > max(1, len(said) / 2) or all(map(matching.split_of, said))
+        given[name] = "" if several else given[name]
     levels = [known(table[name]) for name in columns(table, "label") if name != "benign_malignant"]
     said = list(zip(*levels)) or [()] * len(table)
     codes = [next((code for word in row if (code := classes.diagnosed(word).get("isic_2019"))), "") for row in said]
