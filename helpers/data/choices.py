@@ -16,10 +16,10 @@ def choose(rows, linked, labels_csv, label_column, left):
     names, by_folder = sorted(set(rows["folder"]) - {""}), {None: ("the folder's name", rows["folder"])}
     if labels_csv == "folders":
         return by_folder
-    given = [*linked][:1] if labels_csv else []
-    able = {file: labels for file in given or linked if (labels := candidates(linked[file], label_column)) or given}
+    linked = dict([*linked.items()][: 1 if labels_csv else None])
+    able = {file: labels for file in linked if (labels := candidates(linked[file], label_column))}
     alike = [file for file in able if not linked[file].doubt and all(one.nunique() < 2 for one in able[file].values())]
-    if len(alike) < len(able) and not given:
+    if len(alike) < len(able):
         left |= {f"{file} (one label for all of its images)": 0 for file in alike}
         able = {file: able[file] for file in able if file not in alike}
     known, parts = any(map(classes.is_known, names)), all(folders.PART.search(classes.plain(name)) for name in names)
@@ -29,7 +29,7 @@ def choose(rows, linked, labels_csv, label_column, left):
     for about in linked.values():  # folders of lesions or patients are no classes
         ids, named = about.facts[["lesion_id", "patient_id"]], rows["folder"][about.facts.index].replace("", None)
         single |= ids.eq(named, axis=0).any(axis=1).mean() > 0.5
-    if len(names) > (bool(linked or left) and not known) and not parts and not single and not given:
+    if len(names) > (bool(linked or left) and not known) and not parts and not single and not labels_csv:
         other = [file for file, labels in able.items() if not known and not _agree(labels, rows["folder"])]
         least = (rows["folder"] != "").sum() / 10
         few = [file for file in other if len(linked[file].rows) < least and not linked[file].doubt]
@@ -55,10 +55,8 @@ def choose(rows, linked, labels_csv, label_column, left):
         raise ValueError(_missing(linked, names, parts, label_column))
     for file, labels in able.items():
         if len(labels) != 1:
-            what = f"several columns of labels: {', '.join(labels)}" if labels else "no column of labels"
-            raise ValueError(
-                f"{file} has {what}. Name the right one of {', '.join(linked[file].rows)} in LABEL_COLUMN."
-            )
+            columns = f"{', '.join(labels)}. Name the right one of {', '.join(linked[file].rows)} in LABEL_COLUMN."
+            raise ValueError(f"{file} has several columns of labels: {columns}")
         if linked[file].doubt:
             raise ValueError(f"of {file}, {linked[file].doubt}.")
         if several := _several(set(next(iter(labels.values()))) - {""}):
@@ -170,12 +168,12 @@ def _others(about, meanings):
 
 def _rivals(about, rows):
     """Say whether a table of the paths of most images has a column of a few words that differ within a folder."""
-    if not about.by_folder or len(about.rows) < len(rows) / 2:
-        return False
     others = _others(about, [*tables.FACTS, "split", "collection", "origin"])
-    few = others.loc[:, others.nunique() <= len(others) / 4]
-    few = few.loc[:, [not few[name].str.fullmatch(rf"{tables.NUMBER}|").any() for name in few]]
-    return bool((few.groupby(rows["folder"]).nunique() > 1).any(axis=None))
+    numbers = others.apply(lambda column: column.str.fullmatch(rf"{tables.NUMBER}|").any())
+    differ = (
+        others.loc[:, ~numbers & (others.nunique() <= len(others) / 4)].groupby(rows["folder"]).nunique() > 1
+    ).any()
+    return about.by_folder and len(others) >= len(rows) / 2 and differ.any()
 
 
 def _agree(labels, named):
