@@ -255,6 +255,12 @@ MEANT = {  # places, the classes, and what is said
         A_B,
         r"few.csv \(labels of few images\)",
     ),
+    "paths and splits beside": (
+        files("ant/1.png", "ant/2.png", "bee/3.png", "bee/4.png")
+        | {"s.csv": table("path,split", "ant/1.png,train", "ant/2.png,test", "bee/3.png,train", "bee/4.png,test")},
+        A_B,
+        "splits: train, test",
+    ),
     "Excel's first line": (
         FOUR | {"l.csv": "sep=;\r\nimage;label\r\n" + "\r\n".join(LINES).replace(",", ";")},
         A_B,

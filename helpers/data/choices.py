@@ -169,11 +169,10 @@ def _others(about, meanings):
 def _rivals(about, rows):
     """Say whether a table of the paths of most images has a column of a few words that differ within a folder."""
     others = _others(about, [*tables.FACTS, "split", "collection", "origin"])
-    numbers = others.apply(lambda column: column.str.fullmatch(rf"{tables.NUMBER}|").any())
-    differ = (
-        others.loc[:, ~numbers & (others.nunique() <= len(others) / 4)].groupby(rows["folder"]).nunique() > 1
-    ).any()
-    return about.by_folder and len(others) >= len(rows) / 2 and differ.any()
+    few = [name for name in others if others[name].nunique() <= len(others) / 4]
+    words = [name for name in few if not others[name].str.fullmatch(rf"{tables.NUMBER}|").any()]
+    differ = others[words].groupby(rows["folder"]).nunique() > 1
+    return about.by_folder and len(others) >= len(rows) / 2 and differ.any(axis=None)
 
 
 def _agree(labels, named):
