@@ -81,7 +81,7 @@ def reasons(ledger):
     meanings = pd.Series(MEANINGS, name="what it means").reindex(counts.index).to_frame()
     found = meanings.join(counts)[counts.any(axis=1)].rename(index=NAMES)
     if found.empty:
-        found.loc["none"] = ["every file is used, under the label that it came with", *[0] * counts.shape[1]]
+        found.loc["none"] = ["every file is used, under its own label", *[0] * counts.shape[1]]
     return found.rename_axis("reason")
 
 
