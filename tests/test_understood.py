@@ -261,6 +261,12 @@ MEANT = {  # places, the classes, and what is said
         A_B,
         "splits: train, test",
     ),
+    "words about the pictures beside": (
+        files(*(f"set/{A_B[n % 2]}/{n}.png" for n in range(24)))
+        | {"set/q.csv": table("image,quality", *(f"{n}.png,{size}" for n, size in enumerate(GRADES)))},
+        A_B,
+        "class folders",
+    ),
     "Excel's first line": (
         FOUR | {"l.csv": "sep=;\r\nimage;label\r\n" + "\r\n".join(LINES).replace(",", ";")},
         A_B,

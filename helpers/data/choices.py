@@ -172,7 +172,8 @@ def _rivals(about, rows):
     few = [name for name in others if others[name].nunique() <= len(others) / 4]
     words = [name for name in few if not others[name].str.fullmatch(rf"{tables.NUMBER}|").any()]
     differ = others[words].groupby(rows["folder"]).nunique() > 1
-    return about.by_folder and len(others) >= len(rows) / 2 and differ.any(axis=None)
+    paths = about.image_column and about.rows[about.image_column].str.contains(r"\w[/\\]").all()
+    return paths and len(others) >= len(rows) / 2 and differ.any(axis=None)
 
 
 def _agree(labels, named):
