@@ -169,7 +169,7 @@ figures.image_grid(
     [*lesions, *exchange_colours(lesions, draw, 1.0)],
     [*some["label"], *["in another's colours"] * len(some)],
     columns=len(some), inches=2.2,
-    title="Below each image, the same lesion with the colours of another one of these",
+    title="Below each image, the same one with the colours of another of these",
     synthetic=SYNTHETIC,
 )
 
