@@ -136,7 +136,7 @@ def without_a_leak(learned, checked, everything):
     assert set(learned["image_id"]) | set(checked["image_id"]) <= known, "Take all rows from `everything`."
     assert len(checked) and len(learned), "One side of the split is empty."
     assert not set(learned["image_id"]) & set(checked["image_id"]), "A copy of a validation image is in training."
-    assert not set(learned["group"]) & set(checked["group"]), "A lesion lies on both sides of the split."
+    assert not set(learned["group"]) & set(checked["group"]), "A group lies on both sides of the split."
     assert set(checked["code"]) & set(learned["code"]), "No class is on both sides of the split."
     assert (checked["copy"] == 0).all(), "Validation holds copies; it should hold originals only."
     assert (learned["copy"] > 0).any(), "Training has lost its copies; they are allowed there."
@@ -144,4 +144,4 @@ def without_a_leak(learned, checked, everything):
     assert len(learned) + len(checked) * every == len(everything), "Some images are on neither side."
     held = checked["image_id"].nunique() / everything["image_id"].nunique()
     assert 0.05 < held < 0.5, f"{held:.0%} of the images are held out; the faulty split held out a fifth."
-    print("Right: copies in training alone, originals in validation, each lesion on one side.")
+    print("Right: copies in training alone, originals in validation, each group on one side.")
