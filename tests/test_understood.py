@@ -267,6 +267,11 @@ MEANT = {  # places, the classes, and what is said
         A_B,
         "class folders",
     ),
+    "a test beside the classes": (
+        files(*(f"{place}{A_B[n % 2]}/{n}{place[:1]}.png" for n in range(4) for place in ("", "test/"))),
+        A_B,
+        "splits: test\n",
+    ),
     "Excel's first line": (
         FOUR | {"l.csv": "sep=;\r\nimage;label\r\n" + "\r\n".join(LINES).replace(",", ";")},
         A_B,

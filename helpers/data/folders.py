@@ -112,6 +112,7 @@ def _unwrapped(parts):
     """
     below = _below(parts)
     again = {path for path in below if path and below[path] and below[path] <= below[path[:-1]] - {path[-1]}}
+    again = {path for path in again if not matching.split_of(path[-1])}
     again |= {path for path in below if len(path) > 1 and below[path[:-1]] == {path[-2]}}
     parts = [[name for at, name in enumerate(p, 1) if tuple(p[:at]) not in again] for p in parts]
     names = set(itertools.chain(*parts))
@@ -144,7 +145,9 @@ def _apart(parts):
         several = len(set(splits.values()) - {""}) > 1
         if any(splits.values()) and (several or kept == {*splits} or all(map(splits.get, deeper or {""}))):
             split = [next(filter(None, map(matching.split_of, p[depth:])), "") for p in parts]
-            rest = [p[:depth] + p[depth + 1 :] if kept & {*p[depth : depth + 1]} else [] for p in parts]
+            inside = {p[depth + 1] for p in parts if len(p) > depth + 1 and p[depth] in kept}  # oak beside test/oak
+            rest = [p[:depth] + p[depth + 1 :] if kept & {*p[depth : depth + 1]} else p for p in parts]
+            rest = [own if own != p or inside & {*p[depth:]} else [] for p, own in zip(parts, rest)]
             again, within = _apart(rest)
             return split, within if any(again) and again == [said * bool(p) for said, p in zip(split, rest)] else rest
     return [""] * len(parts), parts
