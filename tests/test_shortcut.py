@@ -252,6 +252,9 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         and not re.search("swap of colours|Colours of other images", page)  # networks that are not there show none
     )
     assert asked == [(0.9, 0)] * 2  # of notebook 05, also where 06 is run before it
+    given["MALIGNANT"] = "nevus"  # whoever looks for nevi finds no cancers
+    evaluate.evaluate(run, rows)
+    assert not re.search("cancer", (tmp_path / "report" / "report.html").read_text()) and "cancers found" in page
     card = (tmp_path / "report" / "model_card.md").read_text()
     assert (
         "| A | 1 | 1 | 0 |" in card
