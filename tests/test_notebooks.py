@@ -220,21 +220,21 @@ def test_notebooks_alone_make_what_they_need(tmp_path, sample_root):
     """On a table of labels with small classes where ``HAM_DIR`` names one, else on class folders alone."""
     images, out = os.environ.get("HAM_DIR"), tmp_path / "out"
     names = "04_dropout_augmented_cnn", "05_evaluation", "06_transfer_learning"
-    assert run(*names, "--data-dir", images or sample_root / "Train", "--out-dir", out, **SHORT_WITH_06) == 0
+    other = SHORT_WITH_06 | {"EXTERNAL_DIR": sample_root / "Test"}
+    assert run(*names, "--data-dir", images or sample_root / "Train", "--out-dir", out, **other) == 0
     metrics = json.loads((out / "report" / "metrics.json").read_text())
-    assert set(metrics["models"]) - {"transfer"} == NETWORKS and metrics["data"]["n_test"] > 10
-    assert metrics["data"]["classes"] == ["melanoma", "nevus"] or not images  # the others are too small
+    data, scored = metrics["data"], metrics["models"]
+    assert data["labels"] == "audited" and data["n_test"] > 10
+    assert data["classes"] == ["melanoma", "nevus"] or not images  # the others are too small
+    assert set(scored) - {"transfer"} == NETWORKS and all(each["external"]["n"] > 20 for each in scored.values())
     record = json.loads((out / "colours_kept" / "run.json").read_text())
     assert record["parameters"]["EPOCHS"] == 1 and record["parameters"]["IMAGE_SIZE"] == 24
     assert sorted(file.stem[:2] for file in (out / "notebooks").iterdir()) == ["01", "03", "04", "05", "06"]
 
 
-def test_published_labels_of_class_folders_alone_and_another_set(tmp_path, sample_root):
+def test_class_folders_alone_are_divided_with_their_published_labels(tmp_path, sample_root):
     out, images = tmp_path / "out", sample_root / "Train"
-    other = SHORT | {"LABELS": "published", "EXTERNAL_DIR": sample_root / "Test"}
-    assert run("03_baseline_cnn", "05_evaluation", "--data-dir", images, "--out-dir", out, **other) == 0
-    metrics = json.loads((out / "report" / "metrics.json").read_text())
-    assert metrics["data"]["labels"] == "published"
-    assert set(metrics["models"]) == {"baseline"} and metrics["models"]["baseline"]["external"]["n"] > 50
-    table = manifest.read(out / "manifest.csv", images)
-    assert set(manifest.active(table)["split"]) == {"train", "val", "test"}
+    assert run("01_eda", "--data-dir", images, "--out-dir", out, LABELS="published") == 0
+    used = manifest.active(manifest.read(out / "manifest.csv", images))
+    assert set(used["split"]) == {"train", "val", "test"} and (used["label"] == used["published_label"]).all()
+    assert used["label"].nunique() == 9
