@@ -138,7 +138,7 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 #
 # **Class imbalance** means that some classes have far more images than others. A program that always predicts the
 # largest class is right as often as that class occurs: the **majority-class score**. No accuracy, the share of images
-# classified correctly, means anything without it. Below it is computed on the images that the answer is measured on.
+# classified correctly, means anything without it. *See what the corners reveal* computes it.
 
 # %% tags=["slide"]
 counts = review.counts(readable)
@@ -179,7 +179,7 @@ figures.image_grid(
 
 # %% [markdown]
 # Next, the pictures whose folder differs from their official label, as far as one is known. If a class with a
-# harmless name holds cancers (here melanomas and carcinomas), a network may learn that they are harmless, and a score on
+# harmless name holds cancers (melanomas, say, or carcinomas), a network may learn that they are harmless, and a score on
 # labels of the same origin rewards it for that. No accuracy reveals the mistake.
 
 # %% tags=["nbval-check-output"]
@@ -254,7 +254,7 @@ print(f"Always {largest}: correct for {always:.0%} of the validation images")
 
 # %% [markdown]
 # Of each corner, keep only colours: mean, spread and five **percentiles** (values below which a given share of the
-# pixels lies) of each channel. A **random forest**, the majority vote of many decision trees, learns from them on the
+# pixels lies) of each channel (red, green, blue). A **random forest**, the majority vote of many decision trees, learns from them on the
 # training images and predicts the validation images: first the class, then the collection. Bissoto and others (2019,
 # arXiv 1904.08818) blacked out the lesions in the same spirit, and found that networks still did clearly better than
 # chance.
@@ -284,7 +284,7 @@ figures.shares(
 )
 
 # %% [markdown]
-# If corners reveal the class, a network may take the same shortcut, and be right without looking at a lesion.
+# If corners reveal the class, a network may use whatever gave it away, and be right without looking at a lesion.
 
 # %% tags=["slide", "nbval-check-output"]
 run.done(GUESS=GUESS)
@@ -317,7 +317,7 @@ print(f"{len(away)} of {len(test)} Test images come from a collection "
 # the collection alone would take you.)
 #
 # But what could reveal the collection? The **mean image** of a class shows what all its pictures share. Look at the
-# edges, where there is hardly ever a lesion: are the classes of one collection more alike than those of two?
+# edges, which show mostly skin: are the classes of one collection more alike than those of two?
 
 # %% tags=["slide"]
 pixels = review.thumbnails(train["path"])
@@ -325,14 +325,14 @@ mean = review.mean_images(pixels, collection + ": " + train["label"])
 edge = pd.Series(review.mean_images(pixels, collection)).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
-    title=f"How blue the edges are, by collection: {review.ends(edge, '%')}",
+    title=f"Share of blue in the light of the edges: {review.ends(edge, '%')}",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
 # ## Which class lost what?
 #
-# The **ledger** accounts for every file, class by class. Read a row from left to right, like a bank statement:
+# Back to *Decide*: the **ledger** accounts for every file, class by class. Read a row from left to right, like a bank statement:
 # `published` files in the folder, then those taken away (−) or added for a reason of the table in *Decide*, then the
 # `audited` files that are left. A class with 0 is left out. Rows and columns without a change are not shown.
 
@@ -381,7 +381,8 @@ sides.head(5).to_frame("images")
 # - **Audit**: hashes and official labels test the folders' names.
 # - **Decide**: the ledger accounts for every image, and for every class that is left out.
 # - **Split**: stratified, grouped, seeded; Test stays untouched.
-# - **See**: four corners, mostly skin and edge, have a score; a network has to do better.
+# - **See**: four corners, mostly skin and edge, may predict the class better than always the largest one; a network may use
+#   what they reveal.
 # - **Measure**: the edges of an image have colours, too, and they may go with the collection.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
 

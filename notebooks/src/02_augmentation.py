@@ -198,7 +198,8 @@ means.round(2)
 
 # %% [markdown]
 # Read the column *test* downwards: the leak may hardly change what the classifier can do. It changes what validation says
-# of it. A gap that is left when the split comes first may be honest: Test may come from other cameras than training. A network
+# of it. A gap that is left when the split comes first may be honest: Test may hold other images than training, such as those of another collection that
+# notebook 01 counted. A network
 # that is large enough to remember images may profit from the same leak.
 #
 # The last way also keeps all photographs of a lesion on one side (`group` in the manifest). Do not expect to see that
@@ -284,6 +285,8 @@ figures.image_grid(
 )
 
 # %% [markdown]
+# In which draws has a part of the border left the frame? What would you change in the pipeline?
+#
 # One trap: Augmentor 0.2.12 rounds its random draw to one decimal, which adds 0.05 to a probability in tenths. Flip a
 # picture of four pixels 5,000 times, and count: by chance, the share may lie up to about 0.014 off.
 # (`augmentation.apply`, and `fill_classes` below, do not round.)

@@ -182,8 +182,8 @@ pd.Series(shapes).to_frame("output")
 # A **weight** is a number that training may change: each number of a kernel; one for each number that reaches each
 # **unit** of a fully connected layer (a unit gives one number); and a **bias**, which is added, for each kernel and
 # unit. The three convolutions look at the image; the two fully connected layers only weigh what they
-# found. What share of all the weights do the **three convolutions** hold? Write your guess down before you run the
-# next cell.
+# found. What share of all the weights do the **three convolutions** hold? Put your guess into the next cell, then run
+# on.
 
 # %%
 GUESS = 0.5  # change me: the share of the weights that the three convolutions hold, from 0 to 1
@@ -284,7 +284,7 @@ before = first_layer.predict(one, verbose=0)
 # %% [markdown]
 # ## Fit
 #
-# **Early stopping** ends the training when the validation loss has not fallen for `PATIENCE` epochs. The **checkpoint**
+# **Early stopping** ends the training when the validation loss has set no new low for `PATIENCE` epochs. The **checkpoint**
 # keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print progress and save
 # enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and returns a table,
 # one row an epoch.
@@ -358,12 +358,16 @@ pd.DataFrame({"accuracy": accuracy, "loss": loss}).round(2)
 
 # %% tags=["slide"]
 trained, checked = two["loss"], two["val_loss"]
-print(f"{network.count_params():,} weights learned from {len(train):,} images.")
+each = network.count_params() / len(train)
+print(f"{network.count_params():,} weights learned from {len(train):,} images: {each:,.0f} for each.")
 print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
 print("After the kept epoch the training loss went from {:.2f} to {:.2f},".format(*trained))
 print("and the validation loss from {:.2f} to {:.2f}.".format(*checked))
 
 # %% [markdown]
+# With so many weights for each image, a network can learn single images by heart. If the training loss keeps falling while
+# the validation loss does not, it may have begun to.
+#
 # ## What did the first layer learn?
 #
 # How much did training change the maps of the first convolution for one lesion? Take the eight kernels that are most

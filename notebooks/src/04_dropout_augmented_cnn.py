@@ -80,6 +80,7 @@ from keras import layers
 run = runs.start("04_dropout_augmented_cnn", globals())
 SYNTHETIC = run.images.synthetic  # then figures say so
 print(callbacks.set_up_device(SEED))
+tf.get_logger().setLevel("ERROR")  # it warns when a network predicts sets of several sizes
 table = run.manifest(augmented=AUGMENTOR_FILES)
 print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNTHETIC)
 
@@ -191,7 +192,7 @@ def exchanged(images, seed):
 # %% [markdown]
 # ## Grow the network: dropout
 #
-# The network now gets new parts, one after the other, each with a picture of what it does to an image.
+# The network now gets new parts, one after the other, most with a picture of what they do to an image.
 #
 # **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on. It
 # makes memorising harder: a form of **regularisation**.
@@ -237,8 +238,8 @@ figures.image_grid(
 # ## Skip connections
 #
 # A **skip connection** adds what went into two convolutions to what comes out of them (He and others, 2016: residual
-# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. It was made for networks of
-# dozens of layers, and may matter little in one of nine.
+# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. Skip connections were made for
+# networks of dozens of layers, and may matter little in one of nine.
 #
 #     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
 #     └────────────── convolution 1 × 1 ─────────┘
@@ -290,6 +291,11 @@ def build(name):
 weights = pipeline.weights_by_layer(build("untrained"))
 print(f"{weights['weights'].sum():,} weights in all")
 weights.groupby("kind").sum().round(3)
+
+# %% [markdown]
+# Compare the sum with that of notebook 03 (549,032 with eight classes and 64 pixels). It does not alone decide whether a
+# network memorises: a kernel's weights are used at every place, and no two epochs show the same images. Compare the gap
+# between the two lines below with that of notebook 03, too.
 
 # %% [markdown]
 # ## Train it twice
@@ -356,8 +362,8 @@ kept, kept_history = train_on(batches(turned), "colours_kept")
 exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
-# Training images are augmented, validation images are as they are. So training is the harder task, and its line may lie
-# below that of validation; its loss also carries the class weights. Compare shapes, not heights.
+# Training images are augmented, validation images are as they are. So training is the harder task, and its line of accuracy may
+# lie below that of validation; its loss also carries the class weights. Compare shapes, not heights.
 
 # %% tags=["slide"]
 lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
@@ -400,9 +406,9 @@ figures.shares(
 # %% [markdown]
 # ## Choose: which one would you send to a clinic?
 #
-# A clinic wants one of the two networks. In training, a class may come from one clinic only (notebook 01); this clinic's
-# patients may have any of them. You have seen how the two were trained, and what validation says of them. Write down
-# your choice: notebook 05 tries it on such images.
+# A clinic wants one of the two networks. The figure above says which one validation prefers, and so far every choice was
+# made on validation. But a network that saw exchanged colours cannot rely so easily on the colours of one clinic; it also
+# lost colours that doctors read. Which argument is stronger? Write down your choice: notebook 05 tries it.
 
 # %%
 CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_exchanged"

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 5 · Evaluation: was your choice right?
 #
-# **In twenty-five minutes you will score all networks on Test, once, look at their errors, and find out what the network
-# that you sent to a clinic does where the clinic no longer gives the class away.**
+# **In twenty-five minutes you will see what the network that you sent to a clinic does where the clinic no longer gives the
+# class away, find out why, and score all networks on Test, once.**
 #
 # {{badge}}
 
@@ -14,7 +14,7 @@
 # - **score** accuracy, precision, recall and F1, with intervals;
 # - **read** the confusion matrix;
 # - **compare** networks, another set, and what others report;
-# - **report** it in plain words.
+# - **report** it all in plain words.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's skin.
 
@@ -74,23 +74,24 @@ choice = run.answer("04_dropout_augmented_cnn", "CHOICE", "colours_kept")
 results.networks
 
 # %% [markdown]
-# The last column names parameters of training in which a network differs from one above it: a difference between their
-# scores may come from those. One of the networks you sent to a clinic.
+# You sent one of these networks to a clinic. (The last column names parameters of training in which a network differs from
+# one above it: a difference between their scores may come from those.)
 
 # %% [markdown]
-# ## Guess: what does your choice do where the class is new at a clinic?
+# ## Guess: what does your choice do with an unseen pair?
 #
-# Suppose training has all its dermatofibromas from clinic B. In one from clinic A neither class nor clinic is new, but
-# training never saw the two together: they are an **unseen pair** of class and collection, which is the clinic here. A
-# network that learned the lesion can still be right. One that learned the clinic may predict a class that training has
-# from A. If Test has at least ten such images, the question is about them, else about others:
+# Suppose that all dermatofibromas in training came from clinic B. Now clinic A sends one. The network has seen
+# dermatofibromas, and it has seen clinic A, but never the two together: an **unseen pair** of class and collection (here:
+# clinic). A network that learned the lesion can still be right; one that learned the clinic may predict a class that, in
+# training, came from A. The next cell says which images your guess is about: these, if Test has at least ten.
 
 # %%
 place = shortcut.hard_place(results.reveal)
 print("Your guess is about:", shortcut.WORDS[place])
 
 # %% [markdown]
-# What share of them does your choice get right?
+# What share of them does your choice get right? (In the figure, Test has the audited labels of notebook 01; the line
+# through a dot is its 95 % interval.)
 
 # %%
 GUESS = 0.5  # change me: the share, from 0 to 1
@@ -99,7 +100,8 @@ GUESS = 0.5  # change me: the share, from 0 to 1
 here, there = results.reveal.loc[choice, "value"][["validation", place]]
 shortcut.figure(
     results.reveal, guess=GUESS,
-    title=f"{place}: {there:.2f} (you guessed {GUESS:.2f}); validation: {here:.2f}",
+    title=f"{report.plain(choice).capitalize()}: {here:.0%} right on validation, "
+          f"{there:.0%} on {place} (you guessed {GUESS:.0%})",
     synthetic=SYNTHETIC,
 )
 
@@ -132,6 +134,20 @@ pictures.swapped(
 results.colours
 
 # %% [markdown]
+# ## Look at its predictions
+#
+# Look at what your choice predicts on Test. Above each image stand the true class and the two classes that the network
+# finds most probable.
+
+# %% tags=["slide"]
+test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
+pictures.examples(
+    test, choice,
+    seed=SEED,
+    synthetic=SYNTHETIC,
+)
+
+# %% [markdown]
 # ## The misclassified
 #
 # Numbers say how often a network is wrong; images may show why. Here are errors among the Test images of an unseen
@@ -139,7 +155,6 @@ results.colours
 # class from the image's own collection?
 
 # %% tags=["slide"]
-test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
 wrong = shortcut.errors(test, table)
 some = wrong.drop_duplicates(["label", "predicted"])[:8]
 figures.image_grid(
@@ -148,19 +163,6 @@ figures.image_grid(
     columns=4, inches=2.2,
     title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class of the image's own "
           f"collection (at random: {wrong['by_chance'].sum():.0f})",
-    synthetic=SYNTHETIC,
-)
-
-# %% [markdown]
-# ## The scores of your choice
-#
-# Look at what your choice predicts on Test. Above each image stand the true class and the two classes that the network
-# finds most probable.
-
-# %% tags=["slide"]
-pictures.examples(
-    test, choice,
-    seed=SEED,
     synthetic=SYNTHETIC,
 )
 
@@ -186,9 +188,9 @@ print("Always predicting {class}: {audited:.0%} of Test (audited labels).".forma
 # ## Class by class
 #
 # **Precision**: of the images predicted as a class, how many are of it? **Recall** (sensitivity): of the images of a class,
-# how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report, in which
-# *macro avg* means over the classes: of recall, the **balanced accuracy**; of F1, **macro-F1**. Then the recall with its
-# interval.
+# how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report. Its
+# *macro avg* is the plain mean over the classes, which for recall is called **balanced accuracy**, for F1 **macro-F1**. Then
+# the recall with its interval.
 
 # %% tags=["nbval-check-output"]
 shown = scores.outcomes(test)
@@ -201,8 +203,8 @@ by_class.drop(columns=["precision", "f1"]).round(2)
 
 # %% [markdown]
 # In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where it
-# is not known which are, the rarest class): in their rows, right of the line, are the missed cancers; below it, left of the
-# line, the false alarms.
+# is not known which are, the rarest class): upper right of the two lines are the missed ones, lower left the false alarms:
+# images of other classes predicted as one of these.
 
 # %% tags=["slide"]
 figure, axes = figures.new(8, 7)
@@ -221,8 +223,7 @@ figures.titled(figure, missed, SYNTHETIC)
 #
 # **McNemar's test** looks only at the images on which exactly one of two networks is right. *p* answers: if both were
 # equally good, how likely would a split at least this uneven be? With few such images, even a real difference may not
-# show; and Test as a whole may hide what one part of it shows. So ask place by place. Another seed is another network:
-# `sweeps/seeds_04.yml` repeats both trainings.
+# show; and Test as a whole may hide what one part of it shows. So ask place by place.
 
 # %%
 def differences(place):
@@ -237,6 +238,10 @@ def differences(place):
 # %%
 tested = pd.DataFrame({place: differences(place) for place in results.places["colours_kept"]}).T
 tested.astype({"only colours kept": int, "only colours exchanged": int}).round(3)
+
+# %% [markdown]
+# Which network is right more often where only one is? If the rows disagree, "better" means nothing without "where". And
+# another seed is another network: `sweeps/seeds_04.yml` repeats both trainings.
 
 # %% [markdown]
 # ## Another set, and other people's scores
@@ -262,7 +267,7 @@ pd.set_option("display.max_colwidth", 120)
 public.drop(columns=["address", "feasible"], errors="ignore")
 
 # %% [markdown]
-# ## Say it in plain words
+# ## The report
 #
 # `report/report.html` in the run folder holds all of this for somebody who has no notebook. It shows images: mind their
 # licence.

@@ -217,8 +217,8 @@ print("{:,} views of {:,} features each".format(*features.shape))
 
 # %% [markdown]
 # With the colours of another collection, your networks from scratch lost part of their score, or most of it (notebook 05).
-# **Guess**: shown like that, what share of the validation images does one Dense layer on these features classify
-# correctly? (If all images come from one collection, the question is about their own colours.)
+# **Guess**: when the validation images are shown in the colours of another collection, what share of them does one Dense
+# layer on these features classify correctly? (If all images come from one collection, the question is about their own colours.)
 
 # %%
 GUESS = 0.5  # change me: a share from 0 to 1
@@ -238,7 +238,8 @@ past = head.fit(
 print(f"{len(past.epoch)} epochs, {head.count_params():,} weights")
 
 # %% [markdown]
-# Here is your guess, beside the networks that you trained from scratch. All see one view of each image.
+# Here is your guess, beside the networks that you trained from scratch. All see one view of each image. This one differs
+# from them in more than its features: it sees larger images, and its training exchanged colours fully.
 
 # %%
 def predict_validation():
@@ -385,9 +386,10 @@ run.done(GUESS=GUESS)
 #
 # - **Load**: a network without its last layer turns an image into features; like images may have like features, on skin,
 #   too.
-# - **Freeze**: one layer on features that were never meant for lesions is trained in moments.
+# - **Freeze**: one layer on features that were never meant for lesions is trained in moments; in other colours, the figure
+#   compares it with networks trained from scratch.
 # - **Tune**: small steps from a good start; the interval says whether they helped.
-# - **Compare**: what is left with other colours, validation alone does not show.
+# - **Compare**: validation alone does not show how much is left with other colours.
 # - **Score**: Test once, after all choices, beside the networks from scratch.
 #
 # What does the exchange of colours give here, and what does it cost? Train once more with `FINE_TUNE_EXCHANGE = 0` into

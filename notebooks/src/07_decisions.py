@@ -17,8 +17,8 @@
 # - **look** at heatmaps, and test whether they deserve trust;
 # - **admit** doubt: answer with several classes where one is not enough.
 #
-# The first half, up to the thousand patients, is the lesson. Each section after it asks one question about that count,
-# and can be read alone. This goes beyond the case study. It is teaching material, not a medical device: nothing here
+# The first half, up to the thousand patients, is the lesson. The sections after it ask how far such a network can be
+# trusted: read those you like, but run the cells in order. This goes beyond the case study. It is teaching material, not a medical device: nothing here
 # may be used to judge anybody's skin.
 
 # %%
@@ -35,7 +35,7 @@ LABELS = "audited"  # @param ["audited", "published"]
 METADATA = ""  # @param {type:"string"}
 # a class with fewer training images is left out
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
-# the network to decide with, such as transfer; empty: the one that 05 recommends
+# the network to decide with, such as transfer; empty: the best by the rule below
 NETWORK = ""  # @param {type:"string"}
 # the malignant classes, separated by commas; empty: recognised by their standard names
 MALIGNANT = ""  # @param {type:"string"}
@@ -75,7 +75,7 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 #
 # One network decides: the one that `NETWORK` names, or else the best on validation among those that keep, with the
 # colours of another collection, at least half of their accuracy with those of the same one (notebook 05). Test has no
-# part in that choice.
+# part in that choice. It need not be your choice of notebook 04.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -176,11 +176,10 @@ print(decisions.in_words(patients, GUESS))
 # Where few have a disease, there are so many healthy that even rare false alarms may outnumber the patients who are
 # found. Sensitivity and specificity alone do not say so: it takes the prevalence.
 #
-# ## How far can the count be trusted?
+# ## How far can all this be trusted?
 #
-# From here on each section asks one question about the count, and can be read alone. First: how sure is it? *Low* and
-# *high* put in the ends of the two intervals: where specificity was measured on few images, one false alarm more among
-# them means many among a thousand patients.
+# First: how sure is the count? *Low* and *high* are the counts at the ends of the two intervals: where specificity was
+# measured on few images, one false alarm more among them means many among a thousand patients.
 
 # %%
 patients
@@ -319,7 +318,7 @@ cam
 # %% [markdown]
 # Do not trust it yet. Does a map show what the network *learned*? Draw all weights at random and make the maps again
 # (Adebayo and others, 2018). If they stay the same, they show nothing that was learned. The table compares the new maps
-# with the first ones, in three draws, by their rank correlation: 1 is the same map, 0 another one. (Maps that are
+# with the first ones, in three draws, by their rank correlation: 1 is the same map, 0 or less another one. (Maps that are
 # constant are left out.)
 
 # %%
@@ -390,7 +389,7 @@ run.done(GUESS=GUESS)
 # %% [markdown]
 # ## What you saw
 #
-# - **Choose**: a threshold is fixed before Test is seen, and may find another share there than it was chosen for.
+# - **Choose**: a threshold is chosen on validation alone, and may find another share there than it was chosen for.
 # - **Count**: where few have a disease, most of those who are referred may be healthy.
 # - **Compare**: a lower threshold finds more and alarms more; which is best, no curve says.
 # - **Calibrate**: one number, fitted on validation; whether it helps elsewhere is to be measured there.
