@@ -149,7 +149,7 @@ def test_an_isic_id_in_a_table_means_every_file_that_begins_with_it_and_a_name_o
 
 
 def test_a_folder_around_one_image_is_no_class(tmp_path):
-    table = folders.read_folders([tmp_path / "around" / "ant" / "a.png"], tmp_path, exactly=True)
+    table = folders.read_folders([tmp_path / "around" / "ant" / "a.png"], tmp_path)
     assert table["folder"].tolist() == ["ant"]
 
 
