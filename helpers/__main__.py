@@ -95,7 +95,7 @@ def _call(given):
 
         if given.with_parent:
             batch.follow_parent(given.with_parent)
-        else:
+        elif sys.stdout.isatty():  # nobody waits for the first line of a log
             print("Opening the course", flush=True)  # papermill takes seconds to import
         from helpers.batch import execute
 
