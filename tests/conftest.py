@@ -20,6 +20,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any speed")
 
 
+def pytest_collection_modifyitems(items):
+    """Let one of two workers begin with the stored notebooks, the other with the short courses: both take minutes."""
+    stored = [item for item in items if item.name == "test_the_stored_outputs_come_back"]
+    courses = ("test_a_short_course", "test_notebooks_alone", "test_class_folders_alone")
+    courses = [item for item in items if item.name.startswith(courses)]
+    rest = [item for item in items if item not in stored + courses]
+    items[:] = stored + rest[: len(rest) // 2] + courses + rest[len(rest) // 2 :]
+
+
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch):
     """Keep the lines that say how far long work is out of what a test reads, however slow the machine."""
