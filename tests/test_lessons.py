@@ -78,6 +78,7 @@ def test_augmented_before_the_split_validation_is_a_memory_test(everything):
     leaked, _, honest = compared.groupby("way", sort=False)[["validation", leak.COPIED]].mean().to_numpy()
     assert leaked[0] > 0.95 and leaked[1] > 0.95 and honest[0] < 0.7 and honest[1] == 0
     assert leak.shares(compared)["value"].iloc[0] == pytest.approx(leaked[0])
+    assert leak.shares(compared).index[leak.shares(compared)["guessed"]].tolist() == ["augmented, then split: Test"]
     assert "You guessed 80% of Test. With the leak, validation says" in leak.sentence(leak.shares(compared), 0.8)
 
 

@@ -303,3 +303,15 @@ def test_alternative_text_is_stored_beside_the_picture():
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith(
         "Corners reveal it. corners 0.25; your guess 0.50"
     )
+
+
+def test_the_guess_is_drawn_beside_what_it_is_about_and_nothing_else():
+    def drawn(figure):
+        lines = [line for line in figure.axes[0].collections if str(line.get_label()).startswith("your guess")]
+        return [end for line in lines for end in line.get_segments()[0][:, 1].tolist()]
+
+    table = pd.DataFrame({"value": [0.2, 0.4, 0.6], "guessed": [False, True, False]})
+    assert drawn(figures.shares(table, 0.5)) == [0.5, 1.5] and drawn(figures.shares(table)) == []
+    found = shortcut.reveal(places(two_networks()), {})
+    rows = 2 * found.index.unique("place").tolist().index(shortcut.hard_place(found))
+    assert drawn(shortcut.figure(found, guess=0.5)) == [rows - 0.5, rows + 1.5]
