@@ -266,7 +266,7 @@ def public_table():
                 counted,
                 known["test_or_validation"] + known.apply(lambda row: f", {row['k']:.0f} of {row['n']:.0f}", axis=1),
             ),
-            "95 % interval": known.apply(lambda row: f"{row['low']:.2f} to {row['high']:.2f}", axis=1).where(
+            "95% interval": known.apply(lambda row: f"{row['low']:.2f} to {row['high']:.2f}", axis=1).where(
                 counted, ""
             ),
             "verdict": known["verdict"],

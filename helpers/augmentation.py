@@ -29,7 +29,7 @@ def apply(pipeline, image, seed):
     """Return one random draw of an Augmentor.Pipeline's operations on a PIL image: the same draw for the same seed.
 
     Each operation is applied with the probability that was written; ``Augmentor`` 0.2.12 compares it with a draw
-    rounded to one decimal (``Pipeline._execute``), and so applies p = 0.5 in 55 % of the cases. The states of
+    rounded to one decimal (``Pipeline._execute``), and so applies p = 0.5 in 55% of the cases. The states of
     ``random`` and ``numpy.random``, which the operations use, are left as they were; they belong to the whole process,
     so one thread at a time may call this. ``image`` may have any mode and is not changed; ``seed`` is an int or text.
     """

@@ -9,6 +9,7 @@ from textwrap import fill
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import PercentFormatter
 
 from helpers.data.images import open_rgb
 
@@ -16,7 +17,6 @@ from helpers.data.images import open_rgb
 SPLIT_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73"}
 GREY = "#767676"
 GUESS = {"color": "black", "linestyle": "--", "linewidth": 2.5}  # the line of the reader's guess
-COVER = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind text that may lie on that line
 
 
 class Figure(matplotlib.figure.Figure):
@@ -80,16 +80,17 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     figure, axes = new(8, 1.3 + 0.5 * min(len(table), 8) + 0.35 * max(len(table) - 8, 0))
     axes.hlines(places, table["low"], table["high"], color="black", linewidth=2, zorder=1)
     axes.scatter(table["value"], places, s=120, c=colours)
-    for place, value, end in zip(places, table["value"], table[["value", "high"]].max(axis=1)):
-        axes.text(end + 0.035, place, f"{value:.2f}", va="center", fontsize=11, bbox=COVER)
+    for place, value in zip(places, table["value"]):
+        axes.text(1.02, place, f"{value:.0%}", va="center", fontsize=11)
     if guess is not None:
         about = places[guessed]
-        axes.vlines(guess, about[0] - 0.5, about[-1] + 0.5, label=f"your guess: {guess:.2f}", **GUESS)
+        axes.vlines(guess, about[0] - 0.5, about[-1] + 0.5, label=f"your guess: {guess:.0%}", **GUESS)
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=11)
     axes.set_yticks(places, names, fontsize=11)
-    axes.set(xlim=(0, 1.09), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel, xticks=np.linspace(0, 1, 6))
-    values = "; ".join(f"{name} {value:.2f}" for name, value in table["value"].items())
-    return titled(figure, title, synthetic, values + (f"; your guess {guess:.2f}" if guess is not None else ""))
+    axes.set(xlim=(0, 1), ylim=(len(table) - 0.5, -0.5), xlabel=xlabel)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    values = "; ".join(f"{name} {value:.0%}" for name, value in table["value"].items())
+    return titled(figure, title, synthetic, values + (f"; your guess {guess:.0%}" if guess is not None else ""))
 
 
 def bars(table, colours, title="", synthetic=False):

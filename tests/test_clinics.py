@@ -47,7 +47,7 @@ def test_a_row_for_each_place_and_what_is_not_there_is_empty():
 
 def test_the_sentence_says_that_the_ranking_survives_only_where_it_does():
     said = clinics.sentence(measured(), "net")
-    assert "finds 0.90 of the melanomas of validation and 0.25 of those of B; it clears 0.80 and 1.00 of" in said
+    assert "finds 90% of the melanomas of validation and 25% of those of B; it clears 80% and 100% of" in said
     assert "The AUC is 0.72 and 1.00: the ranking survives" in said
     worse = RANKED.assign(p_melanoma=0.95 - RANKED["p_melanoma"] * 0.01, p_nevus=0.0)
     assert "survives" not in clinics.sentence(of(worse), "net")

@@ -102,7 +102,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
     point = decisions.operating_point(view([True] * 9 + [False] * 20, [1] * 8 + [0] + [1] * 5 + [0] * 15), 0.5)
     patients = decisions.per_thousand(point, 0.02)
     assert decisions.in_words(patients, 7).startswith(
-        "You guessed 7 false alarms among 1,000; there are 245 (95 % interval 110 to"
+        "You guessed 7 false alarms among 1,000; there are 245 (95% interval 110 to"
     )
     assert decisions.in_words(patients, 7).endswith(
         "Of the 20 assumed to be positive, 2 are missed; of the 263 above the threshold, 18 are positive."
@@ -205,6 +205,6 @@ def test_subgroups_are_those_that_are_known():
 
 def test_of_many_groups_some_stand_out_by_chance():
     groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]}, [*"abcd"])
-    said = "The intervals of 2 of 3 groups exclude the overall accuracy, 0.50 (by chance, 0.2 would); skin"
+    said = "The intervals of 2 of 3 groups exclude the overall accuracy, 50% (by chance, 0.2 would); skin"
     assert decisions.multiplicity(groups).startswith(said)
     assert decisions.multiplicity(groups[:1]).startswith("Nothing is known")

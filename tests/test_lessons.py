@@ -147,7 +147,7 @@ def test_mean_images_and_the_colour_of_their_edges():
     mean = review.mean_images(pixels, ["sky", "sky", "rose"])
     assert list(mean) == ["rose", "sky"] and mean["sky"][0, 0].tolist() == [0, 0, 150]
     assert [review.blue_of_edge(image) for image in mean.values()] == [0, 100]
-    assert review.ends(pd.Series({"a": 1.6, "b": 7}), " %") == "2 % (a) to 7 % (b)"
+    assert review.ends(pd.Series({"a": 1.6, "b": 7}), "%") == "2% (a) to 7% (b)"
     assert review.ends(pd.Series({"a": 1.6})) == "2 (a)"
 
 

@@ -133,12 +133,16 @@ def test_without_images_from_elsewhere_colours_or_another_set_decide():
 
 def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
     found = shortcut.reveal(places(two_networks()), {})
-    figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True)
+    figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True, choice="colours_kept")
     assert (
-        "Test, unseen pair of class and collection: colours kept (1\u00a0of\u00a010) 0.10; Test, unseen" in figure.alt
+        "colours kept, Test, unseen pair of class and collection: 10% (1 of 10); colours exchanged, " in figure.alt
         and "synthetic" in figure.alt
     )
-    assert "your guess: 0.40" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "your guess: 40%" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "colours kept\nyour choice",
+        "colours exchanged",
+    ]
 
 
 def test_swapped_colours_are_those_of_another_image_and_nothing_else():
@@ -247,7 +251,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
         "Validation prefers colours kept. Of the 10 Test images" in page
         and "Most accurate on validation: colours kept; on Test: colours exchanged" in page
         and "<th>0</th>" not in page
-        and "validation: colours kept (2\u00a0of\u00a02) 1.00" in page
+        and "colours kept, validation: 100% (2 of 2)" in page
         and "of whom 20 are assumed to" in page
         and not re.search("swap of colours|Colours of other images", page)  # networks that are not there show none
     )
@@ -301,7 +305,7 @@ def test_another_set_is_predicted_once_for_each_network(tmp_path, monkeypatch):
 def test_alternative_text_is_stored_beside_the_picture():
     figure = figures.shares(pd.DataFrame({"value": [0.25]}, ["corners"]), 0.5, "Corners reveal it", synthetic=True)
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith(
-        "Corners reveal it. corners 0.25; your guess 0.50"
+        "Corners reveal it. corners 25%; your guess 50%"
     )
 
 
@@ -313,5 +317,7 @@ def test_the_guess_is_drawn_beside_what_it_is_about_and_nothing_else():
     table = pd.DataFrame({"value": [0.2, 0.4, 0.6], "guessed": [False, True, False]})
     assert drawn(figures.shares(table, 0.5)) == [0.5, 1.5] and drawn(figures.shares(table)) == []
     found = shortcut.reveal(places(two_networks()), {})
-    rows = 2 * found.index.unique("place").tolist().index(shortcut.hard_place(found))
-    assert drawn(shortcut.figure(found, guess=0.5)) == [rows - 0.5, rows + 1.5]
+    last = 1 + 0.8 / 3  # the hard place of the second network, below its other two
+    figure = shortcut.figure(found, guess=0.5, choice="colours_exchanged")
+    assert drawn(figure) == pytest.approx([last - 0.25, last + 0.25])
+    assert drawn(shortcut.figure(found)) == []

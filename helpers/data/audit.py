@@ -36,7 +36,7 @@ def findings(table, metadata, pairs=None):
 
     Takes a manifest that ``duplicates.inspect`` has filled, ``metadata`` as ``labels.official_labels`` returns it, and
     ``pairs`` as ``duplicates.near_duplicates`` does (None: they are searched). Returns a dict for ``json.dumps``: the
-    counts of ``COUNTS``; ``lesions`` and ``families``: how many are known, and the part (0 to 1) that a random 20 % for
+    counts of ``COUNTS``; ``lesions`` and ``families``: how many are known, and the part (0 to 1) that a random 20% for
     validation is expected to tear apart, or to leak; by pair of labels, with the number of pictures (``images``),
     ``contradictory_folders`` and ``official_label_disagreements``; ``collections``; ``lists``: the files behind all.
     """
@@ -164,12 +164,12 @@ def summary(found):
     if several := found["lesions_with_several_pictures"]:
         sentences.append(
             f"{several} of {lesions['known']} lesions have several pictures ({lesions['pictures_of_several']} in all); "
-            f"a random 20 % for validation would split {lesions['torn']:.0%} of them."
+            f"a random 20% for validation would split {lesions['torn']:.0%} of them."
         )
     every = [row["original"] for row in found["lists"]["augmented_copies"]]
     if copies := len(every) - every.count(families.UNKNOWN):
         sentences.append(
-            f"{copies} files are augmented copies of {found['families']['originals']} pictures; of a random 20 % for "
+            f"{copies} files are augmented copies of {found['families']['originals']} pictures; of a random 20% for "
             f"validation, {found['families']['leaked']:.0%} would have another version in training."
         )
     if unknown := len(every) - copies:

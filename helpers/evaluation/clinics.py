@@ -41,7 +41,7 @@ def measure(places, positive, sensitivity=0.9, seed=0):
 def table(measured):
     """Return what :func:`measure` found of {network: places} as a list of one table for reading, of none if nothing.
 
-    In brackets are 95 % intervals.
+    In brackets are 95% intervals.
     """
     rows = {}
     for name, places in measured.items():
@@ -71,9 +71,9 @@ def sentence(places, name):
     sick, well = QUESTIONS[question]
     better = val["sensitivity"] - point["sensitivity"] > max(val["auc"] - point["auc"], 0)
     return (
-        f"At the threshold chosen on validation, {plain(name)} finds {val['sensitivity']:.2f} of the {sick} of "
-        f"validation and {point['sensitivity']:.2f} of those of {place}; it clears {val['specificity']:.2f} and "
-        f"{point['specificity']:.2f} of the {well}. The AUC is {val['auc']:.2f} and {point['auc']:.2f}"
+        f"At the threshold chosen on validation, {plain(name)} finds {val['sensitivity']:.0%} of the {sick} of "
+        f"validation and {point['sensitivity']:.0%} of those of {place}; it clears {val['specificity']:.0%} and "
+        f"{point['specificity']:.0%} of the {well}. The AUC is {val['auc']:.2f} and {point['auc']:.2f}"
         f"{': the ranking survives there better than the decision does' * better}."
     )
 

@@ -61,7 +61,7 @@ def operating_point(view, threshold):
 
     threshold; found, missed, false_alarms, cleared (images: flagged and positive, positive and not flagged, flagged and
     negative, neither); sensitivity and specificity, None where no image is of that side, each with <name>_interval
-    (Wilson, 95 %, by lesion).
+    (Wilson, 95%, by lesion).
     """
     truth, flagged = view["truth"].to_numpy(bool), view["probability"].to_numpy(float) >= threshold
     (cleared, alarms), (missed, found) = confusion_matrix(truth, flagged, labels=[False, True]).tolist()
@@ -79,7 +79,7 @@ def as_wanted(point, wanted):
     includes = "includes" if low <= wanted <= high else "excludes"
     return (
         f"Chosen to find {wanted:.0%} of the positives of validation, the threshold finds {point['sensitivity']:.0%} "
-        f"of those of Test.\nThe 95 % interval, {low:.0%} to {high:.0%}, {includes} {wanted:.0%}."
+        f"of those of Test.\nThe 95% interval, {low:.0%} to {high:.0%}, {includes} {wanted:.0%}."
     )
 
 
@@ -129,7 +129,7 @@ def thousand(patients, guess, synthetic):
         f"{found} found": (found, "#D55E00", "#D55E00", "o"),
         f"{missed} missed": (missed, "#000000", "#000000", "X"),
         f"{alarms} false alarms": (alarms, "#0072B2", "#0072B2", "s"),
-        f"up to {most - alarms} more (95 %)": (most - alarms, "none", "#0072B2", "s"),
+        f"up to {most - alarms} more (95%)": (most - alarms, "none", "#0072B2", "s"),
         "cleared": (1000 - found - missed - most, "#CCCCCC", "none", "o"),
     }
     figure, axes = figures.new(9, 5.8)
@@ -150,7 +150,7 @@ def in_words(patients, guess):
     """Return :func:`per_thousand` as sentences, beside a ``guess`` of the false alarms."""
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
-        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95 % interval {low} to {high}).\n"
+        f"You guessed {guess} false alarms among 1,000; there are {alarms} (95% interval {low} to {high}).\n"
         f"Of the {found + missed} assumed to be positive, {missed} are missed; of the {found + alarms} above the "
         f"threshold, {found} are positive."
     )
@@ -224,6 +224,6 @@ def multiplicity(groups):
     if rest.empty:
         return "Nothing is known of these images that would divide them into groups"
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
-    said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.2f}"
+    said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.0%}"
     unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
     return f"{said} (by chance, {0.05 * len(rest):.1f} would){unknown}"

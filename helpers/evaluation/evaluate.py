@@ -148,7 +148,7 @@ def on_validation(run, table, new=None):
     files = {report.plain(place.name): place / "predictions.csv" for place in networks}
     parts = {name: scores.read_predictions(file, table).query("split == 'val'") for name, file in files.items()}
     found = intervals.shares(parts | (new or {}), lambda rows: scores.outcomes(scores.labelled(rows))["correct"])
-    return found.assign(colour=shortcut.PLACES["validation"])
+    return found.assign(colour=shortcut.PLACES["validation"][0])
 
 
 def in_other_colours(run, table, name, rows, swapped, seed):
@@ -163,7 +163,8 @@ def in_other_colours(run, table, name, rows, swapped, seed):
         return found
     networks = {key: colours_of(folder, table, seed) for key, folder in run.networks(table).items()}
     value = {report.plain(key): of["other_collection"] for key, of in (networks | {name: swapped}).items() if of}
-    found = found.assign(value=pd.Series(value), colour=shortcut.PLACES["validation, colours of another collection"])
+    colour, _ = shortcut.PLACES["validation, colours of another collection"]
+    found = found.assign(value=pd.Series(value), colour=colour)
     return found.drop(columns=["low", "high"]).dropna(subset="value").rename(lambda key: f"{key}, other colours")
 
 
@@ -226,7 +227,7 @@ def _write_report(run, results, prevalence):
     first = results.reveal["value"].unstack()[["validation", "Test"]].idxmax().map(report.plain)
     other, by_class = results.networks.iloc[:, -1] != "–", scores.per_class(test, positive).round(2)
     left = {each: 100 * shortcut.kept(of["colours"]) for each, of in results.scored.items() if of["colours"]}
-    left = review.ends(pd.Series(left).rename(report.plain), " %") if left else ""
+    left = review.ends(pd.Series(left).rename(report.plain), "%") if left else ""
     best = f"{report.plain(name)}: the best on validation{' of those that survive the swap of colours' * bool(left)}"
     sections = {
         "In plain words": [*report.in_words(found, patients, prevalence, skin), f"These are the numbers of {best}."],
@@ -234,7 +235,7 @@ def _write_report(run, results, prevalence):
         "All networks": [
             "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
-            f"With 95 % intervals; several images of one {'lesion' if skin else 'object'} count as one.",
+            f"With 95% intervals; several images of one {'lesion' if skin else 'object'} count as one.",
             f"{other.sum()} of {len(other)} networks differ from one above in a parameter of training",
             results.networks.reset_index(),
         ],
@@ -245,7 +246,7 @@ def _write_report(run, results, prevalence):
         ],
         "Another set": [results.clinic, *[each.reset_index() for each in results.clinics]],
         "Class by class": [
-            f"Recall: {review.ends(100 * by_class['recall'], ' %')}",
+            f"Recall: {review.ends(100 * by_class['recall'], '%')}",
             by_class.reset_index(),
             f"Test, {best}.",
         ],

@@ -1,4 +1,4 @@
-"""95 % intervals that take a lesion as one: Wilson's for a share, Newcombe's for an AUC, and the bootstrap."""
+"""95% intervals that take a lesion as one: Wilson's for a share, Newcombe's for an AUC, and the bootstrap."""
 
 import numpy as np
 import pandas as pd

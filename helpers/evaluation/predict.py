@@ -19,7 +19,7 @@ def predict(run_dir, pictures, model="colours_exchanged"):
 
     The table has a row for each other picture: ``image`` (its path), ``predicted`` (class), ``probability``,
     ``p_<class>`` of each class; ``nearest``, ``nearest_label`` and ``distance`` of the training image that it is most
-    similar to; and ``like_training``, "yes" or "unlike the training images": farther off than 99 % of the validation
+    similar to; and ``like_training``, "yes" or "unlike the training images": farther off than 99% of the validation
     images. Distances are cosine distances, 0 to 2, of the features that the last layer receives (after Sun et al. 2022,
     Out-of-distribution detection with deep nearest neighbors).
 
@@ -79,7 +79,7 @@ def command(run_dir, pictures, model, csv):
 
 
 def _memory(network, load, folder, table):
-    """Return what finds the nearest training image, and how far off 99 % of validation are; keep the features."""
+    """Return what finds the nearest training image, and how far off 99% of validation are; keep the features."""
     file = explain.cached(folder, "features-{}.npz", manifest.fingerprint(table))
     if not file.exists():
         kept, known = io.BytesIO(), manifest.active(table).query("split != 'test'")

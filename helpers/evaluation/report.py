@@ -57,7 +57,7 @@ def write_metrics(run, table, scored):
 
 
 def estimate(values, name):
-    """Return a score with its 95 % interval as text, such as "0.43 (0.34 to 0.52)"; "not defined" where it is None.
+    """Return a score with its 95% interval as text, such as "0.43 (0.34 to 0.52)"; "not defined" where it is None.
 
     ``values`` comes from ``scores.score``, ``scores.compare`` or ``decisions``. An interval without a width comes from
     resampling images that are all alike in what is scored: it is called unknown, not certain.
@@ -76,7 +76,7 @@ def in_words(scored, patients, prevalence, skin=True):
     """
     test, majority, external = scored["test"]["audited"], scored["majority"], scored.get("external")
     low, high = (f"{end:.0%}" for end in test["accuracy_interval"])
-    right = f"of {test['n']} Test images classified correctly (95 % interval {low} to {high})"
+    right = f"of {test['n']} Test images classified correctly (95% interval {low} to {high})"
     always = f"is the accuracy of always predicting {majority['class']}"
     cards = [(f"{test['accuracy']:.0%}", right), (f"{majority['audited']:.0%}", always)]
     said = ["Whether a lesion is malignant was not evaluated: these classes or images do not allow it."] * skin

@@ -175,7 +175,7 @@ def missed(labelled, positive):
 
 
 def per_class(labelled, malignant=()):
-    """Return precision, recall (with its Wilson 95 % interval), F1, support (images) and a warning per class.
+    """Return precision, recall (with its Wilson 95% interval), F1, support (images) and a warning per class.
 
     The malignant come first. NaN: the precision of a class never predicted, the recall of a class without images.
     """
@@ -195,7 +195,7 @@ def score(labelled, seed=0):
     """Return the scores of a labelled table as a dictionary that JSON can hold; None where a score is undefined.
 
     n (images), accuracy, balanced_accuracy (mean recall of the classes that have images), macro_f1 (mean F1 of those
-    and of the predicted ones), and <score>_interval: 95 %, [low, high], by lesion (``group``); Wilson's, bootstraps'.
+    and of the predicted ones), and <score>_interval: 95%, [low, high], by lesion (``group``); Wilson's, bootstraps'.
     """
     table = outcomes(labelled)
     every = np.array(sorted({*classes(labelled), *table["label"]}), object)
@@ -218,7 +218,7 @@ def compare(a, b, seed=0):
     """Compare two models on the same labelled images; RunError if they are not the same.
 
     Returns a dictionary: only_a_right, only_b_right (images), difference (accuracy of ``a`` less that of ``b``; None
-    with no image) and difference_interval (95 %, of a paired bootstrap by lesion; None with fewer than two).
+    with no image) and difference_interval (95%, of a paired bootstrap by lesion; None with fewer than two).
     """
     first, second = (outcomes(table).set_index("image_id", drop=False).sort_index() for table in (a, b))
     if not first["label"].equals(second["label"]):

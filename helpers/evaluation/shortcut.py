@@ -6,6 +6,7 @@ It is found out by images whose class training has from other collections only.
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import PercentFormatter
 
 from helpers import figures, manifest
 from helpers.evaluation import intervals, scores
@@ -14,12 +15,12 @@ from helpers.evaluation.report import UNSEEN, plain
 FEWEST = 10  # with fewer images there, validation with swapped colours is shown beside them
 SURVIVES = 0.5  # a network that keeps less of its accuracy with another collection's colours relies on them
 DRAWS = 3  # partners of each image whose colours are swapped
-PLACES = {  # where a network is scored, and the colour of the place in figures
-    "validation": figures.SPLIT_COLOURS["val"],
-    "Test": figures.SPLIT_COLOURS["test"],
-    UNSEEN: "#D55E00",
-    "validation, colours of another collection": "#CC79A7",
-    "another set": "#000000",
+PLACES = {  # where a network is scored, and the colour and mark of the place in figures
+    "validation": (figures.SPLIT_COLOURS["val"], "o"),
+    "Test": (figures.SPLIT_COLOURS["test"], "^"),
+    UNSEEN: ("#D55E00", "D"),
+    "validation, colours of another collection": ("#CC79A7", "v"),
+    "another set": ("#000000", "s"),
 }
 WORDS = {  # the images of a place, in a sentence
     "validation": "validation images",
@@ -90,7 +91,7 @@ def reveal(places, swapped):
 
     ``swapped`` are {network: :func:`colours`}, shown where Test has few images of ``UNSEEN``. The DataFrame has a
     row for each network and place: images and right (counts; NaN for swapped colours), value (accuracy), low, high
-    (95 %, by lesion).
+    (95%, by lesion).
     """
     parts = {(name, place): rows for name, of_network in places.items() for place, rows in of_network.items()}
     found = intervals.shares(parts, lambda rows: rows["correct"])
@@ -130,17 +131,36 @@ def answer(found, choice=""):
     return f"{said} Of the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
 
 
-def figure(found, title="", guess=None, synthetic=False):
-    """Show :func:`reveal` place by place, a row for each network, and the ``guess`` of the :func:`hard_place`."""
-    names = found.index.unique("network")
-    rows = found.loc[[(name, place) for place in PLACES for name in names if (name, place) in found.index]]
-    place = rows.index.get_level_values("place")
-    rows = rows.assign(colour=place.map(PLACES), guessed=place == hard_place(found))
-    rows.index = [
-        f"{place}: {plain(name)}" + ("" if pd.isna(right) else f" ({right:.0f}\u00a0of\u00a0{images:.0f})")
-        for (name, place), right, images in rows[["right", "images"]].itertuples()
-    ]
-    return figures.shares(rows, guess, title, "accuracy, with its 95 % interval", synthetic)
+def figure(found, title="", guess=None, synthetic=False, choice=""):
+    """Show :func:`reveal` network by network, with a mark for each place.
+
+    ``guess``, from 0 to 1, is what the reader expects of the network ``choice`` in the :func:`hard_place`.
+    """
+    found = found.assign(text=found["value"].map("{:.0%}".format))
+    for at, row in found.dropna(subset="right").iterrows():
+        found.loc[at, "text"] += f" ({row['right']:.0f} of {row['images']:.0f})"
+    names, given = found.index.unique("network"), found.index.unique("place")
+    places = [place for place in PLACES if place in given]
+    heights = {place: 0.8 * ((step + 0.5) / len(places) - 0.5) for step, place in enumerate(places)}
+    plot, axes = figures.new(9, 1.6 + 0.4 * len(found))
+    for place, height in heights.items():
+        rows, (colour, mark) = found.xs(place, level="place"), PLACES[place]
+        at = names.get_indexer(rows.index) + height
+        axes.hlines(at, rows["low"], rows["high"], color="black", linewidth=2, zorder=1)
+        axes.scatter(rows["value"], at, s=110, c=colour, marker=mark, label=place)
+        for y, text in zip(at, rows["text"]):
+            axes.text(1.02, y, text, va="center", fontsize=11)
+    values = [f"{plain(name)}, {place}: {text}" for (name, place), text in found["text"].items()]
+    if guess is not None:
+        y = names.get_loc(choice) + heights[hard_place(found)]
+        axes.vlines(guess, y - 0.25, y + 0.25, label=f"your guess: {guess:.0%}", **figures.GUESS)
+        values.append(f"your guess {guess:.0%}")
+    labels = [plain(name) + "\nyour choice" * (name == choice) for name in names]
+    axes.set_yticks(range(len(names)), labels, fontsize=12)
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, with its 95% interval")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    plot.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=11)
+    return figures.titled(plot, title, synthetic, "; ".join(values))
 
 
 def errors(rows, table):

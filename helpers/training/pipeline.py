@@ -79,7 +79,7 @@ def batches(pixels, targets, batch_size, seed=None, augment=None, weights=None):
         return tf.cond(tf.shape(images)[0] == batch_size, of(batch_size), of(last)), *rest
 
     # tf.data tunes itself in a thread that sleeps up to a minute, and an epoch that ends waits for it to wake: with so
-    # few steps that cost 40 % of an epoch on 2 cores. What it would tune is written down here instead.
+    # few steps that cost 40% of an epoch on 2 cores. What it would tune is written down here instead.
     fixed = tf.data.Options()
     fixed.autotune.enabled = False
     data = tf.data.Dataset.range(1).with_options(fixed).flat_map(epoch)

@@ -398,8 +398,8 @@ both = evaluate.on_validation(run, table).loc[["colours kept", "colours exchange
 ranked = both["value"].sort_values(ascending=False)
 figures.shares(
     both,
-    xlabel="accuracy on validation, with its 95 % interval",
-    title="Validation prefers {}: {:.2f} to {:.2f}".format(ranked.index[0], *ranked),
+    xlabel="accuracy on validation, with its 95% interval",
+    title="Validation prefers {}: {:.0%} to {:.0%}".format(ranked.index[0], *ranked),
     synthetic=SYNTHETIC,
 )
 

@@ -91,7 +91,7 @@ print("Your guess is about:", shortcut.WORDS[place])
 
 # %% [markdown]
 # What share of them does your choice get right? (In the figure, Test has the audited labels of notebook 01; the line
-# through a dot is its 95 % interval.)
+# through a dot is its 95% interval.)
 
 # %%
 GUESS = 0.5  # change me: the share, from 0 to 1
@@ -99,7 +99,7 @@ GUESS = 0.5  # change me: the share, from 0 to 1
 # %% tags=["slide"]
 here, there = results.reveal.loc[choice, "value"][["validation", place]]
 shortcut.figure(
-    results.reveal, guess=GUESS,
+    results.reveal, guess=GUESS, choice=choice,
     title=f"{report.plain(choice).capitalize()}: {here:.0%} right on validation, "
           f"{there:.0%} on {place} (you guessed {GUESS:.0%})",
     synthetic=SYNTHETIC,

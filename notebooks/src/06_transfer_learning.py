@@ -334,7 +334,7 @@ change = scores.compare(tuned_rows, frozen_rows, SEED)
 difference = report.estimate(change, "difference")
 print(f"Of {len(val)} images, {change['only_a_right']} are right only after fine-tuning, "
       f"{change['only_b_right']} only before it.")
-print(f"You guessed {GUESS:.2f}; frozen features reach {reached:.2f}. In their own colours, "
+print(f"You guessed {GUESS:.0%}; frozen features reach {reached:.0%}. In their own colours, "
       f"fine-tuning changes the share that is right by {difference}.")
 
 # %% [markdown]
@@ -373,8 +373,8 @@ hard = results.reveal.xs(place, level="place", drop_level=False)
 best = hard["value"].droplevel("place")
 shortcut.figure(
     hard,
-    title=f"{place}: transfer {best['transfer']:.2f}, "
-          f"from scratch at most {best.drop('transfer').max():.2f}",
+    title=f"{place}: transfer {best['transfer']:.0%}, "
+          f"from scratch at most {best.drop('transfer').max():.0%}",
     synthetic=SYNTHETIC,
 )
 

@@ -142,7 +142,7 @@ print(f"Positive at a probability of {threshold:.3f} or more")
 
 # %% [markdown]
 # The threshold is fixed now. What does it do on validation, which chose it, and on images that had no part in that?
-# *Found* and *missed* are positive images, *false alarms* and *cleared* are negative ones; 95 % intervals stand in
+# *Found* and *missed* are positive images, *false alarms* and *cleared* are negative ones; 95% intervals stand in
 # brackets.
 
 # %%
@@ -311,7 +311,7 @@ heat = explain.grad_cam(network, pixels, predicted)
 # %% tags=["slide"]
 middle = explain.in_the_middle(heat)
 title = (f"{middle:.0%} of a heatmap's light lies in the central half of the area (median); "
-         "an even map would have 50 %")
+         "an even map would have 50%")
 cam = pictures.heatmaps(test, pixels, heat, title, SYNTHETIC)
 cam
 
@@ -357,7 +357,7 @@ covering
 # %% [markdown]
 # On other images the sets may hold less. Is an image like those that the network learned from? That can be asked without
 # labels: take the features that the last layer receives, and look for the nearest training image. If it is farther away
-# than for about 99 % of validation, the image is **out of distribution** (after Sun and others, 2022).
+# than for about 99% of validation, the image is **out of distribution** (after Sun and others, 2022).
 
 # %%
 doubt = pd.DataFrame({
@@ -367,7 +367,7 @@ doubt = pd.DataFrame({
 doubt.round(2)
 
 # %% [markdown]
-# Where many more than 1 % are out of distribution, neither probabilities nor sets need to hold. Where few are, they may be
+# Where many more than 1% are out of distribution, neither probabilities nor sets need to hold. Where few are, they may be
 # wrong all the same: only labelled images from there can show it.
 #
 # ## Keep it
@@ -377,7 +377,7 @@ doubt.round(2)
 # %%
 report.write(run, "decisions", f"From probabilities to decisions: {report.plain(name)}", {
     "Among a thousand": [decisions.in_words(patients, GUESS), dots],
-    "The threshold": [chosen, "Chosen on validation; in brackets 95 % intervals.", roc],
+    "The threshold": [chosen, "Chosen on validation; in brackets 95% intervals.", roc],
     "Calibration": [reliability, calibrated.round(3)],
     "For whom does it work?": [subgroups],
     "What did it look at?": [cam, sanity.round(2)],
