@@ -205,6 +205,6 @@ def test_subgroups_are_those_that_are_known():
 
 def test_of_many_groups_some_stand_out_by_chance():
     groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]}, [*"abcd"])
-    said = "The intervals of 2 of 3 groups exclude the overall accuracy, 50% (by chance, 0.2 would); skin"
+    said = "The overall accuracy, 50%, lies outside the intervals of 2 of 3 groups (0.2 expected by chance); skin"
     assert decisions.multiplicity(groups).startswith(said)
     assert decisions.multiplicity(groups[:1]).startswith("Nothing is known")

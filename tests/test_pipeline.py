@@ -15,7 +15,7 @@ from helpers.training import pipeline
 def notebook_04():
     """The names that notebook 04's cells define which change a batch, with its default parameters."""
     given = {"tf": tf, "keras": keras, "layers": keras.layers, "pipeline": pipeline, "COLOUR_EXCHANGE": 1.0}
-    names = ("augment = keras", "def turned", "def exchange_colours", "tint = ")
+    names = ("augment = keras", "def turned", "def colours", "def in_colours_of", "def exchange_colours", "tint = ")
     return cells("04_dropout_augmented_cnn", *names, **given)
 
 

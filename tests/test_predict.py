@@ -139,5 +139,6 @@ def test_one_in_a_hundred_of_validation_is_unlike_training_and_so_is_what_is_far
     monkeypatch.setattr(explain, "open_network", lambda folder: (None, lambda rows: list(rows["image_id"])))
     monkeypatch.setattr(explain, "features", lambda network, pixels: np.array([features[name] for name in pixels]))
     table = rows(image_id=[*features], split=["train", *["val"] * 200, "", ""], flag="")
-    places = {"val": manifest.active(table, "val"), "odd": table[201:]}
-    assert predict.unlike(tmp_path / "mine", table, places).to_dict() == {"val": 0.01, "odd": 0.5}
+    memory, limit = predict._memory(*explain.open_network(None), tmp_path / "mine", table)
+    distances, _ = memory.kneighbors([*features.values()])
+    assert (distances[1:201] > limit).sum() == 2 and (distances[201:, 0] > limit).tolist() == [False, True]

@@ -185,22 +185,25 @@ def test_recommended_is_the_best_on_validation_of_those_that_survive():
 def test_networks_in_other_colours_stand_beside_a_new_one_and_without_collections_in_their_own(monkeypatch):
     own = pd.DataFrame({"value": [0.8, 0.7, 0.6], "low": 0.5, "high": 0.9}, ["colours kept", "lost", "new"])
     monkeypatch.setattr(evaluate, "on_validation", lambda run, table, new: own.copy())
-    run = types.SimpleNamespace(networks=lambda table: {"colours_kept": "kept", "lost": "no model"})
+    kept = {"colours_kept": "kept", "lost": "no model", "transfer": "of an earlier run"}
+    run = types.SimpleNamespace(networks=lambda table: kept)
     colours = {"kept": {"other_collection": 0.1}, "no model": {}}
     monkeypatch.setattr(evaluate, "colours_of", lambda folder, table, seed: colours[folder])
-    found = evaluate.in_other_colours(run, None, "new", None, {"other_collection": 0.4}, 0)
-    assert found["value"].to_dict() == {"colours kept, other colours": 0.1, "new, other colours": 0.4}
-    assert found["guessed"].tolist() == [False, True] and "low" not in found
-    one = evaluate.in_other_colours(run, None, "new", None, {}, 0)
+    new = {"plain": {"other_collection": 0.2}, "new": {"other_collection": 0.4}}
+    found = evaluate.in_other_colours(run, None, new, None, 0)
+    assert found["value"].to_dict() == {"colours kept": 0.1, "plain": 0.2, "new": 0.4}
+    assert found["guessed"].tolist() == [False, False, True] and "low" not in found
+    one = evaluate.in_other_colours(run, None, {"plain": {}, "new": {}}, None, 0)
     assert one["value"].tolist() == [0.8, 0.7, 0.6] and one["guessed"].tolist() == [False, False, True]
 
 
 def test_exchanged_colours_are_the_ones_that_notebook_04_writes():
     """The function is written in the lesson, then imported by others: both have the same body."""
-    written = next(text for text in sources("04_dropout_augmented_cnn") if text.startswith("def exchange_colours"))
-    kept = inspect.getsource(colours.exchange_colours)
-    bodies = [text.rsplit('"""', 1)[1].strip("\n") for text in (written, kept)]
-    assert textwrap.dedent(bodies[0]).strip() == textwrap.dedent(bodies[1]).strip()
+    for function in (colours.colours, colours.in_colours_of, colours.exchange_colours):
+        start = f"def {function.__name__}("
+        written = next(text for text in sources("04_dropout_augmented_cnn") if text.startswith(start))
+        bodies = [text.rsplit('"""', 1)[1].strip("\n") for text in (written, inspect.getsource(function))]
+        assert textwrap.dedent(bodies[0]).strip() == textwrap.dedent(bodies[1]).strip()
 
 
 def test_exchanged_colours_go_all_the_way_half_way_or_nowhere():

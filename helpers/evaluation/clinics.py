@@ -64,7 +64,7 @@ def sentence(places, name):
     """
     question = next((key for key in QUESTIONS if sum(key in numbers for numbers in places.values()) > 1), None)
     if question is None:
-        return "No other set was given (EXTERNAL_DIR), or none in which there is something to decide."
+        return "No other set was given (EXTERNAL_DIR), or it does not have both positive and negative images."
     others = {place: numbers[question] for place, numbers in places.items() if question in numbers}
     val = others.pop("validation")
     place, point = min(others.items(), key=lambda item: item[1]["sensitivity"])

@@ -224,6 +224,6 @@ def multiplicity(groups):
     if rest.empty:
         return "Nothing is known of these images that would divide them into groups"
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
-    said = f"The intervals of {apart} of {len(rest)} groups exclude the overall accuracy, {every:.0%}"
+    said = f"The overall accuracy, {every:.0%}, lies outside the intervals of {apart} of {len(rest)} groups"
     unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
-    return f"{said} (by chance, {0.05 * len(rest):.1f} would){unknown}"
+    return f"{said} ({0.05 * len(rest):.1f} expected by chance){unknown}"

@@ -151,21 +151,19 @@ def on_validation(run, table, new=None):
     return found.assign(colour=shortcut.PLACES["validation"][0])
 
 
-def in_other_colours(run, table, name, rows, swapped, seed):
-    """Return what :func:`on_validation` does, but in another collection's colours, and with a new network last.
+def in_other_colours(run, table, new, rows, seed):
+    """Return accuracies on validation in another collection's colours: of 03's and 04's networks, then of ``new`` ones.
 
-    Of that, ``name``, are given its predictions of validation, ``rows``, and what :func:`by_colours` says, ``swapped``:
-    nothing where there is one collection only; then the images have their own colours.
+    ``new`` is {name: what :func:`by_colours` says}. The last of them is marked as what the reader guessed; where there
+    is one collection only, it alone is new, by its predictions of validation, ``rows``, and colours stay their own.
     """
-    found = on_validation(run, table, {name: rows})
-    found["guessed"] = found.index == name
-    if not swapped:
-        return found
-    networks = {key: colours_of(folder, table, seed) for key, folder in run.networks(table).items()}
-    value = {report.plain(key): of["other_collection"] for key, of in (networks | {name: swapped}).items() if of}
-    colour, _ = shortcut.PLACES["validation, colours of another collection"]
-    found = found.assign(value=pd.Series(value), colour=colour)
-    return found.drop(columns=["low", "high"]).dropna(subset="value").rename(lambda key: f"{key}, other colours")
+    name = list(new)[-1]
+    networks = {key: folder for key, folder in run.networks(table).items() if key != "transfer"}
+    scored = {report.plain(key): colours_of(folder, table, seed) for key, folder in networks.items()} | new
+    found = pd.DataFrame({"value": {key: of["other_collection"] for key, of in scored.items() if of}})
+    found["colour"], _ = shortcut.PLACES["validation, colours of another collection"]
+    found = found if new[name] else on_validation(run, table, {name: rows})
+    return found.assign(guessed=found.index == name)
 
 
 def recommended(scored):

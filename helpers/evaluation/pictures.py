@@ -20,8 +20,8 @@ def examples(shown, name, synthetic, seed=0):
         best = sorted(scores.classes(shown), key=lambda label: -row[f"p_{label}"])[:2]
         lines = [f"{row[f'p_{label}']:.0%} {label}" for label in best]
         titles.append("\n".join([f"{'✓' if row['correct'] else '✗'} {row['label']}", *lines]))
-    sure = f", with up to {wrong['confidence'].max():.0%} certainty" if len(wrong) else ""
-    title = f"{plain(name).capitalize()}: wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
+    sure = f"; the surest of its mistakes at {wrong['confidence'].max():.0%}" if len(wrong) else ""
+    title = f"{plain(name).capitalize()} is wrong on {len(shown) - shown['correct'].sum()} of {len(shown)}{sure}"
     return figures.image_grid([*right["path"], *wrong["path"]], titles, 4, title, synthetic, inches=2.2)
 
 

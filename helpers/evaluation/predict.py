@@ -54,19 +54,6 @@ def predict(run_dir, pictures, model="colours_exchanged"):
     return found, reasons
 
 
-def unlike(folder, table, places):
-    """Return the share of images that are unlike those that a network was trained on, see :func:`predict`.
-
-    ``folder`` is that of the network, ``table`` the manifest; ``places``, {name: rows}, say ``path`` and ``sha256`` of
-    each image. A Series: each name's share, 0 to 1.
-    """
-    network, load = explain.open_network(folder)
-    memory, limit = _memory(network, load, folder, table)
-    rows = pd.concat(places, names=["place"])
-    distances, _ = memory.kneighbors(explain.features(network, load(rows)))
-    return pd.Series(distances[:, 0] > limit, rows.index).groupby("place", sort=False).mean()
-
-
 def command(run_dir, pictures, model, csv):
     """Write what :func:`predict` returns to the file ``csv``, or print it; return 1 if a picture cannot be read."""
     found, reasons = predict(run_dir, pictures, model)

@@ -103,7 +103,9 @@ def _accuracies(given, name, how, networks, pixels, changed, labels, classes):
         slips = {f"{network.name}: that is its accuracy on the images as they are; were the changed ones used?": own}
         wrong = f"{network.name}: {how}, from one view of each image, its accuracy is not {given[network.name]:.3f}."
         compare(given[network.name], truth, slips, wrong, 5e-3, same=1.01 / len(labels))
-        print(f"{network.name}: {own:.2f} as they are, {truth:.2f} {how}")
+        print(f"Right: {network.name}, {own:.2f} as they are, {truth:.2f} {how}.")
+    largest = np.unique(labels, return_counts=True)[1].max() / len(labels)
+    print(f"Always predicting the largest class would give {largest:.2f}.")
 
 
 def weights_with_flatten(given, network):

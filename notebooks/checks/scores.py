@@ -90,6 +90,7 @@ def kept_with_other_colours(given, scored):
         }
         compare(kept, other / same, slips, f"{name}: {kept:.3f} is not what is left of its accuracy.", 0.02)
         print(f"Right: {name} keeps {other / same:.0%} of its accuracy.")
+    print("Whoever sends the one that keeps more chooses without a look at Test.")
 
 
 def weights_of_a_head(given, head):

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 4 · A deeper network, trained twice: which one would you send to a clinic?
 #
-# **In twenty-five minutes you will grow the baseline block by block, augment it with Keras's own layers, train it once
-# with the colours as they are and once with exchanged colours, and choose one of the two.**
+# **In twenty-five minutes of reading (about an hour if you also do it) you will build a deeper network block by block,
+# augment its images with Keras's own layers, train it once with the colours as they are and once with exchanged colours,
+# and choose one of the two.**
 #
 # {{badge}}
 
@@ -11,7 +12,7 @@
 #
 # - **augment** on the fly, so that no epoch shows the same images again;
 # - **exchange** the colours of images, so that they reveal less about the clinic;
-# - **grow** the network: dropout, batch normalisation and global pooling, skip connections;
+# - **build** a deeper network: dropout, batch normalisation and global pooling, skip connections;
 # - **train** it twice, and compare the two on validation;
 # - **choose** the one that you would send to a clinic, for notebook 05 to judge.
 
@@ -101,8 +102,8 @@ def load(rows):
 # ## Augment on the fly
 #
 # Notebook 02 wrote new images to disk, once. Keras's layers change each batch as it is made, anew in every epoch, and
-# store nothing. On skin there is no up, so any turn and any flip is allowed; zoom, brightness and contrast change a
-# little.
+# store nothing. On skin there is no up, so any turn and any flip is allowed. Brightness and contrast change a little; zoom
+# enlarges by up to 1.4, so watch the border of the lesion.
 
 # %%
 augment = keras.Sequential([
@@ -114,13 +115,13 @@ augment = keras.Sequential([
 ])
 
 # %% [markdown]
-# Here are a few training images, each of another class, and below each what training may see of it. Would you still
-# give it the same label?
+# Here are a few training images, one per class, and below each one version that training might see. Would you still give
+# it the same label?
 
 
 # %%
 def turned(images, seed):
-    """Return a batch of images, float32 0 to 255, turned, zoomed and lit at random."""
+    """Return a batch of images, float32 0 to 255, turned, zoomed and relit at random."""
     return pipeline.seeded(augment, images, seed)
 
 
@@ -132,7 +133,7 @@ draw = tf.constant([0, 12])  # a seed for the pictures
 # %% tags=["slide"]
 figures.image_grid(
     [*lesions, *turned(lesions, draw)],
-    [*some["label"], *["turned, zoomed, lit"] * len(some)],
+    [*some["label"], *["turned, zoomed, relit"] * len(some)],
     columns=len(some), inches=2.2,
     title="Below each image, another view of it: the label stays",
     synthetic=SYNTHETIC,
@@ -143,41 +144,56 @@ figures.image_grid(
 #
 # Notebook 01 asked whether four corners of an image give its class and its clinic away. A network that relies on such a
 # cue takes a **shortcut**. If the colours of a clinic are the cue, take the cue away: give each image the colours of
-# another one, drawn at random from the batch.
+# another one.
 #
-# Colours are summed up by two numbers a channel, mean and spread (standard deviation). As with converting degrees Celsius
-# to Fahrenheit, subtract the old mean, stretch to the new spread, add the new mean. `part` says how far an image moves
-# towards the other one: a random share with an amount of 0.5, all the way with 1, not at all with 0. (The 4 avoids
-# dividing by nearly zero where an image is all of one colour.)
+# Colours are summed up by two numbers per channel, mean and spread (standard deviation). As with converting degrees
+# Celsius to Fahrenheit, subtract the old mean, stretch to the new spread, add the new mean. (The 4 avoids dividing by
+# nearly zero where an image is all of one colour.)
 
 # %%
-def exchange_colours(images, seed, amount):
-    """Return a batch in which each image has moved towards the colours of another one."""
-    # whose colours, and how far
-    order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), seed)
-    part = tf.random.stateless_uniform(tf.shape(images[:, :1, :1, :1]), seed) + 2 * amount - 1
-    part = tf.clip_by_value(part, 0, 1)
-    # mean and spread of each channel
-    mean = tf.reduce_mean(images, (1, 2), keepdims=True)
-    spread = tf.math.reduce_std(images, (1, 2), keepdims=True) + 4
-    new_mean = mean + part * (tf.gather(mean, order) - mean)
-    new_spread = spread + part * (tf.gather(spread, order) - spread)
-    return tf.clip_by_value((images - mean) / spread * new_spread + new_mean, 0, 255)
+def colours(images):
+    """Return the mean and the spread of each channel of each image."""
+    spread = tf.math.reduce_std(images, (1, 2), keepdims=True)
+    return tf.reduce_mean(images, (1, 2), keepdims=True), spread + 4
+
+
+# %%
+def in_colours_of(images, others):
+    """Return images with the colours of other images."""
+    mean, spread = colours(images)
+    new_mean, new_spread = colours(others)
+    return (images - mean) / spread * new_spread + new_mean
 
 
 # %% tags=["slide"]
+others = np.roll(lesions, 1, axis=0)
 figures.image_grid(
-    [*lesions, *exchange_colours(lesions, draw, 1.0)],
-    [*some["label"], *["in another's colours"] * len(some)],
+    [*lesions, *in_colours_of(lesions, others)],
+    [*some["label"], *("in the colours of: " + np.roll(some["label"], 1))],
     columns=len(some), inches=2.2,
     title="Below each image, the same one with the colours of another of these",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
+# In training, the other image is drawn at random from the batch, and so is how far an image moves towards its colours: with
+# an `amount` of 0.5 any part of the way, with 1 all of it, with 0 nothing.
+
+# %%
+def exchange_colours(images, seed, amount):
+    """Return a batch in which each image has moved towards the colours of another one."""
+    count = tf.shape(images)[0]
+    order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+    part = tf.random.stateless_uniform((count, 1, 1, 1), seed) + 2 * amount - 1
+    part = tf.clip_by_value(part, 0, 1)
+    changed = in_colours_of(images, tf.gather(images, order))
+    return tf.clip_by_value(images + part * (changed - images), 0, 255)
+
+
+# %% [markdown]
 # Two more layers of Keras do the rest: some images turn grey, and all hues shift. Notebook 02 ruled out such hues, since
 # colour is part of the diagnosis. That is still true: the second training gives up something that helps, to get rid of
-# something that may mislead. Validation feels both losses, and cannot tell one from the other.
+# something that may mislead. Both may lower the accuracy on validation, which cannot show which of them did.
 
 # %%
 tint = keras.Sequential([layers.RandomGrayscale(0.2), layers.RandomHue(0.2)])
@@ -190,19 +206,20 @@ def exchanged(images, seed):
 
 
 # %% [markdown]
-# ## Grow the network: dropout
+# ## Build the network: dropout
 #
-# The network now gets new parts, one after the other, most with a picture of what they do to an image.
+# The network gets new parts, one after the other, most with a picture of what they do to an image.
 #
-# **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on. It
-# makes memorising harder: a form of **regularisation**.
+# **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on, and
+# scales up the others, so that their sum stays about the same. In prediction it is switched off. It makes memorising
+# harder: a form of **regularisation**.
 
 # %% tags=["slide"]
 lesion = lesions[:1]
 hidden = layers.Dropout(0.5)(lesion, training=True)
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
-    title="Dropout 0.5: half of an image's numbers become zero",
+    title="Dropout 0.5: half of the numbers become zero, the others are doubled",
     synthetic=SYNTHETIC,
 )
 
@@ -265,8 +282,8 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# The whole network: a convolution with a stride of two, four blocks with pooling between them, global pooling, dropout,
-# softmax. What is each part worth? One training cannot say. On real images, an earlier version of this network was trained
+# The whole network: pixels brought to −1 to 1, a convolution with a stride of two, four blocks with pooling between them,
+# global pooling, dropout, softmax. What is each part worth? One training cannot say. On real images, an earlier version of this network was trained
 # without one part at a time, three times each: batch normalisation mattered most, dropout not visibly
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)).
 
@@ -294,15 +311,16 @@ weights.groupby("kind").sum().round(3)
 
 # %% [markdown]
 # Compare the sum with that of notebook 03 (549,032 with eight classes and 64 pixels). It does not alone decide whether a
-# network memorises: a kernel's weights are used at every place, and no two epochs show the same images. Compare the gap
-# between the two lines below with that of notebook 03, too.
+# network memorises: a kernel's weights are used at every place, and no two epochs show the same images. (Half of the
+# weights of batch normalisation are running means and variances: they are counted, but not trained by gradient descent.)
 
 # %% [markdown]
 # ## Train it twice
 #
 # An image counts more in the loss if its class is rare in its collection (`BALANCE`), and a melanoma counts
 # `MELANOMA_WEIGHT` times that: **cost-sensitive learning**, as a missed melanoma costs more than another mistake. Both
-# trainings get the same images with the same weights; only the colours and the random start differ.
+# trainings get the same images with the same weights, in the same order, and start from the same network; only the colours
+# differ.
 
 # %%
 def batches(change):
@@ -326,6 +344,7 @@ epochs = EPOCHS or (15 if SYNTHETIC else 50)
 # %%
 def compiled(name, steps):
     """Return the network, ready to train for so many steps."""
+    keras.utils.set_random_seed(SEED)  # both trainings start from the same weights
     network = build(name)
     cosine = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, decay_steps=steps)
     adam = keras.optimizers.Adam(cosine)
@@ -363,13 +382,15 @@ exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
 # Training images are augmented, validation images are as they are. So training is the harder task, and its line of accuracy may
-# lie below that of validation; its loss also carries the class weights. Compare shapes, not heights.
+# lie below that of validation; its loss also carries the class weights. Compare shapes, not heights: does the gap between
+# the two lines grow as in notebook 03?
 
 # %% tags=["slide"]
-lowest = kept_history["val_loss"].min(), exchange_history["val_loss"].min()
+last = "{accuracy:.0%} and {val_accuracy:.0%}".format
 figures.curves(
     {"colours_kept": kept_history, "colours_exchanged": exchange_history},
-    title="Lowest validation loss: kept {:.2f}, exchanged {:.2f}".format(*lowest),
+    title="Accuracy on training and validation, last epoch: kept "
+          f"{last(**kept_history.iloc[-1])}, exchanged {last(**exchange_history.iloc[-1])}",
     synthetic=SYNTHETIC,
 )
 
@@ -424,9 +445,8 @@ run.done(CHOICE=CHOICE)
 #
 # - **Augment**: each epoch shows new views of the same lesions, with nothing on disk.
 # - **Exchange**: exchanged colours take away a cue that has nothing to do with the lesion, and some that do.
-# - **Grow**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
-# - **Train**: the same network twice, all but the colours and the random start equal; the last figure shows which one
-#   validation prefers.
+# - **Build**: dropout, batch normalisation and global pooling, skip connections; the weights now lie in the convolutions.
+# - **Train**: the same network twice, all but the colours equal; the last figure shows which one validation prefers.
 # - **Choose**: you have sent one of them to a clinic; validation cannot say what it does there.
 
 # %% [markdown]

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7 · Decisions: a thousand patients
 #
-# **In twenty-five minutes you will let a network decide about a thousand patients, count whom it finds, whom it misses
-# and whom it alarms for nothing, and ask how far that count can be trusted.**
+# **In twenty-five minutes of reading (about an hour if you also do it) you will let a network decide about a thousand
+# patients, count whom it finds, whom it misses and whom it alarms needlessly, and ask how far that count can be trusted.**
 #
 # {{badge}}
 
@@ -10,7 +10,7 @@
 # You will
 #
 # - **choose** a threshold on validation and apply it to Test;
-# - **count** the patients that it finds, misses and alarms for nothing among a thousand, after a guess;
+# - **count** the patients whom it finds, misses and alarms needlessly among a thousand, after a guess;
 # - **compare** it with every other threshold;
 # - **calibrate** the probabilities, and see whether it helped;
 # - **divide** Test by age, sex, site and skin tone, and compare the accuracies;
@@ -18,8 +18,9 @@
 # - **admit** doubt: answer with several classes where one is not enough.
 #
 # The first half, up to the thousand patients, is the lesson. The sections after it ask how far such a network can be
-# trusted: read those you like, but run the cells in order. This goes beyond the case study. It is teaching material, not a medical device: nothing here
-# may be used to judge anybody's skin.
+# trusted: read those you like, but run the cells in order. All of it goes beyond the case study.
+#
+# This is teaching material, not a medical device. Nothing here may be used to judge anybody's health.
 
 # %%
 # {{setup}}
@@ -51,8 +52,8 @@ SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 # %%
 # %matplotlib inline
 from helpers import figures, runs
-from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, predict,
-                                report, scores)
+from helpers.evaluation import (decisions, evaluate, explain, intervals, pictures, report,
+                                scores)
 from notebooks.checks import scores as checks
 
 import numpy as np
@@ -73,9 +74,9 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # %% [markdown]
 # ## One network
 #
-# One network decides: the one that `NETWORK` names, or else the best on validation among those that keep, with the
-# colours of another collection, at least half of their accuracy with those of the same one (notebook 05). Test has no
-# part in that choice. It need not be your choice of notebook 04.
+# One network decides: the one that `NETWORK` names. By default, leave out every network that loses more than half of its
+# accuracy when the colours come from another clinic instead of its own (notebook 05); of those that remain, take the best
+# on validation. Test has no part in that. It need not be your choice of notebook 04.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -194,9 +195,8 @@ print(decisions.as_wanted(point, SENSITIVITY))
 # %% [markdown]
 # Where it is not the same share, there may be three reasons:
 #
-# - **Chance.** The threshold lies exactly at one of validation's positives. Of other images, a few more or a few less
-#   lie above it; where there are few positives, a few are much. If the interval includes what was wanted, this may be
-#   all.
+# - **Chance.** The threshold lies exactly at one of validation's positives. Of other images, a few more or a few fewer
+#   lie above it, and with few positives that is a large share. If the interval includes what was wanted, this may be all.
 # - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
 #   a little too good.
 # - **Other images.** Test may hold what validation does not. *Test, unseen pair of class and collection*, if
@@ -230,7 +230,8 @@ figures.titled(roc, title, SYNTHETIC)
 # Of all predictions with a probability of 0.7, seven in ten should be correct: then a network is **calibrated**. If it
 # is not, **temperature scaling** (Guo and others, 2017) may help. It divides the logits by one number, the temperature:
 # above 1 all predictions become less sure, below 1 surer. Which class is predicted never changes. We take the
-# temperature that gives the lowest cross-entropy on validation.
+# temperature that gives the lowest cross-entropy on validation. (One below 1 may come from label smoothing, notebook 06,
+# which teaches a network not to be sure.)
 
 # %%
 CLASSES = scores.classes(val)
@@ -258,8 +259,8 @@ calibrated = decisions.calibration({
 calibrated.round(3)
 
 # %% [markdown]
-# The **reliability diagram** sorts the Test images by that probability and cuts them into five parts of equal size, a
-# point each. Below the diagonal the network was too sure, above it not sure enough.
+# The **reliability diagram** sorts the Test images by that probability and cuts them into five parts of equal size, one
+# point per part. Below the diagonal the network was too sure, above it not sure enough.
 
 # %% tags=["slide"]
 said = decisions.calibration_in_words(calibrated)
@@ -281,7 +282,8 @@ figures.titled(reliability, said, SYNTHETIC)
 #
 # Accuracy on Test by age, sex, site and skin tone (Fitzpatrick's types), where they are known; the number of images
 # stands in brackets. Before you look for the worst group: if all groups were alike, about 5 of 100 such intervals
-# would still miss the overall accuracy, by chance.
+# would still miss the overall accuracy, by chance. (In the sample, sex and site are drawn at random: whatever gap you see
+# between those groups is chance.)
 
 # %%
 parts = decisions.subgroups(test)
@@ -355,20 +357,7 @@ covering = figures.shares(coverage, None, covered, "share of sets with the true 
 covering
 
 # %% [markdown]
-# On other images the sets may hold less. Is an image like those that the network learned from? That can be asked without
-# labels: take the features that the last layer receives, and look for the nearest training image. If it is farther away
-# than for about 99% of validation, the image is **out of distribution** (after Sun and others, 2022).
-
-# %%
-doubt = pd.DataFrame({
-    "out of distribution": predict.unlike(run.folder / name, table, places),
-    "true class in the set": coverage["value"],
-})
-doubt.round(2)
-
-# %% [markdown]
-# Where many more than 1% are out of distribution, neither probabilities nor sets need to hold. Where few are, they may be
-# wrong all the same: only labelled images from there can show it.
+# On other images than validation's the sets may hold less: only labelled images from there can show it.
 #
 # ## Keep it
 #
@@ -436,7 +425,7 @@ checks.half_are_right(half, point)
 # %% [markdown]
 # ### Exercise 3
 #
-# Does the network need the middle of the picture, where a lesion usually is? Paint the middle half of every Test
+# Does the network need the middle of the image, where a lesion usually is? Paint the middle half of every Test
 # image's width and height grey (128), and let the network predict `covered` with `explain.predict`. Set
 # `without_middle` to the accuracy. (It sees one view of each image; the scores above are of eight. A large lesion
 # reaches beyond the grey square: what is left may be lesion, skin or the edge.)
