@@ -41,7 +41,9 @@ def titled(figure, title, synthetic, alt=""):
     """Return ``figure`` with its title and its alternative text: the title, ``alt``, and a note if ``synthetic``."""
     note = "synthetic sample: drawings, not patients" if synthetic else ""
     width = int(11 * figure.get_figwidth())
-    figure.suptitle("\n".join(fill(line, width) for line in (title, note) if line), fontsize=12)
+    text = "\n".join(fill(line, width) for line in (title, note) if line)
+    figure.suptitle(text, fontsize=12)
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(text.count("\n") - 1, 0))  # sizes leave room for two lines
     figure.alt = " ".join(part.rstrip(".") + "." for part in (title, alt, note) if part)
     return figure
 
@@ -55,7 +57,7 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
     rows = max(-(-len(images) // columns), 1)
     lines = max((len(_wrapped(text, inches).splitlines()) for text in titles), default=1)
     width = max(inches * columns, 5)  # a narrower title would take more room than the pictures
-    figure = Figure(figsize=(width, (inches + 0.16 * lines) * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(width, (inches + 0.16 * lines) * rows + 0.75), layout="constrained")
     if not images:
         figure.add_subplot().axis("off")  # a figure without axes is not shown
     for place, (image, text) in enumerate(zip(images, titles)):

@@ -322,5 +322,5 @@ def test_the_guess_is_drawn_beside_what_it_is_about_and_nothing_else():
     found = shortcut.reveal(places(two_networks()), {})
     last = 1 + 0.8 / 3  # the hard place of the second network, below its other two
     figure = shortcut.figure(found, guess=0.5, choice="colours_exchanged")
-    assert drawn(figure) == pytest.approx([last - 0.25, last + 0.25])
+    assert drawn(figure) == pytest.approx([last - 0.13, last + 0.13])
     assert drawn(shortcut.figure(found)) == []

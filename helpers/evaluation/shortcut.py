@@ -153,7 +153,7 @@ def figure(found, title="", guess=None, synthetic=False, choice=""):
     values = [f"{plain(name)}, {place}: {text}" for (name, place), text in found["text"].items()]
     if guess is not None:
         y = names.get_loc(choice) + heights[hard_place(found)]
-        axes.vlines(guess, y - 0.25, y + 0.25, label=f"your guess: {guess:.0%}", **figures.GUESS)
+        axes.vlines(guess, y - 0.13, y + 0.13, label=f"your guess: {guess:.0%}", **figures.GUESS)
         values.append(f"your guess {guess:.0%}")
     labels = [plain(name) + "\nyour choice" * (name == choice) for name in names]
     axes.set_yticks(range(len(names)), labels, fontsize=12)

@@ -252,8 +252,8 @@ def differences(place):
 # %%
 tested = pd.DataFrame({place: differences(place) for place in results.places["colours_kept"]}).T
 counts = tested[["only colours kept", "only colours exchanged"]].astype(int)
-better = counts.idxmax(axis=1).str.removeprefix("only ").where(counts.nunique(axis=1) > 1, "neither")
-counts.assign(p=tested["p"].round(3), better=better)
+often = counts.idxmax(axis=1).str.removeprefix("only ").where(counts.nunique(axis=1) > 1, "neither")
+counts.assign(p=tested["p"].round(3), more_often_right=often)
 
 # %% [markdown]
 # If the last column names both networks, and *p* is small for both, both answers hold: which network is better depends on
