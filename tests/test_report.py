@@ -135,7 +135,7 @@ def test_networks_that_differ_in_a_parameter_of_training_are_named(tmp_path):
         manifest.write_text(json.dumps(facts), tmp_path / name / "run.json")
     manifest.write_text(json.dumps({"parameters": {"EPOCHS": 2}}), tmp_path / "03_baseline_cnn.json")
     table = report.networks(tmp_path, ["baseline", "colours_kept", "colours_exchanged", "transfer", "theirs"])
-    assert table["also differs in"].to_dict() == {
+    assert table["other parameters"].to_dict() == {
         "baseline": "–",
         "colours kept": "EPOCHS",
         "colours exchanged": "BALANCE, EPOCHS",

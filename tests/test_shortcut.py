@@ -80,13 +80,13 @@ def test_the_reveal_counts_and_says_who_chose_what():
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
     assert said == (
-        "You chose colours kept, as validation did. Of the 10 Test images whose class and collection training "
+        "You chose colours kept, as validation did.\nOf the 10 Test images whose class and collection training "
         "never saw together, colours kept gets 1 right, colours exchanged 7."
     )
     said = shortcut.answer(found, "colours_exchanged")
-    assert said.startswith("You chose colours exchanged; validation prefers colours kept. Of the 10")
+    assert said.startswith("You chose colours exchanged; validation prefers colours kept.\nOf the 10")
     assert said.endswith("colours exchanged gets 7 right, colours kept 1.")
-    assert shortcut.answer(found).startswith("Validation prefers colours kept. Of the 10")
+    assert shortcut.answer(found).startswith("Validation prefers colours kept.\nOf the 10")
 
 
 def test_of_other_choices_and_of_equals_the_answer_reads_as_well():
@@ -251,7 +251,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     assert list(results.accuracies.index.unique("network")) == ["colours exchanged", "colours kept"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert (
-        "Validation prefers colours kept. Of the 10 Test images" in page
+        "Validation prefers colours kept.\nOf the 10 Test images" in page
         and "Most accurate on validation: colours kept; on Test: colours exchanged" in page
         and "<th>0</th>" not in page
         and "colours kept, validation: 100% (2 of 2)" in page

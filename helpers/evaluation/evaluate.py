@@ -234,8 +234,9 @@ def _write_report(run, results, prevalence):
             "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
             f"With 95% intervals; several images of one {'lesion' if skin else 'object'} count as one.",
-            f"{other.sum()} of {len(other)} networks differ from one above in a parameter of training",
+            f"{other.sum()} of {len(other)} networks were trained with other parameters than one above",
             results.networks.reset_index(),
+            "What the notebooks do differently (layers, augmentation, schedule, colours) is no parameter.",
         ],
         "Colours of other images": [
             f"Another collection's colours leave {left} of the accuracy",

@@ -132,7 +132,7 @@ def networks(folder, scored):
     first = known.apply(lambda values: values.dropna().iloc[0])
     other = known.notna() & known.ne(first)
     differs = [", ".join(sorted(known.columns[row])) or "–" for row in other.to_numpy()]
-    return pd.DataFrame.from_dict(rows, "index").assign(**{"also differs in": differs}).rename_axis("network")
+    return pd.DataFrame.from_dict(rows, "index").assign(**{"other parameters": differs}).rename_axis("network")
 
 
 def accuracies(scored):

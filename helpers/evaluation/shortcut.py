@@ -128,7 +128,7 @@ def answer(found, choice=""):
     right = seen["right"].map("{:.0f}".format) if count else seen["value"].map("{:.0%}".format)
     first, *others = [name for name in names if name in right]
     others = "".join(f", {plain(name)} {right[name]}" for name in others)
-    return f"{said} Of the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
+    return f"{said}\nOf the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
 
 
 def figure(found, title="", guess=None, synthetic=False, choice=""):

@@ -74,8 +74,8 @@ choice = run.answer("04_dropout_augmented_cnn", "CHOICE", "colours_kept")
 results.networks
 
 # %% [markdown]
-# You sent one of these networks to a clinic. (The last column names parameters, such as `SEED`, that were set differently
-# for a network than for one above it. What the cells of notebooks 03 and 04 do differently is not listed.)
+# You sent one of these networks to a clinic. (*Other parameters* are those, such as `SEED`, that were set differently for a
+# network than for one above it. What notebooks 03 and 04 do differently in their cells is not listed.)
 
 # %% [markdown]
 # ## Guess: what does your choice do with an unseen pair?
@@ -246,18 +246,18 @@ def differences(place):
     exchanged = results.places["colours_exchanged"][place]["correct"].to_numpy(bool)
     only_kept, only_exchanged = (kept & ~exchanged).sum(), (exchanged & ~kept).sum()
     p = mcnemar([[0, only_kept], [only_exchanged, 0]]).pvalue
-    return {"only colours kept": only_kept, "only colours exchanged": only_exchanged, "p": p}
+    return {"place": place, "only colours kept": only_kept,
+            "only colours exchanged": only_exchanged, "p": round(p, 3)}
 
 
 # %%
-tested = pd.DataFrame({place: differences(place) for place in results.places["colours_kept"]}).T
-counts = tested[["only colours kept", "only colours exchanged"]].astype(int)
-often = counts.idxmax(axis=1).str.removeprefix("only ").where(counts.nunique(axis=1) > 1, "neither")
-counts.assign(p=tested["p"].round(3), more_often_right=often)
+tested = pd.DataFrame([differences(place) for place in results.places["colours_kept"]])
+tested.set_index("place")
 
 # %% [markdown]
-# If the last column names both networks, and *p* is small for both, both answers hold: which network is better depends on
-# where you ask. (And another seed is another network: `sweeps/seeds_04.yml` repeats both trainings.)
+# In which rows is *colours kept* right more often, in which *colours exchanged*? If that changes from row to row, and *p* is
+# small in both, both answers hold: which network is better depends on where you ask. (And another seed is another network:
+# `sweeps/seeds_04.yml` repeats both trainings.)
 
 # %% [markdown]
 # ## Another set, and other people's scores

@@ -362,8 +362,8 @@ change = scores.compare(tuned_rows, frozen_rows, SEED)
 difference = report.estimate(change, "difference")
 print(f"Of {len(val)} images, {change['only_a_right']} are right only after fine-tuning, "
       f"{change['only_b_right']} only before it.")
-print(f"You guessed {GUESS:.0%}; frozen features reach {reached:.0%}. In their own colours, "
-      f"fine-tuning changes the share that is right by {difference}.")
+print(f"You guessed {GUESS:.0%}; frozen features reach {reached:.0%}.")
+print(f"In their own colours, fine-tuning changes the share that is right by {difference}.")
 
 # %% [markdown]
 # If the interval in brackets lies above zero, fine-tuning helped on images like these; below zero, it did harm; if it
