@@ -58,6 +58,7 @@ def image_grid(images, titles, columns, title="", synthetic=False, inches=1.3):
     lines = max((len(_wrapped(text, inches).splitlines()) for text in titles), default=1)
     width = max(inches * columns, 5)  # a narrower title would take more room than the pictures
     figure = Figure(figsize=(width, (inches + 0.16 * lines) * rows + 0.75), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
     if not images:
         figure.add_subplot().axis("off")  # a figure without axes is not shown
     for place, (image, text) in enumerate(zip(images, titles)):
@@ -81,7 +82,7 @@ def shares(table, guess=None, title="", xlabel="", synthetic=False):
     names, places = [fill(str(name), 40) for name in table.index], np.arange(len(table))
     figure, axes = new(8, 1.3 + 0.5 * min(len(table), 8) + 0.35 * max(len(table) - 8, 0))
     axes.hlines(places, table["low"], table["high"], color="black", linewidth=2, zorder=1)
-    axes.scatter(table["value"], places, s=120, c=colours)
+    axes.scatter(table["value"], places, s=120, c=colours, clip_on=False, zorder=3)
     for place, value in zip(places, table["value"]):
         axes.text(1.02, place, f"{value:.0%}", va="center", fontsize=11)
     if guess is not None:

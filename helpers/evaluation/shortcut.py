@@ -147,7 +147,7 @@ def figure(found, title="", guess=None, synthetic=False, choice=""):
         rows, (colour, mark) = found.xs(place, level="place"), PLACES[place]
         at = names.get_indexer(rows.index) + height
         axes.hlines(at, rows["low"], rows["high"], color="black", linewidth=2, zorder=1)
-        axes.scatter(rows["value"], at, s=110, c=colour, marker=mark, label=place)
+        axes.scatter(rows["value"], at, s=110, c=colour, marker=mark, label=place, clip_on=False, zorder=3)
         for y, text in zip(at, rows["text"]):
             axes.text(1.02, y, text, va="center", fontsize=11)
     values = [f"{plain(name)}, {place}: {text}" for (name, place), text in found["text"].items()]
