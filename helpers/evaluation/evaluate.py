@@ -236,7 +236,7 @@ def _write_report(run, results, prevalence):
             f"With 95% intervals; several images of one {'lesion' if skin else 'object'} count as one.",
             f"{other.sum()} of {len(other)} networks were trained with other parameters than one above",
             results.networks.reset_index(),
-            "What the notebooks do differently (layers, augmentation, schedule, colours) is no parameter.",
+            "Layers, augmentation, schedule and colours, in which the notebooks differ, are not listed.",
         ],
         "Colours of other images": [
             f"Another collection's colours leave {left} of the accuracy",
