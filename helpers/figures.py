@@ -44,7 +44,7 @@ def titled(figure, title, synthetic, alt=""):
     text = "\n".join(fill(line, width) for line in (title, note) if line)
     figure.suptitle(text, fontsize=12)
     figure.set_figheight(figure.get_figheight() + 0.2 * max(text.count("\n") - 1, 0))  # sizes leave room for two lines
-    figure.alt = " ".join(part.rstrip(".") + "." for part in (title, alt, note) if part)
+    figure.alt = " ".join(part if part[-1] in ".?" else f"{part}." for part in (title, alt, note) if part)
     return figure
 
 
