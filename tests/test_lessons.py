@@ -116,7 +116,7 @@ def test_every_column_of_the_ledger_is_explained():
     assert set(ledger.columns) - {"published", "audited"} <= set(review.MEANINGS) >= set(review.NAMES)
     reasons = review.reasons(ledger)
     assert reasons["train"].to_dict() == {"duplicate": 1, "moved out": 1, "moved in": 1}
-    assert review.changes(ledger).loc[("train", "melanoma"), "audited"] == 0
+    assert review.changes(ledger).loc["melanoma"].tolist() == [2, 0, -1, 0, 1]
     unchanged = labels.ledger(table[:1])
     assert review.reasons(unchanged).index.tolist() == ["none"] and len(review.changes(unchanged)) == 1
 
@@ -125,7 +125,21 @@ def test_what_the_ledger_shows_of_images_that_are_also_in_test():
     table = rows(image_id=["a"], published_label=["x"], split=["train"], flag=["test twin"])
     ledger = labels.ledger(table)
     assert review.reasons(ledger).index.tolist() == ["also in Test"]
-    assert review.changes(ledger).columns.tolist() == ["published", "also in Test", "audited"]
+    assert review.changes(ledger).loc["x"].to_dict() == {
+        "published": 1,
+        "left out": -1,
+        "moved out": 0,
+        "moved in": 0,
+        "audited": 0,
+    }
+
+
+def test_examples_are_drawn_of_usable_rows_and_one_class_is_refused():
+    table = rows(image_id=list("abcde"), label=list("xxxyy"), split=[""] * 5, flag=["unreadable", "", "", "", ""])
+    shown = review.examples(table, seed=0)
+    assert shown["label"].tolist() == list("xxyy") and "a" not in set(shown["image_id"])
+    with pytest.raises(ValueError, match="Only the class 'x' is left"):
+        review.examples(table[:3], seed=0)
 
 
 def test_a_contradiction_shows_one_picture_beside_itself():
@@ -135,7 +149,7 @@ def test_a_contradiction_shows_one_picture_beside_itself():
     assert len(review.contradictions(table[5:])) == 0
     found = {"lists": {"contradictory_images": [["a", "a"], ["b", "b", "b"]]}}
     said = review.contradictions_in_words(review.contradictions(table, 1), found)
-    assert said == "2 pictures (5 files) are filed under two classes; 1 are shown here"
+    assert said == "Pictures filed under two classes: 2 (in 5 files); shown here: 1"
     none = {"lists": {"contradictory_images": []}}
     assert review.contradictions_in_words(table[:0], none) == "No picture is filed under two classes"
 
@@ -155,4 +169,5 @@ def test_bars_say_their_numbers_to_those_who_cannot_see():
     counts = pd.DataFrame({"originals": [3, 5], "copies": [2, 0]}, ["rose", "tulip"])
     figure = figures.bars(counts, ["grey", "blue"], "Roses have copies", synthetic=True)
     assert "rose 3 + 2; tulip 5 + 0" in figure.alt and "synthetic" in figure.alt
+    assert figures.bars(counts, ["grey", "blue"], "How many?").alt.startswith("How many? Images")
     assert [text.get_text().strip() for text in figure.axes[0].texts] == ["5", "5"]

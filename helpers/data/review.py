@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from helpers import manifest
+from helpers.data import splits
 from helpers.data.images import open_rgb, read_files
 
 MEANINGS = {  # of the ledger's columns, short enough for a table
@@ -10,7 +12,7 @@ MEANINGS = {  # of the ledger's columns, short enough for a table
     "contradiction": "one picture in two classes, and no official label",
     "duplicate": "another file of the same picture is kept",
     "augmented copy": "a changed version of another picture",
-    "test twin": "it, or one of its group, is in Test or validation",
+    "test twin": "one of its group is in Test or a given validation",
     "class too small": "its class has too few training images left",
     "moved out": "an official label gives it another class",
     "moved in": "an official label gives it this class",
@@ -19,8 +21,13 @@ NAMES = {"test twin": "also in Test"}  # a flag's name in tables for reading, wh
 
 
 def examples(table, seed, each=2):
-    """Return up to ``each`` rows of each ``label``, drawn at random, in the order of the labels."""
-    return table.sample(frac=1, random_state=seed).groupby("label").head(each).sort_values("label")
+    """Return up to ``each`` usable rows of each ``label``, drawn at random, in the order of the labels.
+
+    ValueError if the manifest leaves nothing to learn from (see ``splits.require``).
+    """
+    splits.require(table.assign(group=table["image_id"]))
+    rows = manifest.active(table).sample(frac=1, random_state=seed)
+    return rows.groupby("label").head(each).sort_values("label")
 
 
 def counts(table):
@@ -68,7 +75,7 @@ def contradictions_in_words(shown, found):
     if not every:
         return "No picture is filed under two classes"
     files, here = sum(map(len, every)), shown["picture"].nunique()
-    return f"{len(every)} pictures ({files} files) are filed under two classes; {here} are shown here"
+    return f"Pictures filed under two classes: {len(every)} (in {files} files); shown here: {here}"
 
 
 def reasons(ledger):
@@ -86,8 +93,12 @@ def reasons(ledger):
 
 
 def changes(ledger):
-    """Return the rows and columns of ``labels.ledger`` in which something changes (else all), blank where none does."""
-    moves = ledger.drop(columns=["published", "audited"])
-    columns = ["published", *moves.columns[moves.any()], "audited"]
-    changed = ledger.loc[moves.any(axis=1) | (not moves.any(axis=None)), columns]
-    return changed.astype(object).where(changed != 0, "").assign(audited=changed["audited"]).rename(columns=NAMES)
+    """Return published, left out, moved and audited files of the classes of ``labels.ledger`` that change (else all).
+
+    Each row adds up: what is taken away is below 0.
+    """
+    book = ledger.groupby("class").sum()
+    moves = book[["moved out", "moved in"]]
+    book.insert(1, "left out", book["audited"] - book["published"] - moves.sum(axis=1))
+    changed = moves.any(axis=1) | (book["left out"] != 0)
+    return book.loc[changed | (not changed.any()), ["published", "left out", *moves, "audited"]]

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 1 · Four corners: look at the data before you train on it
 #
-# **Cover all of an image but its four corners: could anybody still name the disease? In twenty-five minutes you will
-# guess, find out what is in these folders and what is wrong with them, split them so that nothing leaks, and see.**
+# **Cover all of an image but its four corners: could anybody still name the disease? In twenty-five minutes of reading
+# (about an hour if you also do it) you will guess, find out what is in these folders and what is wrong with them, split
+# them so that nothing leaks, and see.**
 #
 # {{badge}}
 
@@ -12,12 +13,15 @@
 # - **look** at two images of each class;
 # - **guess** how often four corners of an image are enough to predict its class;
 # - **count** the images of each class, and know the first score to beat;
-# - **audit** the labels: find pictures filed under two classes, and pictures that are in both Train and Test;
+# - **audit** the labels: find images filed under two classes, and images that are in both Train and Test;
 # - **decide** which labels to believe, and account for every image;
 # - **split** into training and validation so that all images of a lesion stay together;
 # - **see** what the corners reveal;
 # - **measure** what could reveal where an image was taken;
 # - **resize and normalise** an image for a network.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -65,10 +69,11 @@ from sklearn.model_selection import train_test_split
 #
 # Find the images. The lines that are printed say how the folders were understood: where the class of an image is
 # written, which images belong to one lesion or patient, and what was not used. **Train** is to learn from; **Test** is
-# kept aside to score the finished networks. If a line is wrong, every number below is wrong too.
+# kept aside to score the finished networks. If a line is wrong, every number below is wrong too. (`run` knows the
+# images and the folder for results.)
 
 # %%
-run = runs.start("01_eda", globals())
+run = runs.start("01_eda", globals())  # it checks the parameters first
 SYNTHETIC = run.images.synthetic  # then figures say so
 columns = LABELS_CSV, IMAGE_COLUMN, LABEL_COLUMN
 draft = run.folder / "labels_draft.csv"  # written if the images cannot be understood
@@ -83,10 +88,10 @@ print(understood)
 # %% tags=["slide"]
 table = duplicates.inspect(published)
 readable = table[table["flag"] == ""]
-two = review.examples(readable, SEED)
+two = review.examples(table, SEED)
 figures.image_grid(
     two["path"], two["label"], columns=6, inches=1.9,
-    title="Some classes may be distinguished at a glance, others may not",
+    title="Two images per class: which classes could you tell apart at a glance?",
     synthetic=SYNTHETIC,
 )
 
@@ -103,7 +108,6 @@ table[columns].head(3)
 unreadable = table[table["flag"] == "unreadable"]
 names = ", ".join(unreadable["image_id"]) or "none"
 print(f"{len(unreadable)} of {len(table)} files cannot be read: {names}")
-splits.require(table.assign(group=table["image_id"]))  # it says so if nothing can be learned
 
 # %% [markdown]
 # ## Guess: are four corners enough?
@@ -119,19 +123,22 @@ figures.image_grid(
     synthetic=SYNTHETIC,
 )
 
-# %%
-print("In this order:", ", ".join(one["label"]))
-
 # %% [markdown]
 # A program learns from the corners of some images, with their classes. Then it gets the corners of others. What share
-# of these does it classify correctly?
+# of these does it classify correctly? The answer comes in *See what the corners reveal*.
 
 # %%
 GUESS = 0.25  # change me: the share, from 0 to 1
 
 # %% [markdown]
-# A fair answer needs three things: a score for somebody who looks at nothing, labels that are right, and images that the
-# program has not seen.
+# How many of the covered images did you name yourself?
+
+# %%
+print("In this order:", ", ".join(one["label"]))
+
+# %% [markdown]
+# The program's turn comes later, because a fair answer needs three things: a score for somebody who looks at nothing,
+# labels that are right, and images that the program has not seen.
 
 # %% [markdown]
 # ## How unequal are the classes?
@@ -145,18 +152,18 @@ counts = review.counts(readable)
 figures.bars(
     counts,
     figures.SPLIT_COLOURS,
-    title=f"Images of a class: {review.ends(counts.sum(axis=1))}",
+    title=f"Images per class: {review.ends(counts.sum(axis=1))}",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
 # ## Are the labels right? The audit
 #
-# The folder's name may be wrong. The audit compares it with the pictures (one picture under two classes cannot be
-# right twice) and with **official labels**: what the ISIC Archive, or a table beside the images, says of them. A
-# **hash** is a number that is equal for equal files; a **perceptual hash** hardly changes when a picture is saved
-# again or made smaller. With the two, copies are found. Files with the same pixels are one **picture** here, however
-# many they are. What was not found is not in the table.
+# The folder's name may be wrong. The audit compares it with the other folders (one image under two classes cannot be
+# right twice) and with **official labels**: what the ISIC Archive, or a table beside the images, says. A **hash** is a
+# number that is equal for equal files; a **perceptual hash** hardly changes when an image is saved again or made
+# smaller. With the two, copies are found. Files with the same pixels are one **picture**, however many they are, and
+# the audit counts pictures. Findings with a count of 0 are omitted.
 
 # %% tags=["nbval-check-output"]
 metadata = labels.official_labels(table, facts, METADATA)
@@ -179,8 +186,8 @@ figures.image_grid(
 
 # %% [markdown]
 # Next, the pictures whose folder differs from their official label, as far as one is known. If a class with a
-# harmless name holds cancers (melanomas, say, or carcinomas), a network may learn that they are harmless, and a score on
-# labels of the same origin rewards it for that. No accuracy reveals the mistake.
+# harmless name holds cancers (melanomas, say, or carcinomas), a network may learn that they are harmless, and a score
+# on labels of the same origin rewards it for that. No accuracy reveals the mistake.
 
 # %% tags=["nbval-check-output"]
 none = [{"published": "none", "official": "none", "images": 0}]
@@ -210,14 +217,22 @@ review.reasons(ledger)
 # %% [markdown]
 # These are files, while the audit counted pictures, so the numbers may differ: where an official label settles a
 # contradiction, the second file of the picture is a duplicate.
+#
+# Which class lost what? The **ledger** accounts for every file like a bank statement: read a row from left to right,
+# and it adds up. A class with 0 at the end is gone. (Classes without a change are omitted, unless no class has one.)
+
+# %% tags=["nbval-check-output"]
+review.changes(ledger)
 
 # %% [markdown]
 # ## Split
 #
-# Part of Train becomes **validation**: every choice is made on it, so that Test is scored once, at the end. Two rules
-# make the split honest. It is **stratified**: each class gives about the same share. And it is **grouped**:
-# photographs of one lesion or patient stay together. Otherwise the network is tested on a lesion that it has already
-# seen, and its score may be too good: a **leak**.
+# Part of Train becomes **validation**: every choice is made on it, so that no choice is ever made on Test. Each
+# network is scored there once, when it is finished. (Notebook 02 scores a throw-away classifier on it, to show a leak.)
+#
+# Two rules make the split honest. It is **stratified**: every class has about the same share in each split. And it is
+# **grouped**: photographs of one lesion or patient stay together. Otherwise the network is tested on a lesion that it
+# has already seen, and its score may be too good: a **leak**.
 #
 # `VAL_CUT = "first"` cuts validation as the published Test was cut: the first files of each class by number.
 
@@ -229,9 +244,8 @@ print(f"{len(parts)} groups, of which {(parts > 1).sum()} have images in two spl
 review.counts(used)
 
 # %% [markdown]
-# Keep the manifest in the run folder, for the other notebooks. Its **fingerprint**, a hash of the table, is stored
-# with every result from here on: two results with the same fingerprint were made from the same images, labels and
-# split.
+# Keep the manifest for the other notebooks. Its **fingerprint**, a hash of the table, is stored with every result: the
+# same fingerprint means the same images, labels and split.
 
 # %% tags=["nbval-check-output"]
 manifest.write(table, run.folder / "manifest.csv", run.images.root)
@@ -254,10 +268,10 @@ print(f"Always {largest}: correct for {always:.0%} of the validation images")
 
 # %% [markdown]
 # Of each corner, keep only colours: mean, spread and five **percentiles** (values below which a given share of the
-# pixels lies) of each channel (red, green, blue). A **random forest**, the majority vote of many decision trees, learns from them on the
-# training images and predicts the validation images: first the class, then the collection. Bissoto and others (2019,
-# arXiv 1904.08818) blacked out the lesions in the same spirit, and found that networks still did clearly better than
-# chance.
+# pixels lies) of each channel (red, green, blue). A **random forest**, the majority vote of many decision trees, learns
+# from them on the training images and predicts the validation images: first the class, then the collection. Bissoto and
+# others (2019, arXiv 1904.08818) blacked out the lesions in the same spirit, and found that networks still did clearly
+# better than chance.
 
 # %%
 learned, held = corners.cut(train["path"]), corners.cut(val["path"])
@@ -271,14 +285,15 @@ collections = forest.predict(unseen)
 # %% [markdown]
 # Compare each blue dot, the corners, with the grey one above it, which looks at nothing. The line through a dot is its
 # 95% **confidence interval**: lines made in this way contain the true share in 95 of 100 samples of this size. If the
-# line of the corners does not reach down to the score to beat, luck hardly explains the difference.
+# line of the corners does not reach down to the score to beat, luck hardly explains the difference. (The grey dot's own
+# line does not matter here: both are measured on the same images. Notebook 05 compares such pairs properly.)
 
 # %% tags=["slide"]
 shares = corners.shares(train, val, classes, collections)
 share = shares["value"].iloc[1]
 figures.shares(
     shares, GUESS,
-    title=f"You guessed {GUESS:.0%}; four corners alone classify {share:.0%} correctly",
+    title=f"Four corners: {share:.0%} right; without looking: {always:.0%} (you guessed {GUESS:.0%})",
     xlabel="share of the validation images, with 95% interval (grey: without looking)",
     synthetic=SYNTHETIC,
 )
@@ -293,30 +308,31 @@ print(corners.sentence(shares, GUESS))
 # %% [markdown]
 # ## Why? What a network could cheat with
 #
-# A set may be put together from **collections**: pictures that one group of people took, with their own cameras,
-# light and patients. If a class comes from one collection only, class and collection are **confounded**: they change
-# together, and nothing in the training images can say which of the two a network has learned.
+# A set may be put together from **collections**: images that one group of people took, with their own cameras, light
+# and patients. (Later notebooks call a collection a *clinic*, for short.) If a class comes from one collection only,
+# class and collection are **confounded**: they change together, and nothing in the training images can say which of the
+# two a network has learned.
 
 # %% tags=["nbval-check-output"]
 collection = train["collection"].replace("", "unknown")
 pd.crosstab(train["label"], collection)
 
 # %% [markdown]
-# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion: "from
-# this camera, so a nevus". Validation cannot show the harm, because class and collection go together in it as in
-# training. Images of a class that, in training, came from other collections can. How many of them are in Test?
+# A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion, such as
+# "from this collection, so a nevus". Validation cannot show the harm, because class and collection go together in it
+# as in training. A Test image can if its class and collection are an **unseen pair**: training has images of that
+# class, but none of them from that collection. How many such images are in Test?
 
 # %% tags=["nbval-check-output"]
 test = manifest.active(table, "test")
 away = shortcut.elsewhere(table)
-print(f"{len(away)} of {len(test)} Test images come from a collection "
-      "that has no training image of their class.")
+print(f"{len(away)} of {len(test)} Test images are of an unseen pair of class and collection.")
 
 # %% [markdown]
 # Notebook 05 looks at them, if there are any, and at images of another set, if you give one. (Exercise 1 asks how far
 # the collection alone would take you.)
 #
-# But what could reveal the collection? The **mean image** of a class shows what all its pictures share. Look at the
+# But what could reveal the collection? The **mean image** of a class shows what all its images share. Look at the
 # edges, which show mostly skin: are the classes of one collection more alike than those of two?
 
 # %% tags=["slide"]
@@ -325,27 +341,24 @@ mean = review.mean_images(pixels, collection + ": " + train["label"])
 edge = pd.Series(review.mean_images(pixels, collection)).map(review.blue_of_edge)
 figures.image_grid(
     mean.values(), mean, columns=4, inches=2,
-    title=f"Share of blue in the light of the edges: {review.ends(edge, '%')}",
+    title=f"Blue share of the edge colour: {review.ends(edge, '%')}",
     synthetic=SYNTHETIC,
 )
-
-# %% [markdown]
-# ## Which class lost what?
-#
-# Back to *Decide*: the **ledger** accounts for every file, class by class. Read a row from left to right, like a bank statement:
-# `published` files in the folder, then those taken away (−) or added for a reason of the table in *Decide*, then the
-# `audited` files that are left. A class with 0 is left out. Rows and columns without a change are not shown.
-
-# %% tags=["nbval-check-output"]
-review.changes(ledger)
 
 # %% [markdown]
 # ## Resize and normalise
 #
 # One thing is left before a network can have the images: it takes numbers of a small range, and images of one size.
-# **Resize** squeezes every image into a square. Where it gets smaller, neighbouring pixels are averaged, so that fine
-# lines do not turn into noise (**anti-aliasing**). **Normalise** divides by 255. In this course the division is the
-# network's own first layer (`Rescaling`), so that a saved network can be given a plain image.
+# **Resize** squeezes every image into a square: what was wider than high gets narrower. Where it gets smaller,
+# neighbouring pixels are averaged, so that fine lines do not turn into noise (**anti-aliasing**). **Normalise** divides
+# by 255. In this course the division is the network's own first layer (`Rescaling`), so that a saved network can be
+# given a plain image.
+
+# %% tags=["nbval-check-output"]
+sides = readable.value_counts(["width", "height"])
+width, height = sides.index[0]
+print(f"Sizes found: {len(sides)}. The most frequent, {width} × {height} pixels, "
+      f"is that of {sides.iloc[0]} of {len(readable)} images.")
 
 # %%
 SIZE = 64  # pixels a side: the default of notebooks 03 and 04
@@ -357,33 +370,25 @@ print("before:", values.min(), "to", values.max())
 print(f"after: {normalised.min():.2f} to {normalised.max():.2f}")
 
 # %% tags=["slide"]
-before = original.width * original.height
+before, after = original.width * original.height, SIZE * SIZE
 figures.image_grid(
     [original, resized], ["original", "resized"], columns=2, inches=3.2,
-    title=f"The network sees {SIZE * SIZE} pixels of {before}: {SIZE * SIZE / before:.0%}",
+    title=f"The network sees {after:,} pixels of {before:,}: {after / before:.0%}",
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
-# Are all images of one size? The table lists the five most frequent sizes. Where an image is wider than high, the
-# square makes everything in it narrower.
-
-# %% tags=["nbval-check-output"]
-sides = readable.value_counts(["width", "height"])
-sides.head(5).to_frame("images")
-
-# %% [markdown]
 # ## What you saw
 #
-# - **Look**: some classes may differ at a glance, others may not.
+# - **Look**: two images of each class, and then of one only its corners.
 # - **Guess**: written down before the answer, it shows what you took for granted.
-# - **Count**: classes of unequal size; always predicting the largest one is the first score to beat.
-# - **Audit**: hashes and official labels test the folders' names.
-# - **Decide**: the ledger accounts for every image, and for every class that is left out.
-# - **Split**: stratified, grouped, seeded; Test stays untouched.
-# - **See**: four corners, mostly skin and edge, may predict the class better than always the largest one; a network may use
-#   what they reveal.
-# - **Measure**: the edges of an image have colours, too, and they may go with the collection.
+# - **Count**: the size of every class; always predicting the largest class is the first score to beat.
+# - **Audit**: hashes and official labels tested the folders' names.
+# - **Decide**: the ledger accounts for every file, and for every class that is left out.
+# - **Split**: stratified, grouped, seeded; Test has taken part in no choice.
+# - **See**: what four corners classify correctly, beside always predicting the largest class; whatever they reveal, a
+#   network may use.
+# - **Measure**: the edges of an image have colours, too, and these may go with the collection.
 # - **Resize and normalise**: every image becomes a small square of numbers from 0 to 1.
 
 # %% [markdown]
