@@ -96,7 +96,7 @@ def reveal(table):
 
 
 def leak(table):
-    """The leak and the corners: a nearest neighbour after three splits, and a forest that sees four corners."""
+    """The leak and the corners: a nearest neighbour after both ways of splitting, and a forest that sees four corners."""
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
     table = table[table["images"] == "real"]
