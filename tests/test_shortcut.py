@@ -75,7 +75,7 @@ def test_elsewhere_is_what_training_has_from_other_collections_only():
 
 def test_the_reveal_counts_and_says_who_chose_what():
     found = shortcut.reveal(places(two_networks()), {})
-    away = found.loc["colours_kept", "Test, unseen pair of class and collection"]
+    away = found.loc["colours_kept", "Test, unseen pairs"]
     assert (away["right"], away["images"], away["value"]) == (1, 10, pytest.approx(0.1))
     assert found.loc[("colours_exchanged", "validation"), "value"] == 0.5
     said = shortcut.answer(found, "colours_kept")
@@ -135,7 +135,7 @@ def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():
     found = shortcut.reveal(places(two_networks()), {})
     figure = shortcut.figure(found, "It is revealed", 0.4, synthetic=True, choice="colours_kept")
     assert (
-        "colours kept, Test, unseen pair of class and collection: 10% (1 of 10); colours exchanged, " in figure.alt
+        "colours kept, Test, unseen pairs: 10% (1 of 10); colours exchanged, " in figure.alt
         and "synthetic" in figure.alt
     )
     assert "your guess: 40%" in [text.get_text() for text in figure.legends[0].get_texts()]
@@ -278,7 +278,7 @@ def test_every_network_is_scored_once_and_reported(tmp_path, monkeypatch, write_
     card = model_card.write(run, leaves, results).read_text()
     assert "sets" in card and not re.search("clinics|lesion|diagnos|doctor|Skin tone|whom", card)
     reveal = pd.read_csv(tmp_path / "report" / "reveal.csv").set_index(["network", "place"])
-    assert reveal.loc[("colours_exchanged", "Test, unseen pair of class and collection"), "right"] == 7
+    assert reveal.loc[("colours_exchanged", "Test, unseen pairs"), "right"] == 7
     with pytest.raises(runs.RunError, match="predictions of Test"):
         gone = rows["split"] == "test"
         evaluate.evaluate(

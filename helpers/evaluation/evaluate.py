@@ -233,7 +233,8 @@ def _write_report(run, results, prevalence):
         "All networks": [
             "Most accurate on validation: {}; on Test: {}".format(*first),
             results.accuracies.reset_index(),
-            f"With 95% intervals; several images of one {'lesion' if skin else 'object'} count as one.",
+            f"With 95% intervals; several images of one {'lesion' if skin else 'object'} count as one. "
+            "Unseen pairs are Test images whose class and collection training never saw together.",
             f"{other.sum()} of {len(other)} networks were trained with other parameters than one above",
             results.networks.reset_index(),
             "Layers, augmentation, schedule and colours, in which the notebooks differ, are not listed.",

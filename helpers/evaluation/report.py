@@ -9,7 +9,7 @@ from helpers import manifest, page
 from helpers.runs import LEFT, RunError, recorded, shaping
 
 NOTICE = "This is teaching material, not a medical device. Nothing here may be used to judge anybody's health."
-UNSEEN = "Test, unseen pair of class and collection"  # training has the class from other clinics only
+UNSEEN = "Test, unseen pairs"  # training has the class from other clinics only
 SYNTHETIC = (
     "SYNTHETIC: these images are drawings, not patients. The scores say that the course works, nothing about skin."
 )

@@ -15,6 +15,9 @@
 # - **build** a deeper network: dropout, batch normalisation and global pooling, skip connections;
 # - **train** it twice, and compare the two on validation;
 # - **choose** the one that you would send to a clinic, for notebook 05 to judge.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}

@@ -17,6 +17,9 @@
 # - **report** it all in plain words.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's health.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}

@@ -17,6 +17,9 @@
 #
 # This notebook goes beyond the case study, which trains its networks from scratch: from random weights. It needs an
 # internet connection, or a small package of weights; without either it says so and ends there.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}

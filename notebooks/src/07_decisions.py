@@ -21,6 +21,9 @@
 # trusted: read those you like, but run the cells in order. All of it goes beyond the case study.
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's health.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -199,8 +202,8 @@ print(decisions.as_wanted(point, SENSITIVITY))
 #   lie above it, and with few positives that is a large share. If the interval includes what was wanted, this may be all.
 # - **Choice.** Validation also chose the epoch of each network, and may have chosen the network. So what it says may be
 #   a little too good.
-# - **Other images.** Test may hold what validation does not. *Test, unseen pair of class and collection*, if
-#   there is such a row, are images of classes that training has from other collections only.
+# - **Other images.** Test may hold what validation does not. *Test, unseen pairs*, if there is such a row, are images of
+#   classes that training has from other collections only.
 
 # %% [markdown]
 # ## Would another threshold do better?
