@@ -47,7 +47,7 @@ LABEL_COLUMN = ""  # @param {type:"string"}
 VAL_FRACTION = 0.2  # @param {type:"number", min:0.05, max:0.5}
 # which images: whole groups at random, or the first of each class by file name
 VAL_CUT = "at random"  # @param ["at random", "first"]
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%

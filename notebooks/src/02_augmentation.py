@@ -33,7 +33,7 @@ METADATA = ""  # @param {type:"string"}
 MIN_CLASS_SIZE = 20  # @param {type:"integer", min:1, max:100000}
 # number of images to fill each class up to; 0: the size of the largest class
 TARGET = 0  # @param {type:"integer", min:0, max:100000}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%

@@ -59,7 +59,7 @@ TTA = True  # @param {type:"boolean"}
 KEEP_ASPECT = False  # @param {type:"boolean"}
 # also write a log for TensorBoard into the run folder
 TENSORBOARD = False  # @param {type:"boolean"}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%

@@ -43,7 +43,7 @@ PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999}
 EXTERNAL_DIR = ""  # @param {type:"string"}
 # path of a picture of your own; "upload" opens a file dialog in Colab; empty: a Test image
 PICTURE = ""  # @param {type:"string"}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%

@@ -63,7 +63,7 @@ TTA = True  # @param {type:"boolean"}
 KEEP_ASPECT = False  # @param {type:"boolean"}
 # folder of another set of images, scored as well as Test; empty: none
 EXTERNAL_DIR = ""  # @param {type:"string"}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%

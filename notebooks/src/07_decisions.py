@@ -49,7 +49,7 @@ SENSITIVITY = 0.9  # @param {type:"number", min:0.01, max:1}
 PREVALENCE = 0.02  # @param {type:"number", min:0.0001, max:0.9999}
 # folder of another set of images, scored as well as Test; empty: none
 EXTERNAL_DIR = ""  # @param {type:"string"}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
