@@ -87,7 +87,8 @@ def test_opening_and_close(name):
     assert re.match(r"# \d · .+\n\n\*\*.+\*\*\n\n\[!\[Open in Colab\]\(https://colab", opening, flags=re.DOTALL)
     assert f"/notebooks/{name}.ipynb)" in opening and "{{" not in json.dumps(cells)
     assert cells[1]["source"].startswith("You will\n\n- **")
-    assert tagged(cells[2], "set-up") and tagged(cells[3], "parameters") and "import" in cells[4]["source"]
+    first = code(name)
+    assert tagged(first[0], "set-up") and tagged(first[1], "parameters") and "import" in first[2]["source"]
     close = [number for number, cell in enumerate(cells) if cell["source"].startswith("## What you saw\n\n- **")]
     assert len(close) == 1 and "\n## Exercises" in "\n".join(cell["source"] for cell in cells[close[0] :])
     promised, seen = (re.findall(r"^- \*\*(\w+)", cells[place]["source"], re.MULTILINE) for place in (1, close[0]))

@@ -6,17 +6,17 @@ from scipy import ndimage
 from notebooks.checks import compare, entry, number
 
 
-def horizontal_edges(given, lesion):
+def horizontal_edges(given, image):
     """Check the activation of a kernel that finds horizontal edges (03, exercise 1)."""
     assert given is not None, "horizontal is still None: put the activation into it."
-    given, slope = np.asarray(given, float), ndimage.sobel(lesion, axis=0, mode="reflect")
-    assert given.shape == lesion.shape, f"The activation has the shape {given.shape}; the image has {lesion.shape}."
+    given, slope = np.asarray(given, float), ndimage.sobel(image, axis=0, mode="reflect")
+    assert given.shape == image.shape, f"The activation has the shape {given.shape}; the image has {image.shape}."
     assert given.min() >= 0, "There are numbers below zero: the feature map still has to pass through ReLU."
 
     def same(slope, given=given):
         return any(np.allclose(given, np.maximum(sign * slope, 0), atol=1e-5) for sign in (1, -1))
 
-    vertical = ndimage.sobel(lesion, axis=1, mode="reflect")
+    vertical = ndimage.sobel(image, axis=1, mode="reflect")
     assert not same(vertical), (
         "This is the kernel for vertical edges: it subtracts left from right, not above from below."
     )
@@ -25,10 +25,10 @@ def horizontal_edges(given, lesion):
     )
     turned = same(slope, given.T) or same(vertical, given.T)
     assert not turned, "The kernel has to be turned, not the image or its activation."
-    zeros = ndimage.sobel(lesion, axis=0, mode="constant")
+    zeros = ndimage.sobel(image, axis=0, mode="constant")
     assert not same(zeros), "The border of the image has become an edge: use the same boundary as above."
-    assert same(slope) or same(ndimage.prewitt(lesion, axis=0, mode="reflect")), (
-        "This is not what a kernel for horizontal edges gives on `lesion`: which pixels should `kernel` subtract?"
+    assert same(slope) or same(ndimage.prewitt(image, axis=0, mode="reflect")), (
+        "This is not what a kernel for horizontal edges gives on `grey`: which pixels should `kernel` subtract?"
     )
     print("Right: the kernel's rows are subtracted instead of its columns.")
 

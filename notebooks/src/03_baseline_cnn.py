@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 3 · A plain convolutional network
 #
-# **In twenty minutes you will compute a convolution by hand, build the case study's CNN layer by layer, find out
-# where its weights are, train it, and see how it starts to memorise.**
+# **In twenty minutes of reading (about an hour if you also do it) you will compute a convolution by hand, build the case
+# study's CNN layer by layer, find out where its weights are, train it, and see whether it starts to memorise.**
 #
 # {{badge}}
 
@@ -10,7 +10,7 @@
 # You will
 #
 # - **load** the training and validation images as batches;
-# - **convolve** one lesion with a kernel of your own, and see the feature map;
+# - **convolve** one image with a small kernel, first by hand, and see the feature map;
 # - **build** a network of convolutions, pooling and fully connected layers, and guess where its weights are;
 # - **train** it with categorical cross-entropy and Adam, with early stopping and checkpoints;
 # - **read** the curves, and recognise overfitting;
@@ -18,6 +18,9 @@
 
 # %%
 # {{setup}}
+
+# %% [markdown]
+# You need change nothing in the next cell. Come back when a section mentions a name in capitals.
 
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
@@ -44,7 +47,7 @@ LEARNING_RATE = 0.001  # @param {type:"number", min:0.0000001, max:10}
 KEEP_ASPECT = False  # @param {type:"boolean"}
 # also write a log for TensorBoard into the run folder
 TENSORBOARD = False  # @param {type:"boolean"}
-# the same number gives the same split, images and networks
+# the same number gives the same split and images; networks may differ a little from run to run
 SEED = 0  # @param {type:"integer", min:0, max:4294967295}
 
 # %%
@@ -117,16 +120,29 @@ figures.image_grid(
 # %% [markdown]
 # ## A convolution by hand
 #
-# A **kernel** is a small table of numbers. A **convolution** lays it on every place of the image, multiplies number by
-# pixel, and adds up; the result is a **feature map**. This kernel of 3 × 3 subtracts the pixels on the left from those
-# on the right, so that vertical edges stand out: large where it gets brighter to the right, below zero where it gets
-# darker, near zero where nothing changes. **ReLU** then sets everything below zero to zero. What remains is an
-# **activation**, large where the pattern was found.
+# A **kernel** is a small table of numbers. A **convolution** slides it over the image: at every position it multiplies
+# each number by the pixel under it, and adds up. The sums make a **feature map**. This kernel of 3 × 3 subtracts the
+# pixels on the left from those on the right, and the middle row counts twice:
+#
+#     -1  0  1
+#     -2  0  2
+#     -1  0  1
+#
+# By hand, at one position: from left to right, each of the three rows under the kernel reads 10, 10, 50. The kernel
+# gives (-10 + 50) + 2 × (-10 + 50) + (-10 + 50) = 160, a strong edge. Had the rows read 50, 10, 10, it would give -160;
+# and 0 had all pixels been alike. So vertical edges stand out: the sum is large where it gets brighter to the right,
+# below zero where it gets darker, near zero where nothing changes.
+#
+# **ReLU** then sets everything below zero to zero. What remains is an **activation**, large where the pattern was found.
+# Without ReLU between them, several convolutions in a row could be replaced by a single, larger one.
+#
+# The next cell does it at every position. (SciPy calls this *correlation*: a mathematician's convolution flips the kernel
+# first. As a network learns its kernels, it makes no difference.)
 
 # %%
-lesion = batch.numpy()[0].mean(axis=-1) / 255
+grey = batch.numpy()[0].mean(axis=-1) / 255
 kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # Sobel, 1968
-feature_map = signal.correlate2d(lesion, kernel, mode="same", boundary="symm")
+feature_map = signal.correlate2d(grey, kernel, mode="same", boundary="symm")
 activation = np.maximum(feature_map, 0)  # ReLU
 
 # %% [markdown]
@@ -134,12 +150,11 @@ activation = np.maximum(feature_map, 0)  # ReLU
 # zero.
 
 # %% tags=["slide"]
-zero = np.mean(activation == 0)
 figures.image_grid(
-    [figures.shades(lesion), figures.shades(feature_map), figures.shades(activation)],
+    [figures.shades(grey), figures.shades(feature_map), figures.shades(activation)],
     ["one image, in grey", "its feature map", "after ReLU"],
     columns=3, inches=2.2,
-    title=f"ReLU sets {zero:.0%} of this feature map to zero",
+    title="The kernel answers where it gets brighter to the right",
     synthetic=SYNTHETIC,
 )
 
@@ -150,9 +165,11 @@ figures.image_grid(
 # ## The network, layer by layer
 #
 # - **Conv2D** holds many kernels, here 16, 32 and 64. Each makes a map, a *channel*, out of all channels before it.
-# - **Pooling** keeps the largest activation of each 2 × 2 places: half the side, and a small shift matters less.
+# - **Pooling** keeps the largest activation of each 2 × 2 (of 1, 3 / 0, 2 it keeps 3): half the side, and a small shift
+#   matters less.
 # - **Flatten** lays all activations out in one long row; **fully connected** layers (Dense) weigh them.
-# - The last layer has one number a class, the **logits**; **softmax** turns them into probabilities that sum to 1.
+# - The last layer has one number per class, the **logits**; **softmax** turns them into probabilities that sum to 1. It
+#   raises e to each logit and divides by the sum: logits 2, 1, 0 become 7.4, 2.7, 1, and so 67%, 24%, 9%.
 
 # %%
 network = keras.Sequential([
@@ -213,8 +230,8 @@ weights_by_hand = activations * 128 + 128
 print(f"{activations:,} activations x 128 units + 128 biases = {weights_by_hand:,} weights")
 
 # %% [markdown]
-# A kernel is small, and used at every place. This layer has weights for each *place* of the picture: it has to learn a
-# lesion in the upper left and one in the lower right separately. Notebook 04 replaces it.
+# A kernel is small, and used at every position. This layer has weights for each *position*: what it learns about the
+# upper left of the image says nothing about the lower right. Notebook 04 replaces it.
 
 # %% [markdown]
 # ## How a network learns: gradient descent
@@ -239,12 +256,13 @@ def descend(rate, weight=-2.0):
 # The same start, at a weight of -2, and nine steps at three learning rates:
 
 # %% tags=["slide"]
-rates, line = [0.02, 0.3, 1.03], np.linspace(-3, 3)
+rates, line = [0.02, 0.3, 1.03], np.linspace(-3.5, 3.5)
 figure, places = figures.new(9, 3, 1, 3, sharey=True)
 for axes, rate in zip(places, rates):
     axes.plot(line, line**2, color=figures.GREY)
     axes.plot(descend(rate), descend(rate) ** 2, "o-", color="#D55E00")
-    axes.set(title=f"learning rate {rate}", xlabel="weight", ylabel="loss")
+    axes.set_title(f"learning rate {rate}", fontsize=10)
+    axes.set(xlabel="weight", ylabel="loss")
 title = "A rate too small hardly gets there; one too large jumps over the lowest loss and climbs"
 figures.titled(figure, title, synthetic=False)
 
@@ -253,9 +271,11 @@ figures.titled(figure, title, synthetic=False)
 # of the loss for every weight (*backpropagation*), and moves them all.
 
 # %% [markdown]
-# **Adam** also adapts the step of each weight. **Categorical cross-entropy**, the loss for classes, is minus the
-# logarithm of the probability given to the true class: 0 where the network was sure and right, large where it was sure
-# and wrong. **Accuracy**, the share classified correctly, has no slope to follow: a small step seldom changes a count.
+# **Adam** is gradient descent with two refinements: it averages the slopes of recent steps, and it gives each weight a
+# learning rate of its own, smaller where the slopes have been large. **Categorical cross-entropy**, the loss for classes,
+# is minus the logarithm of the probability given to the true class: 0 where the network was sure and right, large where
+# it was sure and wrong. **Accuracy**, the share classified correctly, has no slope to follow: a small step seldom changes
+# a count.
 
 # %%
 network.compile(
@@ -287,7 +307,7 @@ before = first_layer.predict(one, verbose=0)
 # **Early stopping** ends the training when the validation loss has set no new low for `PATIENCE` epochs. The **checkpoint**
 # keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print progress and save
 # enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and returns a table,
-# one row an epoch.
+# one row per epoch.
 
 # %%
 epochs = EPOCHS or 40
@@ -319,8 +339,8 @@ history = callbacks.finish(network, training)
 last = history.iloc[-1]
 figures.curves(
     {"baseline": history},
-    title=f"In the last epoch {last['accuracy']:.0%} of training is right, "
-          f"and {last['val_accuracy']:.0%} of validation",
+    title=f"In the last epoch, {last['accuracy']:.0%} of training images are classified correctly, "
+          f"{last['val_accuracy']:.0%} of validation images",
     synthetic=SYNTHETIC,
 )
 
@@ -353,50 +373,48 @@ pd.DataFrame({"accuracy": accuracy, "loss": loss}).round(2)
 #
 # ## Room to memorise
 #
-# Put the two findings together: how many weights learned from how many images, and what became of the losses? (The kept
-# epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the two losses part.)
+# The weights and the curves belong together: how many weights learned from how many images, and what became of the two
+# losses? (The kept epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the losses
+# part.)
 
 # %% tags=["slide"]
 trained, checked = two["loss"], two["val_loss"]
 each = network.count_params() / len(train)
-print(f"{network.count_params():,} weights learned from {len(train):,} images: {each:,.0f} for each.")
-print(f"You guessed {GUESS:.0%}; the three convolutions hold {convolutions:.1%} of the weights.")
+print(f"{network.count_params():,} weights learned from {len(train):,} images: {each:,.0f} per image.")
 print("After the kept epoch the training loss went from {:.2f} to {:.2f},".format(*trained))
-print("and the validation loss from {:.2f} to {:.2f}.".format(*checked))
+print("the validation loss from {:.2f} to {:.2f}.".format(*checked))
 
 # %% [markdown]
-# With so many weights for each image, a network can learn single images by heart. If the training loss keeps falling while
-# the validation loss does not, it may have begun to.
+# The more weights per image, the more easily a network learns single images by heart; and most of these belong to one
+# position each. If the training loss keeps falling while the validation loss does not, it may have begun to.
 #
 # ## What did the first layer learn?
 #
-# How much did training change the maps of the first convolution for one lesion? Take the eight kernels that are most
-# active before and after, and compare each one's map with what it was, by their correlation *r*: 1 means the same pattern.
+# Where in one image is each kernel of the first convolution *active*, that is, above zero: untrained, and trained? Take the
+# four of the 16 kernels for which this changed at most positions.
 
 # %%
 after = first_layer.predict(one, verbose=0)
-was = pd.DataFrame(before.reshape(-1, 16))
-now = pd.DataFrame(after.reshape(-1, 16))
-strongest = np.minimum(was.mean(), now.mean()).nlargest(8).index
-r = was.corrwith(now)[strongest]
+switched = (before > 0) != (after > 0)
+most = switched.mean(axis=(0, 1, 2)).argsort()[-4:]
 
 # %% [markdown]
-# Above: untrained. Below: the same kernel, trained. Compare patterns, not brightness: each map goes from its own lowest
-# value, black, to its highest, white. (A map of one value has no *r*, shown as nan.)
+# Below each map, that of the same kernel after training. (Each map goes from its own lowest value, black, to its
+# highest, white.)
 
 # %% tags=["slide"]
-both = np.concatenate([before, after])[..., strongest]
+both = np.concatenate([before, after])[..., most]
+active = (both > 0).mean(axis=(1, 2, 3))
 figures.image_grid(
     figures.maps(both),
-    ["untrained"] * 8 + [f"trained, r {each:.2f}" for each in r],
-    columns=8,
-    title=f"{(r.round(2) > 0.9).sum()} of 8 maps still show the untrained pattern (r over 0.90)",
+    ["untrained"] * 4 + ["trained"] * 4,
+    columns=4, inches=1.7,
+    title="These kernels are active at {:.0%} of positions untrained, at {:.0%} trained".format(*active),
     synthetic=SYNTHETIC,
 )
 
 # %% [markdown]
-# Where *r* is near 1, training left the pattern as chance had drawn it; where it is low, training has changed it. Nobody told
-# a kernel what to look for.
+# Nobody told a kernel what to look for: many small steps down the slope of the loss made it from what chance had drawn.
 #
 # ## One prediction
 #
@@ -413,9 +431,9 @@ truth = val["label"].iloc[0]
 chance = probabilities[truth]
 figures.image_grid(
     image.numpy(),
-    ["predicted: " + probabilities.idxmax()],
+    [f"true: {truth}\npredicted: {probabilities.idxmax()}"],
     columns=1, inches=3.5,
-    title=f"The true class, {truth}, got {chance:.1%}: a loss of {-np.log(chance):.2f}",
+    title=f"The true class got {chance:.1%}: a loss of {-np.log(chance):.2f}",
     synthetic=SYNTHETIC,
 )
 
@@ -454,22 +472,22 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/baseline/pre
 # %% [markdown]
 # ### Exercise 1
 #
-# Which kernel responds to *horizontal* edges? Set `horizontal` to its activation for `lesion`, computed as above: the
+# Which kernel responds to *horizontal* edges? Set `horizontal` to its activation for `grey`, computed as above: the
 # feature map, then ReLU.
 
 # %% tags=["solution"]
 # @title Solution 1
 horizontal = None
 ### BEGIN SOLUTION
-horizontal = signal.correlate2d(lesion, kernel.T, mode="same", boundary="symm")
+horizontal = signal.correlate2d(grey, kernel.T, mode="same", boundary="symm")
 horizontal = np.maximum(horizontal, 0)
 ### END SOLUTION
-checks.horizontal_edges(horizontal, lesion)
+checks.horizontal_edges(horizontal, grey)
 
 # %% [markdown]
 # ### Exercise 2
 #
-# Replace `Flatten` by `GlobalAveragePooling2D`, which keeps one number a channel. How many weights does the whole
+# Replace `Flatten` by `GlobalAveragePooling2D`, which keeps one number per channel. How many weights does the whole
 # network have then? Work it out by hand, as `by_hand`, a whole number, before you build it.
 
 # %% tags=["solution"]
