@@ -25,7 +25,7 @@ This page is made from the notebooks' sources by `python -m docs.parameters`.
 
 
 def page():
-    """Return the text of docs/parameters.md: one row a parameter, in the order in which the course meets them."""
+    """Return the text of docs/parameters.md: one row per parameter, in the order in which the course meets them."""
     known, where = {}, {}
     for notebook in runs.NOTEBOOKS:
         known |= runs.declared(notebook)

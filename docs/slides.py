@@ -1,4 +1,4 @@
-"""One deck of slides a notebook, of its figures and findings: ``make slides`` writes them to _slides/.
+"""One deck of slides per notebook, of its figures and findings: ``make slides`` writes them to _slides/.
 
 A slide is made of the outputs of each code cell tagged ``slide``, as they are stored in the notebook: a figure with its
 alternative text, or lines of text. Its heading is the last one above the cell. A deck is one file, with reveal.js
