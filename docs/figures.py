@@ -1,7 +1,7 @@
 """Draw the pictures of README and docs/, and the tables in docs/results.md, from the numbers in docs/results/.
 
     python -m docs.figures                    # from the numbers stored there
-    python -m docs.figures RUN_DIR [RUN_DIR]  # first store the numbers of finished run folders, one a seed
+    python -m docs.figures RUN_DIR [RUN_DIR]  # first store the numbers of finished run folders, one per seed
 
 No picture shows an image of a patient, and no file here names one.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from helpers import figures, manifest
 from helpers.data import classes
@@ -75,18 +76,19 @@ def reveal(table):
             values, height = table.loc[table["network"] == name, column], row + 0.26 * (step - 1)
             shown = label if row == 0 else None
             axes.plot(values, [height] * len(values), marker, color=colour, markersize=10, alpha=0.75, label=shown)
-            axes.text(values.max() + 0.025, height, f"{values.mean():.2f}", va="center", fontsize=12)
+            axes.text(values.max() + 0.025, height, f"{values.mean():.0%}", va="center", fontsize=12)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=13)
     axes.set(
         xlim=(0, 0.85), ylim=(len(names) - 0.5, -0.5), xlabel="share classified correctly, each seed and the mean"
     )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     kept, exchanged = (
         table[table["network"] == f"colours_{how}"].mean(numeric_only=True) for how in ("kept", "exchanged")
     )
     axes.set_title(
-        f"Validation prefers the network that knows its clinics ({kept['validation']:.2f} to "
-        f"{exchanged['validation']:.2f});\nin another clinic it is right on {kept['other']:.2f}, the other on "
-        f"{exchanged['other']:.2f}",
+        f"Validation prefers the network that knows its clinics ({kept['validation']:.0%} to "
+        f"{exchanged['validation']:.0%});\nin another clinic it is right on {kept['other']:.0%}, the other on "
+        f"{exchanged['other']:.0%}",
         fontsize=13,
         fontweight="bold",
         loc="left",
@@ -108,19 +110,21 @@ def leak(table):
         )
         for place, rows in table.groupby(places):
             side = rows[split].max() + 0.03 if rows[split].max() < 0.9 else 0.83
-            left.text(side, place, f"{rows[split].mean():.2f}", va="center", fontsize=11)
+            left.text(side, place, f"{rows[split].mean():.0%}", va="center", fontsize=11)
     left.set_yticks(range(len(ways)), [way.replace(", ", ",\n") for way in ways], fontsize=11)
     left.set(xlim=(0, 1), ylim=(len(ways) - 0.5, -0.5), xlabel="accuracy, three seeds")
-    left.set_title("Copies on both sides: .97 on validation, .37 on Test", fontsize=12, fontweight="bold", loc="left")
+    left.set_title("With copies: 97% on validation, 37% on Test", fontsize=12, fontweight="bold", loc="left")
     left.legend(frameon=False, loc="lower right", fontsize=11)
     corners = pd.read_csv(RESULTS / "corners.csv")
     right.barh(corners["what"], corners["value"], color=[GREY, "#0072B2", "#D55E00"], height=0.55)
     right.hlines(corners["what"], corners["low"], corners["high"], color="black", linewidth=2)
     for place, row in enumerate(corners.itertuples()):
-        right.text(np.nanmax([row.value, row.high]) + 0.02, place, f"{row.value:.2f}", va="center", fontsize=11)
+        right.text(np.nanmax([row.value, row.high]) + 0.02, place, f"{row.value:.0%}", va="center", fontsize=11)
     right.tick_params(axis="y", labelsize=11)
     right.set(xlim=(0, 1), ylim=(len(corners) - 0.5, -0.5), xlabel="accuracy on validation")
     right.set_title("Four corners, and no lesion", fontsize=12, fontweight="bold", loc="left")
+    for axes in (left, right):
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -153,7 +157,7 @@ def added(table):
     axes.set_xticks(sorted(set(table["added"])))
     axes.legend(frameon=False)
     mean = table.groupby("added")[CALLED].mean().mean(axis=1)
-    axes.set_title(f"Five pictures of each lift the mean recall from {mean[0]:.2f} to {mean[5]:.2f}")
+    axes.set_title(f"Five pictures of each lift the mean recall from {mean[0]:.0%} to {mean[5]:.0%}")
     return figure
 
 
@@ -216,7 +220,7 @@ def reveal_table():
     }
     groups = table.groupby("network", sort=False)
     shown = groups[list(columns)].agg(_of_seeds)
-    return shown.rename(columns=columns).reset_index()
+    return shown.rename(columns=columns, index=lambda name: name.replace("_", " ")).reset_index()
 
 
 def leak_table():
