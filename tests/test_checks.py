@@ -265,7 +265,7 @@ def test_06_1_weights_of_a_head():
     wrong = [
         (None, "still None"),
         (24, "bias as well"),
-        (25, "One bias a class"),
+        (25, "One bias per class"),
         (32, "not to a feature"),
         (30, "does not count 30"),
     ]
@@ -293,7 +293,7 @@ def test_06_3_prototypes():
     wrong = [
         (None, "still None"),
         (from_views(60), "all views"),
-        (from_views(1), "one view a class"),
+        (from_views(1), "one view per class"),
         (0.01, "first five"),
     ]
     judge(scores.prototypes, (from_views(5),), wrong, *SPACE)

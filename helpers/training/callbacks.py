@@ -114,7 +114,7 @@ def upkeep(training, checkpoint, stopping=None, tensorboard=False):
 def finish(network, training):
     """Load the epoch with the lowest validation loss into ``network``, write the training's files, return its history.
 
-    ``model.keras``, ``history.csv`` (one row an epoch, with ``backup.COLUMNS``) and ``run.json`` (parameters, versions,
+    ``model.keras``, ``history.csv`` (a row per epoch, with ``backup.COLUMNS``) and ``run.json`` (parameters, versions,
     manifest fingerprint, seconds) go into ``training.folder``, in place of another training's. Random numbers start
     anew from ``SEED``, whether this training was done here, went on or was kept. RunError if it diverged before its
     first epoch ended, or was stopped.

@@ -19,7 +19,7 @@ def number(given, name, most=np.inf, least=0):
 def entry(given, name, key, most=np.inf):
     """Return the number that an answer, a dictionary, has under ``key``."""
     assert isinstance(given, (dict, pd.Series)), f"{name} is {given!r:.60}, not a dictionary of networks' names."
-    assert key in given, f"{name} has no entry {key!r}: one number a network, under its name."
+    assert key in given, f"{name} has no entry {key!r}: one number per network, under its name."
     return number(given[key], f"{name}[{key!r}]", most)
 
 

@@ -99,7 +99,7 @@ def weights_of_a_head(given, head):
     width, classes = head.input_shape[-1], head.output_shape[-1]
     slips = {
         "Each class has a bias as well.": width * classes,
-        "One bias a class, not one in all.": width * classes + 1,
+        "One bias per class, not one in all.": width * classes + 1,
         "That is one weight a feature; each class has its own.": width,
         "A bias belongs to a class, not to a feature.": width * classes + width,
     }
@@ -149,7 +149,7 @@ def prototypes(given, features, targets, val_features, val_targets):
     truth, every = (accuracy(_cosine(val_features, each)) for each in (five, means(0, None)))
     slips = {
         "These prototypes average all views, not five of each class.": every,
-        "That is one view a class, not the mean of five.": accuracy(_cosine(val_features, means(0, 1))),
+        "That is one view per class, not the mean of five.": accuracy(_cosine(val_features, means(0, 1))),
         "Those are the last five views of each class.": accuracy(_cosine(val_features, means(-5, None))),
         "Those are four views of each class.": accuracy(_cosine(val_features, means(1, 5))),
         "That is by Euclidean distance.": accuracy(2 * val_features @ five.T - (five**2).sum(axis=1)),

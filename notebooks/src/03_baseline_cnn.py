@@ -15,12 +15,12 @@
 # - **train** it with categorical cross-entropy and Adam, with early stopping and checkpoints;
 # - **read** the curves, and recognise overfitting;
 # - **predict** one image, and then validation and Test, for notebook 05.
+#
+# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
+# the cell of parameters says what it means.
 
 # %%
 # {{setup}}
-
-# %% [markdown]
-# You need change nothing in the next cell. Come back when a section mentions a name in capitals.
 
 # %% tags=["parameters"]
 # folder of the images; empty: look for one, else the synthetic sample
@@ -304,10 +304,10 @@ before = first_layer.predict(one, verbose=0)
 # %% [markdown]
 # ## Fit
 #
-# **Early stopping** ends the training when the validation loss has set no new low for `PATIENCE` epochs. The **checkpoint**
-# keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print progress and save
-# enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and returns a table,
-# one row per epoch.
+# **Early stopping** ends the training when the validation loss has set no new low for `PATIENCE` epochs. The
+# **checkpoint** keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print
+# progress and save enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and
+# returns a table, one row per epoch.
 
 # %%
 epochs = EPOCHS or 40
@@ -390,8 +390,8 @@ print("the validation loss from {:.2f} to {:.2f}.".format(*checked))
 #
 # ## What did the first layer learn?
 #
-# Where in one image is each kernel of the first convolution *active*, that is, above zero: untrained, and trained? Take the
-# four of the 16 kernels for which this changed at most positions.
+# Where in one image is each kernel of the first convolution *active*, that is, above zero: untrained, and trained? Take
+# the four of the 16 kernels for which this changed at most positions.
 
 # %%
 after = first_layer.predict(one, verbose=0)

@@ -105,8 +105,8 @@ def load(rows):
 # ## Augment on the fly
 #
 # Notebook 02 wrote new images to disk, once. Keras's layers change each batch as it is made, anew in every epoch, and
-# store nothing. On skin there is no up, so any turn and any flip is allowed. Brightness and contrast change a little; zoom
-# enlarges by up to 1.4, so watch the border of the lesion.
+# store nothing. On skin there is no up, so any turn and any flip is allowed. Brightness and contrast change a little;
+# zoom enlarges by up to 1.4, so watch the border of the lesion.
 
 # %%
 augment = keras.Sequential([
@@ -179,8 +179,8 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# In training, the other image is drawn at random from the batch, and so is how far an image moves towards its colours: with
-# an `amount` of 0.5 any part of the way, with 1 all of it, with 0 nothing.
+# In training, the other image is drawn at random from the batch, and so is how far an image moves towards its colours:
+# with an `amount` of 0.5 any part of the way, with 1 all of it, with 0 nothing.
 
 # %%
 def exchange_colours(images, seed, amount):
@@ -213,9 +213,9 @@ def exchanged(images, seed):
 #
 # The network gets new parts, one after the other, most with a picture of what they do to an image.
 #
-# **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on, and
-# scales up the others, so that their sum stays about the same. In prediction it is switched off. It makes memorising
-# harder: a form of **regularisation**.
+# **Dropout** sets a random share of the numbers to zero at each training step, so that no single one can be relied on,
+# and scales up the others, so that their sum stays about the same. In prediction it is switched off. It makes
+# memorising harder: a form of **regularisation**.
 
 # %% tags=["slide"]
 lesion = lesions[:1]
@@ -229,8 +229,8 @@ figures.image_grid(
 # %% [markdown]
 # ## Batch normalisation and global pooling
 #
-# **Batch normalisation** brings each channel to one scale, batch by batch, so that training is steadier. For validation it
-# uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
+# **Batch normalisation** brings each channel to one scale, batch by batch, so that training is steadier. For validation
+# it uses running means; `momentum=0.9` lets them keep up when an epoch has few batches.
 
 # %%
 def convolution(x, filters, size=3, strides=1):
@@ -240,8 +240,8 @@ def convolution(x, filters, size=3, strides=1):
 
 
 # %% [markdown]
-# **Global average pooling** keeps one number a channel, the mean over all places: *what* was seen, not *where*. It replaces
-# `Flatten`, after which one layer held nearly all weights in notebook 03.
+# **Global average pooling** keeps one number per channel, the mean over all positions: *what* was seen, not *where*. It
+# replaces `Flatten`, after which one layer held nearly all weights in notebook 03.
 
 # %% tags=["slide"]
 maps = convolution(lesion / 255, 4)
@@ -258,8 +258,8 @@ figures.image_grid(
 # ## Skip connections
 #
 # A **skip connection** adds what went into two convolutions to what comes out of them (He and others, 2016: residual
-# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. Skip connections were made for
-# networks of dozens of layers, and may matter little in one of nine.
+# learning). A convolution of 1 × 1 pixel first brings the input to as many channels as the output has. Skip connections
+# were made for networks of dozens of layers, and may matter little in one of nine.
 #
 #     x ──► convolution ► ReLU ► convolution ──► + ──► ReLU ──►
 #     └────────────── convolution 1 × 1 ─────────┘
@@ -285,10 +285,10 @@ figures.image_grid(
 )
 
 # %% [markdown]
-# The whole network: pixels brought to −1 to 1, a convolution with a stride of two, four blocks with pooling between them,
-# global pooling, dropout, softmax. What is each part worth? One training cannot say. On real images, an earlier version of this network was trained
-# without one part at a time, three times each: batch normalisation mattered most, dropout not visibly
-# ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)).
+# The whole network: pixels brought to −1 to 1, a convolution with a stride of two, four blocks with pooling between
+# them, global pooling, dropout, softmax. What is each part worth? One training cannot say. On real images, an earlier
+# version of this network was trained without one part at a time, three times each: batch normalisation mattered most,
+# dropout not visibly ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#one-part-at-a-time)).
 
 # %%
 def build(name):
@@ -322,8 +322,8 @@ weights.groupby("kind").sum().round(3)
 #
 # An image counts more in the loss if its class is rare in its collection (`BALANCE`), and a melanoma counts
 # `MELANOMA_WEIGHT` times that: **cost-sensitive learning**, as a missed melanoma costs more than another mistake. Both
-# trainings get the same images with the same weights, in the same order, and start from the same network; only the colours
-# differ.
+# trainings get the same images with the same weights, in the same order, and start from the same network; only the
+# colours differ.
 
 # %%
 def batches(change):
@@ -341,8 +341,8 @@ val_data = pipeline.batches(load(val), val_targets, BATCH_SIZE)
 epochs = EPOCHS or (15 if SYNTHETIC else 50)
 
 # %% [markdown]
-# The learning rate follows a **cosine** down to zero: large steps first, small ones at the end. So all epochs are run, and
-# the checkpoint keeps the one with the lowest validation loss.
+# The learning rate follows a **cosine** down to zero: large steps first, small ones at the end. So all epochs are run,
+# and the checkpoint keeps the one with the lowest validation loss.
 
 # %%
 def compiled(name, steps):
@@ -384,9 +384,9 @@ kept, kept_history = train_on(batches(turned), "colours_kept")
 exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 
 # %% [markdown]
-# Training images are augmented, validation images are as they are. So training is the harder task, and its line of accuracy may
-# lie below that of validation; its loss also carries the class weights. Compare shapes, not heights: does the gap between
-# the two lines grow as in notebook 03?
+# Training images are augmented, validation images are as they are. So training is the harder task, and its line of
+# accuracy may lie below that of validation; its loss also carries the class weights. Compare shapes, not heights: does
+# the gap between the two lines grow as in notebook 03?
 
 # %% tags=["slide"]
 last = "{accuracy:.0%} and {val_accuracy:.0%}".format
@@ -462,8 +462,9 @@ run.done(CHOICE=CHOICE)
 # ### Exercise 1
 #
 # How much does each network know without the lesion? Hide the middle half of every validation image (from a quarter to
-# three quarters of each side), where most of a lesion lies (a large one reaches beyond it): set it to 128, a medium grey. Put the accuracies of both
-# networks, from one view of each image, into a dictionary `hidden_middle` by the name of the network.
+# three quarters of each side), where most of a lesion lies (a large one reaches beyond it): set it to 128, a medium
+# grey. Put the accuracies of both networks, from one view of each image, into a dictionary `hidden_middle` by the name
+# of the network.
 
 # %% tags=["solution"]
 # @title Solution 1
@@ -482,8 +483,8 @@ checks.accuracy_without_middle(hidden_middle, [kept, exchange], load(val), val["
 # ### Exercise 2
 #
 # How much does each network need colours? Show both the validation images in grey (`tf.image.rgb_to_grayscale`, then
-# `tf.repeat` to three channels), and put their accuracies, from one view of each image, into a dictionary `in_grey` by the
-# name of the network. (*Colours exchanged* saw some grey images in training.)
+# `tf.repeat` to three channels), and put their accuracies, from one view of each image, into a dictionary `in_grey` by
+# the name of the network. (*Colours exchanged* saw some grey images in training.)
 
 # %% tags=["solution"]
 # @title Solution 2
@@ -499,9 +500,9 @@ checks.accuracy_in_grey(in_grey, [kept, exchange], load(val), val["label"], CLAS
 # %% [markdown]
 # ### Exercise 3
 #
-# Suppose `Flatten` stood in place of global average pooling, and the images had twice the side. How many weights would the
-# last layer have? Work it out without building it, as `last_layer`, a whole number. *Hint: every stride and every pooling
-# halves the side.*
+# Suppose `Flatten` stood in place of global average pooling, and the images had twice the side. How many weights would
+# the last layer have? Work it out without building it, as `last_layer`, a whole number. *Hint: every stride and every
+# pooling halves the side.*
 
 # %% tags=["solution"]
 # @title Solution 3

@@ -77,8 +77,8 @@ choice = run.answer("04_dropout_augmented_cnn", "CHOICE", "colours_kept")
 results.networks
 
 # %% [markdown]
-# You sent one of these networks to a clinic. (*Other parameters* are those, such as `SEED`, that were set differently for a
-# network than for one above it. What notebooks 03 and 04 do differently in their cells is not listed.)
+# You sent one of these networks to a clinic. (*Other parameters* are those, such as `SEED`, that were set differently
+# for a network than for one above it. What notebooks 03 and 04 do differently in their cells is not listed.)
 
 # %% [markdown]
 # ## Guess: what does your choice do with an unseen pair?
@@ -112,11 +112,12 @@ shortcut.figure(
 print(shortcut.answer(results.reveal, choice))
 
 # %% [markdown]
-# In validation, class and clinic go together as in training, so it may reward a network for recognising the clinic. A large
-# drop from a network's first mark to its last is the trace of a shortcut.
+# In validation, class and clinic go together as in training, so it may reward a network for recognising the clinic. A
+# large drop from a network's first mark to its last is the trace of a shortcut.
 #
-# And on photographs? On the real images that this course was tried on, validation preferred *colours kept* in each of three
-# trainings (65% to 66%, against 56% to 60%). Of another clinic's nevi it recognised 7% to 10%, *colours exchanged* 31% to 38%
+# And on photographs? On the real images that this course was tried on, validation preferred *colours kept* in each of
+# three trainings (65% to 66%, against 56% to 60%). Of another clinic's nevi it recognised 7% to 10%, *colours
+# exchanged* 31% to 38%
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).
 
 # %% [markdown]
@@ -143,8 +144,8 @@ results.colours
 # %% [markdown]
 # ## Look at its predictions
 #
-# Above: four Test images that your choice classifies correctly (✓). Below: the mistakes (✗) that it is surest of. Over each
-# image stand the true class and the two classes that the network finds most probable.
+# Above: four Test images that your choice classifies correctly (✓). Below: the mistakes (✗) that it is surest of. Over
+# each image stand the true class and the two classes that the network finds most probable.
 
 # %% tags=["slide"]
 test = results.places[choice]["Test"]  # its predictions of Test, with audited labels
@@ -177,9 +178,9 @@ figures.image_grid(
 # ## Accuracy, and how far to trust it
 #
 # **Accuracy** is the share of images classified correctly. In brackets is its **confidence interval**: about 95 of a
-# hundred such intervals hold the true value. Test is scored twice: with the **published** labels of the folders, and with
-# the **audited** ones of notebook 01, which leave out contradictions and classes that are too small. (No network predicts a
-# class that was left out, so with published labels its images all count as errors.)
+# hundred such intervals hold the true value. Test is scored twice: with the **published** labels of the folders, and
+# with the **audited** ones of notebook 01, which leave out contradictions and classes that are too small. (No network
+# predicts a class that was left out, so with published labels its images all count as errors.)
 
 # %% tags=["nbval-check-output"]
 results.accuracies[["images", "accuracy"]].drop(shortcut.UNSEEN, level="scored on", errors="ignore")
@@ -195,10 +196,10 @@ print("Always predicting {class}: {audited:.0%} of Test (audited labels).".forma
 # %% [markdown]
 # ## Class by class
 #
-# **Precision**: of the images predicted as a class, how many are of it? **Recall** (sensitivity): of the images of a class,
-# how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's report. Its
-# *macro avg* is the plain mean over the classes, which for recall is called **balanced accuracy**, for F1 **macro-F1**. Then
-# the recall with its interval. This section is about your choice, on Test with audited labels.
+# **Precision**: of the images predicted as a class, how many are of it? **Recall** (sensitivity): of the images of a
+# class, how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's
+# report. Its *macro avg* is the plain mean over the classes, which for recall is called **balanced accuracy**, for F1
+# **macro-F1**. Then the recall with its interval. This section is about your choice, on Test with audited labels.
 
 # %% tags=["nbval-check-output"]
 shown = scores.outcomes(test)
@@ -210,9 +211,9 @@ by_class = scores.per_class(test, results.positive)
 by_class.drop(columns=["precision", "f1"]).round(2)
 
 # %% [markdown]
-# In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where it
-# is not known which are, the rarest class): upper right of the two lines are the missed ones, lower left the false alarms:
-# images of other classes predicted as one of these.
+# In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where
+# it is not known which are, the rarest class): upper right of the two lines are the missed ones, lower left the false
+# alarms: images of other classes predicted as one of these.
 
 # %% tags=["slide"]
 figure, axes = figures.new(8, 7)
@@ -258,17 +259,17 @@ tested = pd.DataFrame([differences(place) for place in results.places["colours_k
 tested.set_index("place")
 
 # %% [markdown]
-# In which rows is *colours kept* right more often, in which *colours exchanged*? If that changes from row to row, and *p* is
-# small in both, both answers hold: which network is better depends on where you ask. (And another seed is another network:
-# `sweeps/seeds_04.yml` repeats both trainings.)
+# In which rows is *colours kept* right more often, in which *colours exchanged*? If that changes from row to row, and
+# *p* is small in both, both answers hold: which network is better depends on where you ask. (And another seed is
+# another network: `sweeps/seeds_04.yml` repeats both trainings.)
 
 # %% [markdown]
 # ## Another set, and other people's scores
 #
 # Whether a network works in a clinic that training has never seen, only images from there can show: **external
-# validation**. Name a folder of them in `EXTERNAL_DIR`, or `isic:clinics`, which fetches 477 images of two other clinics
-# (in Colab, with the images of the case study, these are the default). Then a table below has a row for each clinic, beside
-# what validation promised.
+# validation**. Name a folder of them in `EXTERNAL_DIR`, or `isic:clinics`, which fetches 477 images of two other
+# clinics (in Colab, with the images of the case study, these are the default). Then a table below has a row for each
+# clinic, beside what validation promised.
 
 # %%
 print(results.clinic)
@@ -276,8 +277,8 @@ display(*results.clinics)
 
 # %% [markdown]
 # What scores do public notebooks report? Validation that was split off after augmentation is **leaked**: copies of one
-# lesion lie on both sides. *Clean*: no copy among the images that were scored. Compare yours only if Test is the published
-# one.
+# lesion lie on both sides. *Clean*: no copy among the images that were scored. Compare yours only if Test is the
+# published one.
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
@@ -287,9 +288,9 @@ public[["test_or_validation", "n", "accuracy", "low", "high", "verdict"]]
 # %% [markdown]
 # ## The report
 #
-# `report/report.html` in the run folder is a page for somebody who has no notebook. It shows all networks; its class table,
-# confusion matrix and examples are of the network that the rule of notebook 07 recommends, which need not be your choice.
-# It shows images: mind their licence.
+# `report/report.html` in the run folder is a page for somebody who has no notebook. It shows all networks; its class
+# table, confusion matrix and examples are of the network that the rule of notebook 07 recommends, which need not be
+# your choice. It shows images: mind their licence.
 
 # %%
 run.done(GUESS=GUESS)
@@ -299,10 +300,11 @@ print(f"{OUT_DIR}/report/report.html")
 # ## A picture of your own
 #
 # What does the network predict, which training image is most similar, and is the picture similar enough to the training
-# images for the answer to mean anything? The `distance` is 1 minus the cosine of the features (the numbers that the last
-# layer receives): 0 for the same features as the nearest training image, at most 2. An image that is farther off than 99% of
-# the validation images is **out of distribution**: unlike the training images (after Sun and others, 2022). In the figure, the middle picture is a
-# heatmap: bright places count as evidence for the predicted class. Notebook 07 asks whether to believe it.
+# images for the answer to mean anything? The `distance` is 1 minus the cosine of the features (the numbers that the
+# last layer receives): 0 for the same features as the nearest training image, at most 2. An image that is farther off
+# than 99% of the validation images is **out of distribution**: unlike the training images (after Sun and others, 2022).
+# In the figure, the middle picture is a heatmap: bright places count as evidence for the predicted class. Notebook 07
+# asks whether to believe it.
 
 # %%
 picture = pictures.own(PICTURE, default=shown["path"].iloc[0])
@@ -337,8 +339,8 @@ pictures.explained(
 # ### Exercise 1
 #
 # Whose mistake is it? An image may be misclassified because its *label* is wrong. In `typed`, a tenth of the validation
-# labels were mistyped. Which images would you look at again? Put into `doubtful` the `image_id` of the tenth whose `label`
-# your choice finds least probable. How many of them were mistyped, and how many would be by chance?
+# labels were mistyped. Which images would you look at again? Put into `doubtful` the `image_id` of the tenth whose
+# `label` your choice finds least probable. How many of them were mistyped, and how many would be by chance?
 
 # %% tags=["solution"]
 # @title Solution 1
@@ -354,8 +356,8 @@ checks.doubtful_labels(doubtful, typed, known)
 # %% [markdown]
 # ### Exercise 2
 #
-# How much narrower would the accuracy's interval be with four times as many Test images and the same accuracy? Compute the
-# ratio of the widths, new to old, as `ratio`, with `proportion_confint(right, images, method="wilson")`.
+# How much narrower would the accuracy's interval be with four times as many Test images and the same accuracy? Compute
+# the ratio of the widths, new to old, as `ratio`, with `proportion_confint(right, images, method="wilson")`.
 
 # %% tags=["solution"]
 # @title Solution 2

@@ -265,9 +265,9 @@ train_head(plain_head, *backbones.features(backbone, batches(turned)))
 plain_network = keras.Model(backbone.input, plain_head(backbone.output))
 
 # %% [markdown]
-# Here is your guess, beside the networks that you trained from scratch. All see one view of each image. Compare *colours
-# kept* with *frozen features, colours kept*, and so on: besides the features, only the size of the images differs, and the
-# exchange, which is full here.
+# Here is your guess, beside the networks that you trained from scratch. All see one view of each image. Compare
+# *colours kept* with *frozen features, colours kept*, and so on: besides the features, only the size of the images
+# differs, and the exchange, which is full here.
 
 # %%
 def predict_validation():
@@ -324,8 +324,8 @@ rate = keras.optimizers.schedules.CosineDecay(
 
 # %% [markdown]
 # **Label smoothing** asks for a probability of about 0.9 instead of 1, so that the validation loss, which chooses the
-# epoch, depends less on a few confident mistakes. (Even perfect answers then have a loss of about 0.5 with eight classes: do
-# not compare it with notebook 04.)
+# epoch, depends less on a few confident mistakes. (Even perfect answers then have a loss of about 0.5 with eight
+# classes: do not compare it with notebook 04.)
 
 # %%
 smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
@@ -386,8 +386,8 @@ predictions = scores.write_predictions(training.folder, table, CLASSES, average)
 print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/predictions.csv")
 
 # %% [markdown]
-# `evaluate` scores every network of the run folder, and writes the report anew. Only now is this network scored on Test: no
-# choice in this notebook used it.
+# `evaluate` scores every network of the run folder, and writes the report anew. Only now is this network scored on
+# Test: no choice in this notebook used it.
 
 # %%
 results = evaluate.evaluate(run, table)
@@ -412,9 +412,9 @@ shortcut.figure(
 run.done(GUESS=GUESS)
 
 # %% [markdown]
-# Do not conclude that a trained network always wins. On the real images that this course was tried on, *transfer* was worse
-# than *colours kept* on validation (56% to 58%, against 65% to 66%), and better where the clinic changes: of another clinic's
-# nevi it recognised 59% to 75%, against 7% to 10%
+# Do not conclude that a trained network always wins. On the real images that this course was tried on, *transfer* was
+# worse than *colours kept* on validation (56% to 58%, against 65% to 66%), and better where the clinic changes: of
+# another clinic's nevi it recognised 59% to 75%, against 7% to 10%
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).
 
 # %% [markdown]

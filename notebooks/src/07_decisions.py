@@ -2,7 +2,8 @@
 # # 7 · Decisions: a thousand patients
 #
 # **In twenty-five minutes of reading (about an hour if you also do it) you will let a network decide about a thousand
-# patients, count whom it finds, whom it misses and whom it alarms needlessly, and ask how far that count can be trusted.**
+# patients, count whom it finds, whom it misses and whom it alarms needlessly, and ask how far that count can be
+# trusted.**
 #
 # {{badge}}
 
