@@ -111,7 +111,7 @@ def curves(histories, title="", synthetic=False):
     """Show loss and accuracy by epoch, training dashed and validation solid, a row for each training.
 
     ``histories`` is {name: DataFrame of epoch, loss, accuracy, val_loss, val_accuracy}. The epoch with the lowest
-    validation loss, whose weights are kept, is marked.
+    validation loss, whose weights are saved, is marked.
     """
     figure, places = new(9, 0.9 + 2.4 * len(histories), len(histories), 2, sharex=True, sharey="col", squeeze=False)
     for row, (name, history) in zip(places, histories.items()):
@@ -120,7 +120,7 @@ def curves(histories, title="", synthetic=False):
             val = f"val_{measure}"
             axes.plot("epoch", measure, "--", color=SPLIT_COLOURS["train"], label="training (dashed)", **line)
             axes.plot("epoch", val, "-", color=SPLIT_COLOURS["val"], label="validation (solid)", **line)
-            axes.plot("epoch", val, "o", data=best, color="black", label="kept epoch")
+            axes.plot("epoch", val, "o", data=best, color="black", label="saved epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylabel(measure)
         row[0].set_title(name.replace("_", " "), loc="left", fontsize=12)

@@ -105,7 +105,7 @@ def test_patients_in_words_and_as_marks_beside_a_guess():
         "You guessed 7 false alarms among 1,000; there are 245 (95% interval 110 to"
     )
     assert decisions.in_words(patients, 7).endswith(
-        "Of the 20 assumed to be positive, 2 are missed; of the 263 above the threshold, 18 are positive."
+        "Of the 20 assumed to be positive, 2 are missed; of the 263 who are referred, 245 are not positive."
     )
     figure = decisions.thousand(patients, 7, synthetic=True)
     drawn = [len(marks.get_offsets()) for marks in figure.axes[0].collections]
@@ -172,7 +172,7 @@ def test_a_sure_network_can_be_made_less_sure():
 
 def test_what_chance_gives_is_said_beside_the_calibration_errors_of_test():
     found = pd.DataFrame({"calibration error": [9, 9, 1, 2], "by chance, up to": [0, 0, 3, 4]})
-    said = "from 1.000 to 2.000; chance alone gives up to 4.000"
+    said = "on Test: 1.000, after scaling 2.000 (by chance, up to 4.000)"
     assert said in decisions.calibration_in_words(found)
 
 
@@ -205,6 +205,6 @@ def test_subgroups_are_those_that_are_known():
 
 def test_of_many_groups_some_stand_out_by_chance():
     groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]}, [*"abcd"])
-    said = "The overall accuracy, 50%, lies outside the intervals of 2 of 3 groups (0.2 expected by chance); skin"
+    said = "2 of 3 groups have an interval without the overall 50% (0.2 expected by chance); skin"
     assert decisions.multiplicity(groups).startswith(said)
     assert decisions.multiplicity(groups[:1]).startswith("Nothing is known")

@@ -81,7 +81,7 @@ def test_the_reveal_counts_and_says_who_chose_what():
     said = shortcut.answer(found, "colours_kept")
     assert said == (
         "You chose colours kept, as validation did.\nOf the 10 Test images whose class and collection training "
-        "never saw together, colours kept gets 1 right, colours exchanged 7."
+        "never saw together,\ncolours kept gets 1 right, colours exchanged 7."
     )
     said = shortcut.answer(found, "colours_exchanged")
     assert said.startswith("You chose colours exchanged; validation prefers colours kept.\nOf the 10")
@@ -121,14 +121,18 @@ def test_without_images_from_elsewhere_colours_or_another_set_decide():
     own = {"colours_kept": rows[rows["image_id"].isin(near["image_id"])]}
     found = shortcut.reveal(places(own, near), swapped)
     assert shortcut.hard_place(found) == "validation, colours of another collection"
-    said = "Of the validation images with the colours of another collection, colours kept gets 25% right."
+    said = "Of the validation images with the colours of another collection,\ncolours kept gets 25% right."
     assert shortcut.answer(found, "colours_kept").endswith(said)
+    assert shortcut.cost("colours_kept", swapped["colours_kept"]) == (
+        "Any swap of colours costs colours kept 20 percentage points; those of another collection cost 55 more."
+    )
+    assert "cannot be swapped" in shortcut.cost("colours_kept", {})
     outside = own["colours_kept"].query("split == 'test'").assign(collection="C")
     found = shortcut.reveal(places(own, near, outside), swapped)
     assert shortcut.hard_place(found) == "another set"
     found = shortcut.reveal(places(own, near), {})
     assert shortcut.hard_place(found) == "Test"
-    assert "Of the 3 Test images, colours kept gets 0 right." in shortcut.answer(found, "colours_kept")
+    assert "Of the 3 Test images,\ncolours kept gets 0 right." in shortcut.answer(found, "colours_kept")
 
 
 def test_the_figure_has_the_guess_and_every_value_in_its_alternative_text():

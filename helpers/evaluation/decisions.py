@@ -151,8 +151,8 @@ def in_words(patients, guess):
     (found, *_), (missed, *_), (alarms, low, high) = patients.to_numpy().tolist()[:3]
     return (
         f"You guessed {guess} false alarms among 1,000; there are {alarms} (95% interval {low} to {high}).\n"
-        f"Of the {found + missed} assumed to be positive, {missed} are missed; of the {found + alarms} above the "
-        f"threshold, {found} are positive."
+        f"Of the {found + missed} assumed to be positive, {missed} are missed; of the {found + alarms} who are "
+        f"referred, {alarms} are not positive."
     )
 
 
@@ -184,8 +184,7 @@ def calibration(parts, seed=0):
 def calibration_in_words(found):
     """Say what became of the error on Test, the last two rows of :func:`calibration`, and what chance alone gives."""
     (first, _), (then, chance) = found.to_numpy()[-2:].tolist()
-    by_chance = f"chance alone gives up to {chance:.3f}"
-    return f"Scaling takes Test's calibration error from {first:.3f} to {then:.3f}; {by_chance}"
+    return f"Calibration error on Test: {first:.3f}, after scaling {then:.3f} (by chance, up to {chance:.3f})"
 
 
 def _calibration_error(confidence, correct):
@@ -224,6 +223,6 @@ def multiplicity(groups):
     if rest.empty:
         return "Nothing is known of these images that would divide them into groups"
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
-    said = f"The overall accuracy, {every:.0%}, lies outside the intervals of {apart} of {len(rest)} groups"
+    said = f"{apart} of {len(rest)} groups have an interval without the overall {every:.0%}"
     unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
     return f"{said} ({0.05 * len(rest):.1f} expected by chance){unknown}"

@@ -55,7 +55,7 @@ def swapped(folder, rows, found, synthetic, seed=0):
             kinds[name] = shortcut.swap_colours(pixels, rows["collection"], same, seed)[place]
     titles = [f"{label},\n{kind}" for kind in kinds for label in some["label"]]
     scored = ", ".join(f"{kind} {value:.0%}" for kind, value in zip(kinds, found.values()))
-    title = f"Accuracy of {plain(folder.name)}: {scored or 'unknown with other colours'}"
+    title = f"{plain(folder.name).capitalize()}: {scored or 'other colours unknown'}"
     images = [image for images in kinds.values() for image in images]
     return figures.image_grid(images, titles, max(len(some), 1), title, synthetic, inches=1.8)
 

@@ -124,7 +124,7 @@ def networks(folder, scored):
         rows[plain(name)] = {
             "weights": record.get("weights", "unknown"),
             "epochs": record.get("epochs_run", "unknown"),
-            "kept epoch": record.get("best_epoch", "unknown"),
+            "saved epoch": record.get("best_epoch", "unknown"),
             "image size": size,
             "seed": given.get("SEED", "unknown"),
         }

@@ -86,6 +86,17 @@ def kept(found):
     return found["other_collection"] / max(found["same_collection"], 1e-9) if found else 1.0
 
 
+def cost(name, found):
+    """Say what the colours of the same and of another collection cost a network, by what :func:`colours` found."""
+    if not found:
+        return "Colours cannot be swapped: there is one collection only, or the network itself is not here."
+    own, same, other = (100 * found[key] for key in ("own", "same_collection", "other_collection"))
+    return (
+        f"Any swap of colours costs {plain(name)} {own - same:.0f} percentage points; those of another collection cost "
+        f"{same - other:.0f} more."
+    )
+
+
 def reveal(places, swapped):
     """Return what each network gets right in each of its ``places`` (see ``evaluate.Results``).
 
@@ -128,7 +139,7 @@ def answer(found, choice=""):
     right = seen["right"].map("{:.0f}".format) if count else seen["value"].map("{:.0%}".format)
     first, *others = [name for name in names if name in right]
     others = "".join(f", {plain(name)} {right[name]}" for name in others)
-    return f"{said}\nOf the {count}{WORDS[place]}, {plain(first)} gets {right[first]} right{others}."
+    return f"{said}\nOf the {count}{WORDS[place]},\n{plain(first)} gets {right[first]} right{others}."
 
 
 def figure(found, title="", guess=None, synthetic=False, choice=""):

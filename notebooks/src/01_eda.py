@@ -20,8 +20,8 @@
 # - **measure** what could reveal where an image was taken;
 # - **resize and normalise** an image for a network.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -134,7 +134,7 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 # How many of the covered images did you name yourself?
 
 # %%
-print("In this order:", ", ".join(one["label"]))
+print("\n".join(f"{number}: {label}" for number, label in enumerate(one["label"], 1)))
 
 # %% [markdown]
 # The program's turn comes later, because a fair answer needs three things: a score for somebody who looks at nothing,
@@ -215,8 +215,9 @@ print(f"{(labelled['flag'] != '').sum()} of {len(labelled)} files are left out."
 review.reasons(ledger)
 
 # %% [markdown]
-# These are files, while the audit counted pictures, so the numbers may differ: where an official label settles a
-# contradiction, the second file of the picture is a duplicate.
+# These are files, while the audit counted pictures, so the numbers may differ. A picture whose folder is wrong may also
+# lie in the right one: then that file stays, and the wrong one is left out as a *duplicate*. Only if it does not, it is
+# moved.
 #
 # Which class lost what? The **ledger** accounts for every file like a bank statement: read a row from left to right,
 # and it adds up. A class with 0 at the end is gone. (Classes without a change are omitted, unless no class has one.)
@@ -286,7 +287,8 @@ collections = forest.predict(unseen)
 # Compare each blue dot, the corners, with the grey one above it, which looks at nothing. The line through a dot is its
 # 95% **confidence interval**: lines made in this way contain the true share in 95 of 100 samples of this size. If the
 # line of the corners does not reach down to the score to beat, luck hardly explains the difference. (The grey dot's own
-# line does not matter here: both are measured on the same images. Notebook 05 compares such pairs properly.)
+# line does not matter, even if the two overlap: both are measured on the same images. Notebook 05 compares such pairs
+# properly.)
 
 # %% tags=["slide"]
 shares = corners.shares(train, val, classes, collections)
@@ -320,8 +322,8 @@ pd.crosstab(train["label"], collection)
 # %% [markdown]
 # A **shortcut** is a rule that is right on these images for a reason that has nothing to do with the lesion, such as
 # "from this collection, so a nevus". Validation cannot show the harm, because class and collection go together in it
-# as in training. A Test image can if its class and collection are an **unseen pair**: training has images of that
-# class, but none of them from that collection. How many such images are in Test?
+# as in training. A Test image can show it, if its class and collection are an **unseen pair**: training has images of
+# that class, but none of them from that collection. How many such images are in Test?
 
 # %% tags=["nbval-check-output"]
 test = manifest.active(table, "test")

@@ -16,8 +16,8 @@
 # - **read** the curves, and recognise overfitting;
 # - **predict** one image, and then validation and Test, for notebook 05.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -332,8 +332,8 @@ history = callbacks.finish(network, training)
 # %% [markdown]
 # ## Read the curves
 #
-# Left the loss, right the accuracy. Where the two lines part, the network does better on the images that it learns from
-# than on others.
+# On the left is the loss, on the right the accuracy. Where the two lines part, the network does better on the images
+# that it learns from than on others.
 
 # %% tags=["slide"]
 last = history.iloc[-1]
@@ -345,13 +345,13 @@ figures.curves(
 )
 
 # %% [markdown]
-# Compare the kept epoch with the last one. **Overfitting** means that the network gets better on the images it learns
+# Compare the saved epoch with the last one. **Overfitting** means that the network gets better on the images it learns
 # from and worse on others: it memorises instead of **generalising**. Then the training columns improve from row to row,
 # and the validation loss gets worse.
 
 # %%
 two = history.iloc[[history["val_loss"].idxmin(), -1]]
-two = two.set_axis(["kept epoch", "last epoch"])
+two = two.set_axis(["saved epoch", "last epoch"])
 two.drop(columns="seconds").round(2)
 
 # %% [markdown]
@@ -368,20 +368,20 @@ pd.DataFrame({"accuracy": accuracy, "loss": loss}).round(2)
 
 # %% [markdown]
 # Both are right on the same two images, so accuracy sees no difference. The loss does: the second is just as wrong, but
-# sure of it. A network that memorises may become sure, also where it is wrong. So the validation loss may rise while the
+# sure of it. A network that memorises may become sure even where it is wrong. So the validation loss may rise while the
 # accuracy stays, or even rises a little.
 #
 # ## Room to memorise
 #
 # The weights and the curves belong together: how many weights learned from how many images, and what became of the two
-# losses? (The kept epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the losses
-# part.)
+# losses? (The saved epoch has the lowest validation loss of all, so later ones cannot be lower. Look at how far the
+# losses part.)
 
 # %% tags=["slide"]
 trained, checked = two["loss"], two["val_loss"]
 each = network.count_params() / len(train)
 print(f"{network.count_params():,} weights learned from {len(train):,} images: {each:,.0f} per image.")
-print("After the kept epoch the training loss went from {:.2f} to {:.2f},".format(*trained))
+print("After the saved epoch the training loss went from {:.2f} to {:.2f},".format(*trained))
 print("the validation loss from {:.2f} to {:.2f}.".format(*checked))
 
 # %% [markdown]
@@ -409,7 +409,7 @@ figures.image_grid(
     figures.maps(both),
     ["untrained"] * 4 + ["trained"] * 4,
     columns=4, inches=1.7,
-    title="These kernels are active at {:.0%} of positions untrained, at {:.0%} trained".format(*active),
+    title="The four kernels that changed most: active at {:.0%} of positions before, {:.0%} after".format(*active),
     synthetic=SYNTHETIC,
 )
 

@@ -16,8 +16,8 @@
 # - **train** it twice, and compare the two on validation;
 # - **choose** the one that you would send to a clinic, for notebook 05 to judge.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -222,7 +222,7 @@ lesion = lesions[:1]
 hidden = layers.Dropout(0.5)(lesion, training=True)
 figures.image_grid(
     [*lesion, *hidden], ["before", "after"], columns=2, inches=2.2,
-    title="Dropout 0.5: half of the numbers become zero, the others are doubled",
+    title="Dropout 0.5: half become zero, the rest are doubled",
     synthetic=SYNTHETIC,
 )
 
@@ -280,7 +280,7 @@ figures.image_grid(
     figures.maps(np.concatenate([x, y, x + y])),
     ["x", "y: two convolutions", "x + y"],
     columns=3, inches=2.2,
-    title="A skip connection adds what went in to what two (random) convolutions made of it",
+    title="A skip connection adds x to what two convolutions made of it",
     synthetic=SYNTHETIC,
 )
 
@@ -392,8 +392,8 @@ exchange, exchange_history = train_on(batches(exchanged), "colours_exchanged")
 last = "{accuracy:.0%} and {val_accuracy:.0%}".format
 figures.curves(
     {"colours_kept": kept_history, "colours_exchanged": exchange_history},
-    title="Accuracy on training and validation, last epoch: kept "
-          f"{last(**kept_history.iloc[-1])}, exchanged {last(**exchange_history.iloc[-1])}",
+    title=f"Last epoch, training and validation: colours kept {last(**kept_history.iloc[-1])}, "
+          f"exchanged {last(**exchange_history.iloc[-1])}",
     synthetic=SYNTHETIC,
 )
 
@@ -401,8 +401,9 @@ figures.curves(
 # ## Predict, and keep the predictions
 #
 # Any turn of a lesion deserves the same answer, so predict all eight views of an image (four quarter turns, each also
-# mirrored) and average them: **test-time augmentation**. So the accuracies below may differ from the log above, which
-# scores one view. Nothing is scored on Test here: that happens once, in notebook 05.
+# mirrored) and average them: **test-time augmentation**. The log above scored every epoch from one view; below is the
+# saved epoch from eight, so the accuracies may differ by a few points. Nothing is scored on Test here: that happens
+# once, in notebook 05.
 
 # %%
 def keep_predictions(network):
@@ -423,7 +424,7 @@ ranked = both["value"].sort_values(ascending=False)
 figures.shares(
     both,
     xlabel="accuracy on validation, with its 95% interval",
-    title="Validation prefers {}: {:.0%} to {:.0%}".format(ranked.index[0], *ranked),
+    title="Validation prefers {}: {:.0%} against {:.0%}".format(ranked.index[0], *ranked),
     synthetic=SYNTHETIC,
 )
 
@@ -440,7 +441,9 @@ CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_ex
 # %% tags=["slide", "nbval-check-output"]
 assert CHOICE in (kept.name, exchange.name), f"CHOICE is {CHOICE!r}, the name of neither network."
 sent = CHOICE.replace("_", " ")
+always = (val["label"] == train["label"].mode()[0]).mean()
 print(f"You send {sent}, which is right on {both.loc[sent, 'value']:.0%} of the validation images.")
+print(f"(Always predicting training's largest class: {always:.0%}.)")
 run.done(CHOICE=CHOICE)
 
 # %% [markdown]

@@ -18,8 +18,8 @@
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's health.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -112,6 +112,14 @@ shortcut.figure(
 print(shortcut.answer(results.reveal, choice))
 
 # %% [markdown]
+# An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always
+# predicting the largest class of training.
+
+# %% tags=["nbval-check-output"]
+majority = results.scored[choice]["majority"]
+print("Always predicting {class}: {audited:.0%} of Test (audited labels).".format(**majority))
+
+# %% [markdown]
 # In validation, class and clinic go together as in training, so it may reward a network for recognising the clinic. A
 # large drop from a network's first mark to its last is the trace of a shortcut.
 #
@@ -141,6 +149,12 @@ pictures.swapped(
 # %% tags=["nbval-check-output"]
 results.colours
 
+# %%
+print(shortcut.cost(choice, results.scored[choice]["colours"]))
+
+# %% [markdown]
+# The last number is what hung on the colours of the collection.
+
 # %% [markdown]
 # ## Look at its predictions
 #
@@ -159,8 +173,8 @@ pictures.examples(
 # ## The misclassified
 #
 # Numbers say how often a network is wrong; images may show why. Here are errors among the Test images of an unseen
-# pair (where there are none, among all), one of each kind. Does training have the predicted
-# class from the image's own collection?
+# pair (where there are none, among all), one of each kind. Look at the collection over each image: in training, does the
+# predicted class come from there?
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
@@ -169,8 +183,8 @@ figures.image_grid(
     some["path"],
     "from " + some["collection"] + "\ntrue: " + some["label"] + "\npredicted: " + some["predicted"],
     columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors predict a class that training has from the image's "
-          f"own collection (a random wrong class: {wrong['by_chance'].sum():.0f})",
+    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors name a class of the image's own collection; "
+          f"at random {wrong['by_chance'].sum():.0f} would",
     synthetic=SYNTHETIC,
 )
 
@@ -186,20 +200,13 @@ figures.image_grid(
 results.accuracies[["images", "accuracy"]].drop(shortcut.UNSEEN, level="scored on", errors="ignore")
 
 # %% [markdown]
-# An accuracy means nothing without something to compare it with: the **majority-class score** is the accuracy of always
-# predicting the largest class of training.
-
-# %% tags=["nbval-check-output"]
-majority = results.scored[choice]["majority"]
-print("Always predicting {class}: {audited:.0%} of Test (audited labels).".format(**majority))
-
-# %% [markdown]
 # ## Class by class
 #
-# **Precision**: of the images predicted as a class, how many are of it? **Recall** (sensitivity): of the images of a
-# class, how many were found? **F1** is their harmonic mean, **support** the number of images. First scikit-learn's
-# report. Its *macro avg* is the plain mean over the classes, which for recall is called **balanced accuracy**, for F1
-# **macro-F1**. Then the recall with its interval. This section is about your choice, on Test with audited labels.
+# **Precision**: of the images predicted to be of a class, what share really is? **Recall** (sensitivity): of the images
+# that really are of a class, what share was found? **F1** is their harmonic mean, **support** the number of images.
+# First scikit-learn's report. Its *macro avg* is the plain mean over the classes, which for recall is called **balanced
+# accuracy**, for F1 **macro-F1**. Then the recall with its interval. This section is about your choice, on Test with
+# audited labels.
 
 # %% tags=["nbval-check-output"]
 shown = scores.outcomes(test)
@@ -212,8 +219,8 @@ by_class.drop(columns=["precision", "f1"]).round(2)
 
 # %% [markdown]
 # In the **confusion matrix**, rows are true classes and columns predicted ones. The malignant classes come first (where
-# it is not known which are, the rarest class): upper right of the two lines are the missed ones, lower left the false
-# alarms: images of other classes predicted as one of these.
+# it is not known which are, the rarest class). Upper right of the two lines are malignant images predicted as another
+# class, the *missed* ones; lower left are others predicted as malignant, the *false alarms*.
 
 # %% tags=["slide"]
 figure, axes = figures.new(8, 7)
@@ -233,8 +240,8 @@ figures.titled(figure, f"{report.plain(choice).capitalize()}: {missed}", SYNTHET
 # %% tags=["nbval-check-output"]
 name = by_class.index[0]
 hits = ((label == name) & (predicted == name)).sum()
-print(f"{name}: {(predicted == name).sum()} images are predicted as it, {hits} rightly (precision).")
-print(f"{(label == name).sum()} images are of it, {hits} found (recall).")
+print(f"{name}: predicted {(predicted == name).sum()} times, {hits} times rightly: the precision.")
+print(f"Of {(label == name).sum()} true ones, {hits} were found: the recall.")
 
 # %% [markdown]
 # ## Is one network better?
@@ -276,13 +283,13 @@ print(results.clinic)
 display(*results.clinics)
 
 # %% [markdown]
-# What scores do public notebooks report? Validation that was split off after augmentation is **leaked**: copies of one
-# lesion lie on both sides. *Clean*: no copy among the images that were scored. Compare yours only if Test is the
-# published one.
+# What scores do public notebooks report? 26 were read for this course: 25 augment first and split afterwards, so their
+# validation is **leaked** (copies of one lesion lie on both sides); here are the lowest and the highest of their scores,
+# and that of the other one. Seven other reports are *clean*: no copy is among the images that were scored. Compare yours
+# with theirs only if Test is the published one.
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
-pd.set_option("display.max_colwidth", 120)
 public[["test_or_validation", "n", "accuracy", "low", "high", "verdict"]]
 
 # %% [markdown]
@@ -339,7 +346,8 @@ pictures.explained(
 # ### Exercise 1
 #
 # Whose mistake is it? An image may be misclassified because its *label* is wrong. In `typed`, a tenth of the validation
-# labels were mistyped. Which images would you look at again? Put into `doubtful` the `image_id` of the tenth whose
+# labels were mistyped. (It has a column `label`, and for each class the probability that your choice gave it, such as
+# `p_melanoma`.) Which images would you look at again? Put into `doubtful` the `image_id` of the tenth whose
 # `label` your choice finds least probable. How many of them were mistyped, and how many would be by chance?
 
 # %% tags=["solution"]

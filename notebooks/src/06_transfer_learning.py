@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 6 · Transfer learning: begin with a trained network
+# # 6 · Transfer learning: begin with a pretrained network
 #
 # **In twenty minutes of reading (about an hour if you also do it) you will teach a network that was trained on a million
 # photographs to recognise skin lesions: first one new layer alone, then all of it, and see what each step gives.**
@@ -9,7 +9,8 @@
 # %% [markdown]
 # You will
 #
-# - **load** a network that was trained on ImageNet, and look at what it finds alike in images of skin;
+# - **load** a network that was trained on ImageNet (over a million photographs of a thousand kinds of things), and look
+#   at what it finds alike in images of skin;
 # - **freeze** it, guess how far a single layer gets with its features, and train that layer;
 # - **tune** the whole network gently;
 # - **compare** frozen and tuned, on validation and with the colours of other images;
@@ -18,8 +19,8 @@
 # This notebook goes beyond the case study, which trains its networks from scratch: from random weights. It needs an
 # internet connection, or a small package of weights; without either it says so and ends there.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -218,7 +219,7 @@ network = keras.Model(backbone.input, outputs, name="transfer")
 
 # %% [markdown]
 # A frozen backbone gives the same features of a view in every epoch, so they are computed once, for `FEATURE_VIEWS`
-# augmented views of each training image.
+# augmented views of each training image. (`importance` is how much each view counts in the loss.)
 
 # %%
 features, targets, importance = backbones.features(backbone, train_data, FEATURE_VIEWS)
@@ -228,8 +229,9 @@ print("{:,} views of {:,} features each".format(*features.shape))
 
 # %% [markdown]
 # In the colours of another collection, your networks from scratch lost part of their score, or most of it (notebook 05).
-# **Guess**: of the validation images in those colours, what share does one Dense layer on these features classify
-# correctly? (If all images come from one collection, the question is about their own colours.)
+# **Guess**: train one Dense layer on these features, with exchanged colours. Of the validation images in the colours of
+# another collection, what share does it classify correctly? (If all images come from one collection, the question is
+# about their own colours.)
 
 # %%
 GUESS = 0.5  # change me: a share from 0 to 1
@@ -261,13 +263,13 @@ print(f"{count} epochs, {head.count_params():,} weights")
 
 # %%
 plain_head = keras.models.clone_model(head)
-train_head(plain_head, *backbones.features(backbone, batches(turned)))
+train_head(plain_head, *backbones.features(backbone, batches(turned), FEATURE_VIEWS))
 plain_network = keras.Model(backbone.input, plain_head(backbone.output))
 
 # %% [markdown]
-# Here is your guess, beside the networks that you trained from scratch. All see one view of each image. Compare
-# *colours kept* with *frozen features, colours kept*, and so on: besides the features, only the size of the images
-# differs, and the exchange, which is full here.
+# Here is your guess, beside the networks that you trained from scratch. All see one view of each image. The two
+# *frozen* rows differ only in the exchange of colours. Compared with the networks from scratch, the images are larger,
+# too, and the exchange is full instead of partial: so not all of the difference need be due to the features.
 
 # %%
 def predict_validation():
@@ -287,11 +289,12 @@ new = {
 }
 compared = evaluate.in_other_colours(run, table, new, frozen_rows, SEED)
 reached = compared["value"].iloc[-1]
+scratch = compared["value"].drop([*new], errors="ignore").max()
 
 # %% tags=["slide"]
 figures.shares(
     compared, GUESS,
-    title=f"You guessed {GUESS:.0%}; one layer on frozen features gets {reached:.0%}",
+    title=f"Frozen features {reached:.0%}, from scratch at most {scratch:.0%} (you guessed {GUESS:.0%})",
     xlabel="accuracy on validation, in the colours of another collection (if there is one)",
     synthetic=SYNTHETIC,
 )
@@ -306,6 +309,8 @@ frozen = evaluate.numbers(frozen_rows, swapped, network, load, table, other_set)
 
 # %% [markdown]
 # ## Second step: fine-tuning
+#
+# On the sample this takes two epochs only: enough to see how it is done, not what it can do. Other images get twenty.
 #
 # Now let the backbone change, too: **fine-tuning**. Large first steps could spoil features that are good already. So the
 # Dense layer starts from what it has learned (Kumar and others, 2022), and the learning rate is small: it rises through
@@ -370,7 +375,7 @@ print(f"In their own colours, fine-tuning changes the share that is right by {di
 
 # %% [markdown]
 # If the interval in brackets lies above zero, fine-tuning helped on images like these; below zero, it did harm; if it
-# includes zero, these images are too few to say. (The sample is tuned for two epochs only, other images for twenty.)
+# includes zero, these images are too few to say.
 #
 # ## Keep it, and score it on Test
 #
@@ -391,7 +396,7 @@ print(f"{len(predictions)} images of validation and Test: {OUT_DIR}/transfer/pre
 
 # %%
 results = evaluate.evaluate(run, table)
-results.accuracies.loc["transfer"]
+results.accuracies.loc["transfer"].drop(shortcut.UNSEEN, errors="ignore")
 
 # %% [markdown]
 # Last, the question of notebook 05: how many of the unseen pairs of class and clinic (or, where Test has too few such
@@ -412,7 +417,7 @@ shortcut.figure(
 run.done(GUESS=GUESS)
 
 # %% [markdown]
-# Do not conclude that a trained network always wins. On the real images that this course was tried on, *transfer* was
+# Do not conclude that a pretrained network always wins. On the real images that this course was tried on, *transfer* was
 # worse than *colours kept* on validation (56% to 58%, against 65% to 66%), and better where the clinic changes: of
 # another clinic's nevi it recognised 59% to 75%, against 7% to 10%
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).

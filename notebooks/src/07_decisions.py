@@ -23,8 +23,8 @@
 #
 # This is teaching material, not a medical device. Nothing here may be used to judge anybody's health.
 #
-# You need change nothing in the next three cells. Come back when a section mentions a name in capitals, such as `SEED`:
-# the cell of parameters says what it means.
+# You need not change anything in the next three cells. Come back when a section mentions a name in capitals, such as
+# `SEED`: the cell of parameters says what it means.
 
 # %%
 # {{setup}}
@@ -79,14 +79,16 @@ print("Images:", run.images.source, "(SYNTHETIC: drawings, not patients)" * SYNT
 # ## One network
 #
 # One network decides: the one that `NETWORK` names. By default, leave out every network that loses more than half of its
-# accuracy when the colours come from another clinic instead of its own (notebook 05); of those that remain, take the best
-# on validation. Test has no part in that. It need not be your choice of notebook 04.
+# accuracy when an image gets the colours of another collection rather than of another image of the same one (notebook
+# 05: the last two columns of the table). Of those that remain, take the best on validation. Test has no part in that. It
+# need not be your choice of notebook 04.
 
 # %%
 results = evaluate.evaluate(run, table)
 name = decisions.network(results, NETWORK)
 test = results.places[name]["Test"]
 print("The network that decides:", report.plain(name))
+results.colours
 
 # %% [markdown]
 # Look at some of its predictions. What would you do with these patients?
@@ -221,8 +223,7 @@ RocCurveDisplay.from_predictions(
 )
 axes.plot(1 - specificity, sensitivity, "ko", markersize=10)
 axes.set(xlabel="false alarms (1 - specificity)", ylabel="found (sensitivity)")
-title = (f"The threshold (dot) finds {sensitivity:.0%} of the positives; "
-         f"{1 - specificity:.0%} of the negatives are false alarms")
+title = f"Dot: {sensitivity:.0%} of positives found, {1 - specificity:.0%} of negatives alarmed"
 figures.titled(roc, title, SYNTHETIC)
 
 # %% [markdown]
@@ -382,7 +383,7 @@ run.done(GUESS=GUESS)
 # %% [markdown]
 # ## What you saw
 #
-# - **Choose**: a threshold is chosen on validation alone, and may find another share there than it was chosen for.
+# - **Choose**: a threshold is chosen on validation alone; on Test it may find a larger or a smaller share.
 # - **Count**: where few have a disease, most of those who are referred may be healthy.
 # - **Compare**: a lower threshold finds more and alarms more; which is best, no curve says.
 # - **Calibrate**: one number, fitted on validation; whether it helps elsewhere is to be measured there.
