@@ -134,7 +134,8 @@ GUESS = 0.25  # change me: the share, from 0 to 1
 # How many of the covered images did you name yourself?
 
 # %%
-print("\n".join(f"{number}: {label}" for number, label in enumerate(one["label"], 1)))
+for number, label in enumerate(one["label"], 1):
+    print(number, label)
 
 # %% [markdown]
 # The program's turn comes later, because a fair answer needs three things: a score for somebody who looks at nothing,

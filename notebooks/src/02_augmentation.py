@@ -177,7 +177,8 @@ figures.shares(
 
 # %% tags=["slide", "nbval-check-output"]
 print(leak.sentence(shares, GUESS))
-always = (inside["label"] == train["label"].mode()[0]).mean()
+largest = train["label"].mode()[0]
+always = (inside["label"] == largest).mean()
 print(f"Always predicting training's largest class: {always:.0%} of Test.")
 print(f"{len(shortcut.elsewhere(table))} of {len(inside)} Test images are of an unseen pair of class and collection.")
 

@@ -441,7 +441,8 @@ CHOICE = "colours_kept"  # change me, if you like: "colours_kept" or "colours_ex
 # %% tags=["slide", "nbval-check-output"]
 assert CHOICE in (kept.name, exchange.name), f"CHOICE is {CHOICE!r}, the name of neither network."
 sent = CHOICE.replace("_", " ")
-always = (val["label"] == train["label"].mode()[0]).mean()
+largest = train["label"].mode()[0]
+always = (val["label"] == largest).mean()
 print(f"You send {sent}, which is right on {both.loc[sent, 'value']:.0%} of the validation images.")
 print(f"(Always predicting training's largest class: {always:.0%}.)")
 run.done(CHOICE=CHOICE)

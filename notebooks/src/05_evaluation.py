@@ -178,13 +178,14 @@ pictures.examples(
 
 # %% tags=["slide"]
 wrong = shortcut.errors(test, table)
+own, at_random = wrong[["own_clinic", "by_chance"]].sum()
 some = wrong.drop_duplicates(["label", "predicted"])[:8]
 figures.image_grid(
     some["path"],
     "from " + some["collection"] + "\ntrue: " + some["label"] + "\npredicted: " + some["predicted"],
     columns=4, inches=2.2,
-    title=f"{wrong['own_clinic'].sum()} of {len(wrong)} errors name a class of the image's own collection; "
-          f"at random {wrong['by_chance'].sum():.0f} would",
+    title=f"{own:.0f} of {len(wrong)} errors name a class of the image's own collection; "
+          f"at random {at_random:.0f} would",
     synthetic=SYNTHETIC,
 )
 
@@ -239,9 +240,10 @@ figures.titled(figure, f"{report.plain(choice).capitalize()}: {missed}", SYNTHET
 
 # %% tags=["nbval-check-output"]
 name = by_class.index[0]
-hits = ((label == name) & (predicted == name)).sum()
-print(f"{name}: predicted {(predicted == name).sum()} times, {hits} times rightly: the precision.")
-print(f"Of {(label == name).sum()} true ones, {hits} were found: the recall.")
+true, named = label == name, predicted == name
+hits = sum(true & named)
+print(f"{name}: predicted {sum(named)} times, {hits} times rightly: the precision.")
+print(f"Of {sum(true)} true ones, {hits} were found: the recall.")
 
 # %% [markdown]
 # ## Is one network better?
