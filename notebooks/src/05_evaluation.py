@@ -124,8 +124,8 @@ print("Always predicting {class}: {audited:.0%} of Test (audited labels).".forma
 # large drop from a network's first mark to its last is the trace of a shortcut.
 #
 # And on photographs? On the real images that this course was tried on, validation preferred *colours kept* in each of
-# three trainings (65% to 66%, against 56% to 60%). Of another clinic's nevi it recognised 7% to 10%, *colours
-# exchanged* 31% to 38%
+# four trainings (65% to 66%, against 56% to 60%). Of another clinic's nevi it recognised 6% to 10%, *colours exchanged*
+# 31% to 38%
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).
 
 # %% [markdown]

@@ -417,9 +417,10 @@ shortcut.figure(
 run.done(GUESS=GUESS)
 
 # %% [markdown]
-# Do not conclude that a pretrained network always wins. On the real images that this course was tried on, *transfer* was
-# worse than *colours kept* on validation (56% to 58%, against 65% to 66%), and better where the clinic changes: of
-# another clinic's nevi it recognised 59% to 75%, against 7% to 10%
+# Do not conclude that a pretrained network always wins. On the real images that this course was tried on (four trainings),
+# *transfer* was worse than *colours kept* on validation (56% to 62%, against 65% to 66%), and better where the clinic
+# changes: of another clinic's nevi it recognised 59% to 75%, against 6% to 10%. Its frozen features alone reached 41% in
+# another collection's colours, hardly more than *colours exchanged* (39%, one training)
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).
 
 # %% [markdown]
