@@ -314,7 +314,8 @@ print(corners.sentence(shares, GUESS))
 # A set may be put together from **collections**: images that one group of people took, with their own cameras, light
 # and patients. (Later notebooks call a collection a *clinic*, for short.) If a class comes from one collection only,
 # class and collection are **confounded**: they change together, and nothing in the training images can say which of the
-# two a network has learned.
+# two a network has learned. In a table of several columns, that is a row with a single number above 0. How many are
+# there?
 
 # %% tags=["nbval-check-output"]
 collection = train["collection"].replace("", "unknown")

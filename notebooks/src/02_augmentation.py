@@ -263,7 +263,7 @@ augmentor.random_color(probability=0.3, min_factor=0.9, max_factor=1.1)
 draws = {f"seed {seed}": augmentation.apply(augmentor, lesion, seed) for seed in range(6)}
 figures.image_grid(
     draws.values(), draws, columns=6, inches=1.9,
-    title="Six draws of the whole pipeline: six versions of one image",
+    title="Six draws of the whole pipeline: in which is a border cut off?",
     synthetic=SYNTHETIC,
 )
 

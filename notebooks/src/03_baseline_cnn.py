@@ -305,9 +305,9 @@ before = first_layer.predict(one, verbose=0)
 # ## Fit
 #
 # **Early stopping** ends the training when the validation loss has set no new low for `PATIENCE` epochs. The
-# **checkpoint** keeps the weights of the epoch with the lowest validation loss. The other callbacks, `upkeep`, print
-# progress and save enough to resume: if the runtime stops, run the notebook again. `finish` loads the kept weights and
-# returns a table, one row per epoch.
+# **checkpoint** keeps the weights of the epoch with the lowest validation loss. Both are *callbacks*, which Keras calls
+# during training. The others, `upkeep`, print progress and save enough to resume: if the runtime stops, run the
+# notebook again. `finish` loads the kept weights and returns a table, one row per epoch.
 
 # %%
 epochs = EPOCHS or 40

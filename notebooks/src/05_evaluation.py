@@ -180,9 +180,10 @@ pictures.examples(
 wrong = shortcut.errors(test, table)
 own, at_random = wrong[["own_clinic", "by_chance"]].sum()
 some = wrong.drop_duplicates(["label", "predicted"])[:8]
+clinic = some["collection"].replace("", "unknown")
 figures.image_grid(
     some["path"],
-    "from " + some["collection"] + "\ntrue: " + some["label"] + "\npredicted: " + some["predicted"],
+    "from " + clinic + "\ntrue: " + some["label"] + "\npredicted: " + some["predicted"],
     columns=4, inches=2.2,
     title=f"{own:.0f} of {len(wrong)} errors name a class of the image's own collection; "
           f"at random {at_random:.0f} would",

@@ -417,10 +417,10 @@ shortcut.figure(
 run.done(GUESS=GUESS)
 
 # %% [markdown]
-# Do not conclude that a pretrained network always wins. On the real images that this course was tried on (four trainings),
-# *transfer* was worse than *colours kept* on validation (56% to 62%, against 65% to 66%), and better where the clinic
-# changes: of another clinic's nevi it recognised 59% to 75%, against 6% to 10%. Its frozen features alone reached 41% in
-# another collection's colours, hardly more than *colours exchanged* (39%, one training)
+# Do not conclude that a pretrained network always wins. On the real images that this course was tried on (four
+# trainings), *transfer* was worse than *colours kept* on validation (56% to 62%, against 65% to 66%), and better where
+# the clinic changes: of another clinic's nevi it recognised 59% to 75%, against 6% to 10%. Its frozen features alone
+# reached 41% in another collection's colours, hardly more than *colours exchanged* (39%, one training)
 # ([results](https://github.com/{{repository}}/blob/{{branch}}/docs/results.md#which-network-would-you-send-to-a-clinic)).
 
 # %% [markdown]
@@ -477,7 +477,7 @@ checks.neighbours(by_neighbours, features, targets, val_features, val_targets)
 # ### Exercise 3
 #
 # How many images do such features need? Take only the first five views of each class, in the order of `features`, and
-# average them to one **prototype** a class. Predict for each validation image the class with the most similar prototype
+# average them to one **prototype** per class. Predict for each validation image the class with the most similar prototype
 # (cosine), and set `from_five` to the accuracy.
 
 # %% tags=["solution"]

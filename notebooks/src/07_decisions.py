@@ -306,8 +306,9 @@ subgroups
 # ## What did the network look at?
 #
 # **Grad-CAM** lights up the places that count as evidence for the predicted class. Light on the lesion is what you hope
-# for; light on a ruler, a hair or a dark corner is a warning. Below are the predictions that the network is surest of:
-# up to three correct ones (✓), and three mistakes (✗).
+# for; light on a ruler, a hair or a dark corner is a warning. (A map has few places, enlarged: do not read its
+# outline.) Below are the predictions that the network is surest of: up to three correct ones (✓), and three mistakes
+# (✗).
 
 # %%
 network, load = explain.open_network(run.folder / name)
@@ -433,7 +434,7 @@ checks.half_are_right(half, point)
 # Does the network need the middle of the image, where a lesion usually is? Paint the middle half of every Test
 # image's width and height grey (128), and let the network predict `covered` with `explain.predict`. Set
 # `without_middle` to the accuracy. (It sees one view of each image; the scores above are of eight. A large lesion
-# reaches beyond the grey square: what is left may be lesion, skin or the edge.)
+# reaches beyond the grey square: what is left may be lesion, skin or the edge. Compare exercise 1 of notebook 04.)
 
 # %% tags=["solution"]
 # @title Solution 3
