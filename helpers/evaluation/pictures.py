@@ -1,7 +1,5 @@
 """Pictures with what a network predicts of them."""
 
-import pandas as pd
-
 from helpers import figures
 from helpers.evaluation import explain, scores, shortcut
 from helpers.evaluation.report import plain
@@ -67,19 +65,3 @@ def own(given, default):
     from google.colab import files
 
     return next(iter(files.upload()))
-
-
-def explained(folder, picture, found, table, synthetic):
-    """Return a Figure of one picture, of Grad-CAM for its predicted class, and of the most similar training image.
-
-    ``folder`` is that of the network, ``found`` what ``predict.predict`` returned of it, ``table`` the manifest.
-    """
-    said = found.iloc[0]
-    network, load = explain.open_network(folder)
-    pixels = load(pd.DataFrame({"path": [picture], "sha256": [""]}))
-    place = sorted(name[2:] for name in said.index if name.startswith("p_")).index(said["predicted"])
-    heat = explain.overlay(pixels, explain.grad_cam(network, pixels, [place]))[0]
-    nearest = table.set_index("image_id").loc[said["nearest"], "path"]
-    titles = ["the picture", f"evidence for {said['predicted']}", f"most similar in training: {said['nearest_label']}"]
-    title = f"Predicted: {said['predicted']} ({said['probability']:.0%}); like training: {said['like_training']}"
-    return figures.image_grid([pixels[0], heat, nearest], titles, 3, title, synthetic, inches=2.6)

@@ -313,8 +313,6 @@ print(f"{OUT_DIR}/report/report.html")
 # images for the answer to mean anything? The `distance` is 1 minus the cosine of the features (the numbers that the
 # last layer receives): 0 for the same features as the nearest training image, at most 2. An image that is farther off
 # than 99% of the validation images is **out of distribution**: unlike the training images (after Sun and others, 2022).
-# In the figure, the middle picture is a heatmap: bright places count as evidence for the predicted class. Notebook 07
-# asks whether to believe it.
 
 # %%
 picture = pictures.own(PICTURE, default=shown["path"].iloc[0])
@@ -323,8 +321,14 @@ print(report.NOTICE, *unreadable)
 found.drop(columns="image").round(2).T.set_axis(["answer"], axis=1)
 
 # %% tags=["slide"]
-pictures.explained(
-    folder, picture, found, table,
+answer = found.iloc[0]
+nearest = table.set_index("image_id").loc[answer["nearest"], "path"]
+figures.image_grid(
+    [picture, nearest],
+    ["the picture", "most similar in training: " + answer["nearest_label"]],
+    columns=2, inches=2.6,
+    title=f"Predicted: {answer['predicted']} ({answer['probability']:.0%}); "
+          f"like training: {answer['like_training']}",
     synthetic=SYNTHETIC,
 )
 
