@@ -213,3 +213,12 @@ def test_a_class_of_one_image_and_a_last_batch_of_one_are_learned_and_validated(
 
 def test_one_hot():
     assert pipeline.one_hot(rows(label=["b", "a"]), ["a", "b"]).tolist() == [[0, 1], [1, 0]]
+
+
+def test_both_trainings_of_notebook_04_start_from_the_same_weights():
+    given = {"keras": keras, "layers": keras.layers, "CLASSES": ["a", "b"], "SEED": 3, "LEARNING_RATE": 1e-3}
+    given |= {"IMAGE_SIZE": 16, "SKIP_CONNECTIONS": True, "DROPOUT": 0.2}
+    names = ("def convolution", "def block", "def build", "def compiled")
+    compiled = cells("04_dropout_augmented_cnn", *names, **given)["compiled"]
+    kept, exchanged = (compiled(name, 10).get_weights() for name in ("kept", "exchanged"))
+    assert len(kept) > 20 and all(map(np.array_equal, kept, exchanged))

@@ -314,6 +314,8 @@ def test_alternative_text_is_stored_beside_the_picture():
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"].startswith(
         "Corners reveal it. corners 25%; your guess 50%"
     )
+    axes = figure.axes[0]
+    assert axes.get_legend().get_texts()[0].get_text() == "your guess: 50%" and axes.texts[0].get_text() == "25%"
 
 
 def test_the_guess_is_drawn_beside_what_it_is_about_and_nothing_else():
