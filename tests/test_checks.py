@@ -202,8 +202,11 @@ def test_04_1_accuracy_without_middle():
     judge(networks.accuracy_without_middle, ({"looks": 0.5},), WRONG_ACCURACIES, networks_, pixels, labels, classes)
 
 
-def test_04_2_accuracy_in_grey():
-    judge(networks.accuracy_in_grey, ({"looks": 0.5},), WRONG_ACCURACIES, *looks_at_colour())
+def test_04_2_accuracy_in_grey(capsys):
+    networks_, pixels, labels, classes = looks_at_colour()
+    judge(networks.accuracy_in_grey, ({"looks": 0.5},), WRONG_ACCURACIES, networks_, pixels, labels, classes)
+    networks.accuracy_in_grey({"looks": 3 / 5}, networks_, pixels[:5], labels[:5], classes)
+    assert "Always predicting the largest class would give 0.60." in capsys.readouterr().out
 
 
 def test_04_3_weights_with_flatten():

@@ -168,6 +168,13 @@ def test_mean_images_and_the_colour_of_their_edges():
     assert review.ends(pd.Series({"a": 1.6})) == "2 (a)"
 
 
+def test_a_figure_grows_with_the_lines_of_its_title():
+    one, three = (
+        figures.image_grid([np.zeros((8, 8, 3))], ["x"], 1, title) for title in ("Short", "a long title " * 12)
+    )
+    assert len(three.get_suptitle().splitlines()) == 3 and three.get_figheight() > one.get_figheight()
+
+
 def test_bars_say_their_numbers_to_those_who_cannot_see():
     counts = pd.DataFrame({"originals": [3, 5], "copies": [2, 0]}, ["rose", "tulip"])
     figure = figures.bars(counts, ["grey", "blue"], "Roses have copies", synthetic=True)
