@@ -205,6 +205,6 @@ def test_subgroups_are_those_that_are_known():
 
 def test_of_many_groups_some_stand_out_by_chance():
     groups = pd.DataFrame({"value": [0.5, 0.9, 0.5, 0.2], "low": [0, 0.6, 0.1, 0], "high": [1, 1, 0.9, 0.4]}, [*"abcd"])
-    said = "2 of 3 groups have an interval without the overall 50% (0.2 expected by chance); skin"
+    said = "The overall 50% lies outside the interval of 2 of 3 groups (0.2 expected by chance); skin"
     assert decisions.multiplicity(groups).startswith(said)
     assert decisions.multiplicity(groups[:1]).startswith("Nothing is known")

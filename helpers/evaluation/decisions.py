@@ -223,6 +223,6 @@ def multiplicity(groups):
     if rest.empty:
         return "Nothing is known of these images that would divide them into groups"
     apart = ((rest["low"] > every) | (rest["high"] < every)).sum()
-    said = f"{apart} of {len(rest)} groups have an interval without the overall {every:.0%}"
+    said = f"The overall {every:.0%} lies outside the interval of {apart} of {len(rest)} groups"
     unknown = "" if rest.index.str.startswith("skin tone").any() else "; skin tones are unknown"
     return f"{said} ({0.05 * len(rest):.1f} expected by chance){unknown}"

@@ -148,8 +148,8 @@ def figure(found, title="", guess=None, synthetic=False, choice=""):
     ``guess``, from 0 to 1, is what the reader expects of the network ``choice`` in the :func:`hard_place`.
     """
     found = found.assign(text=found["value"].map("{:.0%}".format))
-    for at, row in found.dropna(subset="right").iterrows():
-        found.loc[at, "text"] += f" ({row['right']:.0f} of {row['images']:.0f})"
+    for key, row in found.dropna(subset="right").iterrows():
+        found.loc[key, "text"] += f" ({row['right']:.0f} of {row['images']:.0f})"
     names, given = found.index.unique("network"), found.index.unique("place")
     places = [place for place in PLACES if place in given]
     heights = {place: 0.8 * ((step + 0.5) / len(places) - 0.5) for step, place in enumerate(places)}

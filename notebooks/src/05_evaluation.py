@@ -121,7 +121,7 @@ print("Always predicting {class}: {audited:.0%} of Test (audited labels).".forma
 
 # %% [markdown]
 # In validation, class and clinic go together as in training, so it may reward a network for recognising the clinic. A
-# large drop from a network's first mark to its last is the trace of a shortcut.
+# large drop from a network's first mark to its last may be the trace of a shortcut.
 #
 # And on photographs? On the real images that this course was tried on, validation preferred *colours kept* in each of
 # four trainings (65% to 66%, against 56% to 60%). Of another clinic's nevi it recognised 6% to 10%, *colours exchanged*
@@ -293,7 +293,8 @@ display(*results.clinics)
 
 # %% tags=["nbval-check-output"]
 public = pd.read_csv("data/public_scores.csv", dtype=str, keep_default_na=False, index_col="report")
-public[["test_or_validation", "n", "accuracy", "low", "high", "verdict"]]
+public = public.rename(columns={"test_or_validation": "scored on"})
+public[["scored on", "n", "accuracy", "low", "high", "verdict"]]
 
 # %% [markdown]
 # ## The report
